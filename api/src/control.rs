@@ -1,0 +1,61 @@
+//! API writes: what a client asks of the cluster, before anything is decided.
+//!
+//! Owns: the shapes. `planner::control` turns one into guards and changes on a copy of the applied state; the manager gives it a
+//! request id, so that a retry is answered from memory.
+
+use crate::entry::Outcome;
+use crate::id::{NodeId, RequestId, ServiceId};
+use crate::spec::{ClusterSpec, NodeSpec, ServiceSpec};
+use serde::{Deserialize, Serialize};
+
+/// One write.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Write {
+    CreateService {
+        spec: Box<ServiceSpec>,
+    },
+    /// `version` must be the service's; `Rollback::Previous` ignores `spec` and goes back to the previous one.
+    UpdateService {
+        id: ServiceId,
+        version: u64,
+        spec: Box<ServiceSpec>,
+        rollback: Rollback,
+    },
+    RemoveService {
+        id: ServiceId,
+    },
+    UpdateNode {
+        id: NodeId,
+        version: u64,
+        spec: Box<NodeSpec>,
+    },
+    RemoveNode {
+        id: NodeId,
+        force: bool,
+    },
+    /// New join tokens are made by the manager and come in whole.
+    UpdateCluster {
+        version: u64,
+        spec: Box<ClusterSpec>,
+        worker_token: Option<String>,
+        manager_token: Option<String>,
+    },
+}
+
+/// The update's direction.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rollback {
+    #[default]
+    No,
+    Previous,
+}
+
+/// A write with the id under which it is retried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    pub id: RequestId,
+    pub write: Write,
+}
+
+/// Its answer.
+pub type Answer = crate::Result<Outcome>;

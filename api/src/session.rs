@@ -1,0 +1,103 @@
+//! The worker's session with the leader: typed frames, the same in process and over QUIC (MessagePack, named fields).
+//!
+//! Owns: the frames and their bounds. `planner::dispatcher` decides what to send, `manager` and `worker` carry it.
+//! Invariants: a session is fenced by (boot nonce, number), the newer wins; a worker keeps a status until it is committed;
+//! the complete set comes once, then differences, in order.
+
+use crate::id::{NodeId, ServiceId, SessionId, TaskId};
+use crate::object::{NodeDescription, Template};
+use crate::spec::PortConfig;
+use crate::task::{DesiredState, TaskStatus};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Statuses in one frame.
+pub const MAX_STATUSES: usize = 2_000;
+/// Tasks in one assignment frame; a larger set is cut, `more` says so.
+pub const MAX_TASKS: usize = 2_000;
+/// Frames in flight in either direction before the sender waits.
+pub const MAX_FRAMES: usize = 64;
+
+/// From the worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WorkerFrame {
+    /// First frame of a session.
+    Hello {
+        node: NodeId,
+        boot: SessionId,
+        description: Arc<NodeDescription>,
+    },
+    /// Nothing else to say; any frame counts as a heartbeat.
+    Heartbeat,
+    Describe(Arc<NodeDescription>),
+    /// Numbered from 1 within the session; answered by [`ManagerFrame::Committed`].
+    Statuses {
+        seq: u64,
+        rows: Vec<(TaskId, TaskStatus)>,
+    },
+    Goodbye(Goodbye),
+}
+
+/// Why a worker ends its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Goodbye {
+    /// Its tasks should be replaced at once.
+    Leaving,
+    /// It will be back; no new tasks until then.
+    Restarting,
+}
+
+/// From the leader.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ManagerFrame {
+    Welcome {
+        session: SessionId,
+        heartbeat_ns: u64,
+    },
+    Assignments(Assignments),
+    /// All statuses up to this number are in the log.
+    Committed {
+        seq: u64,
+    },
+    /// The session is over (a newer one of the same node, a removal); the text says why.
+    Refused {
+        reason: String,
+    },
+}
+
+/// The set of tasks that a worker should have, or what changed of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Assignments {
+    /// True in the first frames: what is not in the set is not wanted. The set is whole once `more` is false.
+    pub complete: bool,
+    /// Another frame of the same set follows.
+    pub more: bool,
+    pub templates: Vec<Arc<Template>>,
+    pub tasks: Vec<AssignedTask>,
+    /// Tasks that the worker may forget once they have ended.
+    pub removed: Vec<TaskId>,
+    /// Published services, whole rows; only those that changed.
+    pub endpoints: Vec<ServiceEndpoint>,
+    pub removed_endpoints: Vec<ServiceId>,
+}
+
+/// One task for a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssignedTask {
+    pub id: TaskId,
+    pub service: ServiceId,
+    pub template: u64,
+    pub slot: u32,
+    pub desired: DesiredState,
+}
+
+/// Where the published ports of a service lead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceEndpoint {
+    pub service: ServiceId,
+    pub name: String,
+    pub ports: Vec<PortConfig>,
+    /// Running tasks by node.
+    pub nodes: Vec<(NodeId, u32)>,
+}

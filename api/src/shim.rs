@@ -1,0 +1,136 @@
+//! The contract between the daemon and its Wasm shims: bundle annotations, the hand-over socket, reports.
+//!
+//! Owns: names and shapes only. The Task API itself is containerd's (v3, ttrpc). Both ends must be of one `CONTRACT` version
+//! to talk about connections; a shim of an older version keeps its tasks and gets no new ones.
+//! Used by `runtime` (the client) and `wasm-shim` (the server).
+//!
+//! Files of one shim, all below `<exec root>/wasm/`:
+//! ```text
+//! s/<n>.sock       ttrpc, Task API v3        s/<n>.sock.fd   SOCK_SEQPACKET, connections as descriptors
+//! s/<n>.log        the shim's stderr         b/<task id>/    one bundle per task: config.json, exit.json
+//! ```
+
+use crate::id::ServiceId;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// Version of this contract; sent in each hand-over.
+pub const CONTRACT: u32 = 1;
+
+/// Digest of the module or component (`sha256:…`).
+pub const MODULE_DIGEST: &str = "wsw.wasm.module-digest";
+/// Absolute path of the compiled artefact to load.
+pub const COMPILED: &str = "wsw.wasm.compiled";
+/// `http`, `command` or `module`: what `wasm-compile` found ([`Kind`]).
+pub const KIND: &str = "wsw.wasm.kind";
+/// The service's id: connections are handed to the service, requests go to its ready tasks.
+pub const SERVICE: &str = "wsw.wasm.service";
+/// Hosts that the guest may reach; a comma list (DESIGN section 7). Served by the next issue, refused unless empty.
+pub const ALLOW_OUTBOUND: &str = "wsw.wasm.allow-outbound";
+/// Concurrent requests of one replica.
+pub const MAX_INSTANCES: &str = "wsw.wasm.max-instances";
+/// Requests of one replica that may wait before 503.
+pub const QUEUE: &str = "wsw.wasm.queue";
+/// Time limit of one request, as a decimal number of nanoseconds.
+pub const REQUEST_TIMEOUT: &str = "wsw.wasm.request-timeout";
+/// All annotations with this prefix that are not listed above are refused by name.
+pub const PREFIX: &str = "wsw.wasm.";
+/// Every annotation of the contract.
+pub const ANNOTATIONS: [&str; 8] = [MODULE_DIGEST, COMPILED, KIND, SERVICE, ALLOW_OUTBOUND, MAX_INSTANCES, QUEUE, REQUEST_TIMEOUT];
+
+/// Prefix of `CreateTaskRequest.stdout` and `.stderr` for Wasm tasks: the rest is an absolute path of a log file in
+/// the format of [`crate::log`], which the shim appends to. Both streams name the same file.
+pub const LOG_SCHEME: &str = "cri://";
+/// Suffix of the hand-over socket beside the ttrpc socket.
+pub const HANDOVER_SUFFIX: &str = ".fd";
+/// File in the bundle that the shim writes before `Wait` answers: an [`ExitReport`] as JSON.
+pub const EXIT_REPORT: &str = "exit.json";
+/// Default of [`MAX_INSTANCES`].
+pub const DEFAULT_MAX_INSTANCES: u32 = 64;
+/// Default of [`QUEUE`].
+pub const DEFAULT_QUEUE: u32 = 256;
+/// Default of [`REQUEST_TIMEOUT`]: 60 s.
+pub const DEFAULT_REQUEST_TIMEOUT: u64 = 60 * crate::time::SECOND;
+/// Instances that one shim takes unless it is told otherwise (`vm.max_map_count` bounds it, `shims.md`).
+pub const DEFAULT_CAPACITY: u32 = 5_000;
+/// The largest hand-over message, header only.
+pub const MAX_HANDOVER: usize = 512;
+
+/// What a Wasm file is, by its exports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A component that exports `wasi:http/incoming-handler`.
+    Http,
+    /// A component that exports `wasi:cli/run`.
+    Command,
+    /// A wasip1 core module with `_start`.
+    Module,
+}
+
+impl Kind {
+    /// The annotation's value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Command => "command",
+            Self::Module => "module",
+        }
+    }
+    /// Reads the annotation's value.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Http, Self::Command, Self::Module].into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// The last line that `wsw wasm-compile` writes to stderr, as JSON. The module comes on stdin, the artefact goes to stdout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CompileReport {
+    /// It compiles and links with what we serve.
+    Ok { kind: Kind },
+    /// It does not; the text names the reason (the import, the missing export, …) for the user.
+    Err { message: String },
+}
+
+/// Why and how a task ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitReport {
+    /// Exit code as the status shows it: the guest's own, 128 + signal when stopped, 134 for a trap, 137 for killed or out of memory.
+    pub code: u32,
+    /// Which limit was hit or which trap it was; none for an ordinary end.
+    pub reason: Option<String>,
+    /// False when no guest code ran (the shim or the load failed).
+    pub ran: bool,
+}
+
+/// Header of one hand-over message (MessagePack, named fields); exactly one descriptor comes with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handover {
+    pub contract: u32,
+    /// The daemon's number for this message on this socket; the answer repeats it.
+    pub seq: u64,
+    pub service: ServiceId,
+    /// Target port of the published port that was hit.
+    pub port: u16,
+    /// The true client, as the ingress saw it.
+    pub client: SocketAddr,
+}
+
+/// The shim's answer to one [`Handover`] (MessagePack, named fields).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandoverAnswer {
+    pub seq: u64,
+    pub outcome: HandoverOutcome,
+}
+
+/// What became of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HandoverOutcome {
+    /// The shim owns it now; the daemon closes its copy.
+    Taken,
+    /// The service has no ready task here; nothing was read from it.
+    None,
+    /// The shim's bound on connections is reached; nothing was read from it.
+    Full,
+}

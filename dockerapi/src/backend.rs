@@ -1,0 +1,158 @@
+//! What the Engine API needs of the daemon: one trait, our own types.
+//!
+//! Owns: the seam. Routes call nothing else. The daemon (`src/daemon/backend.rs`) implements it over manager, worker and images.
+//! Never: Docker's spellings; those are in `convert/`.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use std::net::SocketAddr;
+use wsw_api::control::Write;
+use wsw_api::entry::Outcome;
+use wsw_api::event::Event;
+use wsw_api::spec::{Availability, ClusterSpec, Platform};
+use wsw_api::{ClusterId, NodeId, Result, ServiceId, TaskId, Time, log};
+use wsw_planner::Store;
+
+/// A stream of task log lines; an `Err` is a warning at its end ("incomplete log stream: …").
+pub type LogStream = BoxStream<'static, Result<log::Line>>;
+
+/// Whether and how this node is part of a swarm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SwarmState {
+    Inactive,
+    Manager {
+        node: NodeId,
+        cluster: ClusterId,
+        addr: SocketAddr,
+    },
+    Worker {
+        node: NodeId,
+        cluster: ClusterId,
+        addr: SocketAddr,
+    },
+    /// It should be a manager but its state cannot be used; the text says why.
+    Error {
+        message: String,
+    },
+}
+
+/// Facts of this node for `/info` and `/version`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalNode {
+    /// Random name of this installation (`/info` ID).
+    pub installation_id: String,
+    pub hostname: String,
+    pub swarm: SwarmState,
+    pub data_root: String,
+    pub operating_system: String,
+    pub kernel_version: String,
+    /// `linux`/`amd64`.
+    pub platform: Platform,
+    pub cpus: u64,
+    pub memory_bytes: u64,
+    /// Tasks of this node: running, stopped.
+    pub running: u64,
+    pub stopped: u64,
+    pub images: u64,
+    /// Shown as warnings by `info`.
+    pub warnings: Vec<String>,
+    pub version: String,
+    /// Wall clock for relative times and `/info` SystemTime.
+    pub now: Time,
+}
+
+/// What `swarm init` asks; fields as the client sent them, the daemon's own flags win over docker's defaults.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InitRequest {
+    pub listen_addr: String,
+    pub advertise_addr: String,
+    pub force_new_cluster: bool,
+    pub spec: ClusterSpec,
+    pub availability: Availability,
+}
+
+/// Which tokens `swarm update` renews.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rotate {
+    pub worker_token: bool,
+    pub manager_token: bool,
+}
+
+/// An image of this node's store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Digest of the manifest: `sha256:…`; the image's id.
+    pub digest: String,
+    /// Names it has: `app:latest`.
+    pub tags: Vec<String>,
+    pub platform: Platform,
+    pub size: u64,
+    pub created: Option<Time>,
+    pub labels: std::collections::BTreeMap<String, String>,
+    /// `wasm` artefact kind (`http`, `command`, `module`) when it is one.
+    pub wasm_kind: Option<String>,
+    pub entrypoint: Vec<String>,
+    pub cmd: Vec<String>,
+    pub env: Vec<String>,
+    pub working_dir: String,
+    /// Media type, digest and size of the manifest, for `/distribution`.
+    pub manifest_media_type: String,
+    pub manifest_size: u64,
+    pub layers: Vec<String>,
+}
+
+/// What removing an image did, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removed {
+    Untagged(String),
+    Deleted(String),
+}
+
+/// A task of this node as a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalTask {
+    pub id: TaskId,
+    pub service: ServiceId,
+    pub status: wsw_api::TaskStatus,
+    /// When it was created on this node, when it was started, when it ended.
+    pub created: Time,
+    pub started: Option<Time>,
+    pub finished: Option<Time>,
+}
+
+/// Whose logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogsOf {
+    Service(ServiceId),
+    Task(TaskId),
+}
+
+/// The daemon as the API sees it. Reads of the cluster go through [`Backend::view`]: a snapshot that costs nothing.
+#[async_trait]
+pub trait Backend: Send + Sync + 'static {
+    fn local(&self) -> LocalNode;
+    /// The cluster's state, or why this node cannot show it (`Class::Unavailable`, moby's words).
+    async fn view(&self) -> Result<Store>;
+    async fn write(&self, write: Write) -> Result<Outcome>;
+    /// The manager that leads now, when this node knows it. A swarm of one is led by its only manager.
+    async fn leader(&self) -> Option<NodeId> {
+        match self.local().swarm {
+            SwarmState::Manager { node, .. } => Some(node),
+            SwarmState::Inactive | SwarmState::Worker { .. } | SwarmState::Error { .. } => None,
+        }
+    }
+    async fn swarm_init(&self, request: InitRequest) -> Result<NodeId>;
+    async fn swarm_leave(&self, force: bool) -> Result<()>;
+    async fn swarm_update(&self, version: u64, spec: ClusterSpec, rotate: Rotate) -> Result<()>;
+    /// Events from now on; earlier ones from the bounded memory come first when `since` says so.
+    async fn events(&self, since: Option<Time>) -> BoxStream<'static, Event>;
+    async fn logs(&self, of: LogsOf, query: log::Query) -> Result<LogStream>;
+    fn tasks(&self) -> Vec<LocalTask>;
+    async fn images(&self) -> Result<Vec<Image>>;
+    /// By tag, digest, id or unique id prefix.
+    async fn image(&self, reference: &str) -> Result<Image>;
+    /// Reads an OCI or `docker save` tar (gzip too); answers the names of what came in.
+    async fn image_load(&self, body: BoxStream<'static, std::io::Result<Bytes>>) -> Result<Vec<String>>;
+    async fn image_remove(&self, reference: &str, force: bool) -> Result<Vec<Removed>>;
+}

@@ -1,0 +1,258 @@
+//! This node's tasks as containers: `docker ps` and `docker inspect`.
+//!
+//! Owns: what a container is called, its labels, state words and ports. The node knows its tasks by id; names and specs come from the
+//! cluster's state, and are missing on a node that cannot read it.
+
+use super::{some_list, task::container_id, time};
+use crate::backend::{Image, LocalTask};
+use crate::filters::Filters;
+use crate::model::{Empty, Map, container as api};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use wsw_api::object::Template;
+use wsw_api::spec::{ContainerSpec, PublishMode};
+use wsw_api::time::SECOND;
+use wsw_api::{NodeId, Task, TaskState, Time};
+use wsw_planner::Store;
+
+/// Everything known of one container.
+pub struct Container<'a> {
+    local: &'a LocalTask,
+    task: Option<&'a Task>,
+    template: Option<&'a Arc<Template>>,
+    service_name: &'a str,
+    image: Option<&'a Image>,
+    node: Option<NodeId>,
+    now: Time,
+}
+
+/// Where containers are looked up.
+pub struct Surroundings<'a> {
+    pub store: Option<&'a Store>,
+    pub images: &'a [Image],
+    pub node: Option<NodeId>,
+    pub now: Time,
+}
+
+impl<'a> Surroundings<'a> {
+    /// The container of a task.
+    pub fn container(&self, local: &'a LocalTask) -> Container<'a>
+    where
+        Self: 'a,
+    {
+        let store: Option<&'a Store> = self.store;
+        let images: &'a [Image] = self.images;
+        let task = store.and_then(|store| store.task(&local.id)).map(|task| &**task);
+        let template = task.and_then(|task| store?.template(&task.service, task.template));
+        let service_name = store.and_then(|store| store.service(&local.service)).map_or("", |service| service.name());
+        let image = template.and_then(|template| find_image(images, &template.spec.container.image));
+        Container { local, task, template, service_name, image, node: self.node, now: self.now }
+    }
+}
+
+/// By the pinned digest, else by name.
+fn find_image<'a>(images: &'a [Image], reference: &str) -> Option<&'a Image> {
+    let (name, digest) = reference.split_once('@').unwrap_or((reference, ""));
+    let name = super::image::with_tag(name);
+    images.iter().find(|image| image.digest == digest).or_else(|| images.iter().find(|image| image.tags.contains(&name)))
+}
+
+impl Container<'_> {
+    /// 64 hexadecimal digits.
+    pub fn id(&self) -> String {
+        container_id(self.local.id)
+    }
+
+    /// `hello.1.<task id>`.
+    pub fn name(&self) -> String {
+        self.task.filter(|_| !self.service_name.is_empty()).map_or_else(|| self.local.id.to_string(), |task| task.name(self.service_name))
+    }
+
+    /// True while it runs.
+    pub fn is_running(&self) -> bool {
+        matches!(self.local.status.state, TaskState::Starting | TaskState::Running)
+    }
+
+    fn state(&self) -> &'static str {
+        match self.local.status.state {
+            TaskState::Starting | TaskState::Running => "running",
+            state if state > TaskState::Running => "exited",
+            _ => "created",
+        }
+    }
+
+    fn exit_code(&self) -> u32 {
+        let failed = matches!(self.local.status.state, TaskState::Failed | TaskState::Rejected | TaskState::Orphaned);
+        self.local.status.exit_code.unwrap_or(u32::from(failed))
+    }
+
+    /// `Up 3 seconds`.
+    fn status(&self) -> String {
+        let ago = |at: Option<Time>| time::human(self.now.since(at.unwrap_or(self.local.status.at)));
+        match self.state() {
+            "running" => format!("Up {}", ago(self.local.started)),
+            "exited" => format!("Exited ({}) {} ago", self.exit_code(), ago(self.local.finished)),
+            _ => "Created".into(),
+        }
+    }
+
+    fn spec(&self) -> Option<&ContainerSpec> {
+        self.template.map(|template| &template.spec.container)
+    }
+
+    fn image_name(&self) -> String {
+        self.spec().map(|spec| spec.image.clone()).unwrap_or_default()
+    }
+
+    fn labels(&self) -> Map {
+        let mut labels = self.spec().map(|spec| spec.labels.clone()).unwrap_or_default();
+        labels.insert("com.docker.swarm.node.id".into(), self.node.map(|node| node.to_string()).unwrap_or_default());
+        labels.insert("com.docker.swarm.service.id".into(), self.local.service.to_string());
+        labels.insert("com.docker.swarm.service.name".into(), self.service_name.into());
+        labels.insert("com.docker.swarm.task".into(), String::new());
+        labels.insert("com.docker.swarm.task.id".into(), self.local.id.to_string());
+        labels.insert("com.docker.swarm.task.name".into(), self.name());
+        labels
+    }
+
+    /// Entrypoint and arguments: the spec's, else the image's.
+    fn command(&self) -> (Vec<String>, Vec<String>) {
+        let of = |own: Option<&Vec<String>>, image: Option<&Vec<String>>| own.filter(|words| !words.is_empty()).or(image).cloned().unwrap_or_default();
+        let spec = self.spec();
+        let entrypoint = of(spec.map(|spec| &spec.command), self.image.map(|image| &image.entrypoint));
+        (entrypoint, of(spec.map(|spec| &spec.args), self.image.map(|image| &image.cmd)))
+    }
+
+    fn ports(&self) -> Vec<api::PortSummary> {
+        let ports = self.template.into_iter().flat_map(|template| &template.endpoint.ports);
+        let write = |port: &wsw_api::spec::PortConfig| {
+            let host = port.mode == PublishMode::Host && port.published != 0;
+            api::PortSummary {
+                ip: host.then(|| "0.0.0.0".into()),
+                private: Some(port.target),
+                public: host.then_some(port.published),
+                kind: Some(port.protocol.as_str()),
+            }
+        };
+        ports.map(write).collect()
+    }
+
+    fn bindings(&self) -> BTreeMap<String, Vec<api::Binding>> {
+        let mut out: BTreeMap<String, Vec<api::Binding>> = BTreeMap::new();
+        for port in self.ports() {
+            let key = format!("{}/{}", port.private.unwrap_or_default(), port.kind.unwrap_or_default());
+            let binding = port.public.map(|public| api::Binding { ip: port.ip, port: Some(public.to_string()) });
+            out.entry(key).or_default().extend(binding);
+        }
+        out
+    }
+
+    /// The filters of `docker ps`; those that ask about what wsw has not are refused before.
+    pub fn matches(&self, filters: &Filters) -> bool {
+        let image = self.image_name();
+        let ancestor = |value: &str| {
+            let name = super::image::with_tag(value);
+            image == value || image.split('@').next() == Some(&name) || self.image.is_some_and(|image| image.digest == value)
+        };
+        filters.prefix("id", &self.id())
+            && filters.any("name", |value| self.name().contains(value.trim_start_matches(['^', '/']).trim_end_matches('$')))
+            && filters.labels("label", &self.labels())
+            && filters.exact("status", self.state())
+            && filters.any("ancestor", ancestor)
+            && filters.any("exited", |code| self.state() == "exited" && code == self.exit_code().to_string())
+            && filters.any("is-task", |value| matches!(value, "true" | "1"))
+            && filters.exact("health", "none")
+    }
+
+    /// A line of `docker ps`.
+    pub fn summary(&self) -> api::ContainerSummary {
+        let (entrypoint, args) = self.command();
+        api::ContainerSummary {
+            id: Some(self.id()),
+            names: Some(vec![format!("/{}", self.name())]),
+            image: Some(self.image_name()),
+            image_id: Some(self.image.map(|image| image.digest.clone()).unwrap_or_default()),
+            command: Some([entrypoint, args].concat().join(" ")),
+            created: Some(self.local.created.0 / SECOND),
+            ports: Some(self.ports()),
+            labels: Some(self.labels()),
+            state: Some(self.state()),
+            status: Some(self.status()),
+            host_config: Some(api::NetworkMode { mode: Some("default") }),
+            network: Some(api::NetworkSettings { ports: None, networks: Some(BTreeMap::new()) }),
+            mounts: Some(Vec::new()),
+        }
+    }
+
+    /// The whole of it; `docker` needs `Config`, `HostConfig` and `NetworkSettings` to be there.
+    pub fn inspect(&self) -> api::ContainerInspect {
+        let (entrypoint, args) = self.command();
+        let mut words = [entrypoint, args].concat().into_iter();
+        let exposed = self.bindings().into_keys().map(|port| (port, Empty {})).collect();
+        api::ContainerInspect {
+            id: Some(self.id()),
+            created: Some(time::rfc3339(self.local.created)),
+            path: Some(words.next().unwrap_or_default()),
+            args: Some(words.collect()),
+            state: Some(self.inspect_state()),
+            image: Some(self.image.map(|image| image.digest.clone()).unwrap_or_default()),
+            name: Some(format!("/{}", self.name())),
+            restart_count: Some(0),
+            driver: Some("wsw"),
+            platform: Some(self.image.map_or("linux", |image| image.platform.os.as_str()).to_owned()),
+            host_config: Some(self.host_config()),
+            mounts: Some(Vec::new()),
+            config: Some(self.config(exposed)),
+            network: Some(api::NetworkSettings { ports: Some(self.bindings()), networks: Some(BTreeMap::new()) }),
+        }
+    }
+
+    fn inspect_state(&self) -> api::ContainerState {
+        let moment = |at: Option<Time>| Some(at.map_or_else(|| time::ZERO.to_owned(), time::rfc3339));
+        api::ContainerState {
+            status: Some(self.state()),
+            running: Some(self.is_running()),
+            paused: Some(false),
+            restarting: Some(false),
+            oom_killed: Some(false),
+            dead: Some(false),
+            pid: Some(if self.is_running() { self.local.status.pid.unwrap_or_default() } else { 0 }),
+            exit_code: Some(if self.state() == "exited" { self.exit_code() } else { 0 }),
+            error: Some(self.local.status.err.to_string()),
+            started_at: moment(self.local.started),
+            finished_at: moment(self.local.finished),
+        }
+    }
+
+    fn host_config(&self) -> api::HostConfig {
+        let limits = self.template.map(|template| template.spec.resources.limits).unwrap_or_default();
+        api::HostConfig {
+            mode: Some("default"),
+            log: Some(api::LogConfig { kind: Some("json-file"), config: Some(Map::new()) }),
+            restart: Some(api::RestartPolicy { name: Some("no"), retries: Some(0) }),
+            memory: Some(limits.memory_bytes),
+            nano_cpus: Some(limits.nano_cpus),
+            read_only: Some(self.spec().is_some_and(|spec| spec.read_only)),
+            port_bindings: Some(self.bindings().into_iter().filter(|(_, bound)| !bound.is_empty()).collect()),
+        }
+    }
+
+    fn config(&self, exposed: BTreeMap<String, Empty>) -> api::ContainerConfig {
+        let (entrypoint, args) = self.command();
+        let image_env = self.image.map(|image| image.env.as_slice()).unwrap_or_default();
+        let env = self.spec().map(|spec| spec.env.as_slice()).unwrap_or_default();
+        api::ContainerConfig {
+            hostname: self.spec().map(|spec| spec.hostname.clone()),
+            user: self.spec().map(|spec| spec.user.clone()),
+            exposed: (!exposed.is_empty()).then_some(exposed),
+            tty: Some(self.spec().is_some_and(|spec| spec.tty)),
+            open_stdin: Some(self.spec().is_some_and(|spec| spec.open_stdin)),
+            env: Some([image_env, env].concat()),
+            cmd: some_list(&args),
+            image: Some(self.image_name()),
+            working_dir: self.spec().map(|spec| spec.dir.clone()),
+            entrypoint: some_list(&entrypoint),
+            labels: Some(self.labels()),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Images of this node to the API.
+
+use super::{some_list, some_text, time};
+use crate::backend::{Image, Removed};
+use crate::model::image as api;
+use wsw_api::time::SECOND;
+
+/// What docker prints for "no name".
+const NONE: &str = "<none>";
+
+/// `app@sha256:…` for each name.
+fn digests(image: &Image) -> Vec<String> {
+    let mut names: Vec<&str> = image.tags.iter().map(|tag| repository(tag)).collect();
+    names.dedup();
+    names.into_iter().map(|name| format!("{name}@{}", image.digest)).collect()
+}
+
+/// The name without its tag; a colon before the last slash is a port.
+fn repository(tag: &str) -> &str {
+    match tag.rsplit_once(':') {
+        Some((name, version)) if !version.contains('/') => name,
+        _ => tag,
+    }
+}
+
+fn descriptor(image: &Image) -> api::Descriptor {
+    api::Descriptor { media_type: Some(image.manifest_media_type.clone()), digest: Some(image.digest.clone()), size: Some(image.manifest_size) }
+}
+
+/// A line of the list. Clients before 1.43 print what they find for images without names.
+pub fn summary(image: &Image, minor: u32) -> api::ImageSummary {
+    let none = |list: Vec<String>, word: String| if list.is_empty() && minor < 43 { vec![word] } else { list };
+    api::ImageSummary {
+        id: Some(image.digest.clone()),
+        parent: Some(String::new()),
+        tags: Some(none(image.tags.clone(), format!("{NONE}:{NONE}"))),
+        digests: Some(none(digests(image), format!("{NONE}@{NONE}"))),
+        created: Some(image.created.map_or(0, |at| i64::try_from(at.0 / SECOND).unwrap_or_default())),
+        size: Some(image.size),
+        virtual_size: (minor < 44).then_some(image.size),
+        shared_size: Some(-1),
+        labels: Some(image.labels.clone()),
+        containers: Some(-1),
+        descriptor: (minor >= 48).then(|| descriptor(image)),
+    }
+}
+
+/// The whole of it.
+pub fn inspect(image: &Image, minor: u32) -> api::ImageInspect {
+    api::ImageInspect {
+        id: Some(image.digest.clone()),
+        tags: Some(image.tags.clone()),
+        digests: Some(digests(image)),
+        parent: Some(String::new()),
+        comment: some_text(&image.wasm_kind.as_ref().map(|kind| format!("wasm {kind}")).unwrap_or_default()),
+        created: image.created.map(time::rfc3339),
+        author: None,
+        config: Some(api::ImageConfig {
+            user: None,
+            env: some_list(&image.env),
+            cmd: some_list(&image.cmd),
+            working_dir: some_text(&image.working_dir),
+            entrypoint: some_list(&image.entrypoint),
+            labels: (!image.labels.is_empty()).then(|| image.labels.clone()),
+        }),
+        architecture: Some(image.platform.architecture.clone()),
+        os: Some(image.platform.os.clone()),
+        size: Some(image.size),
+        virtual_size: (minor < 44).then_some(image.size),
+        root_fs: Some(api::RootFs { kind: Some("layers"), layers: some_list(&image.layers) }),
+        metadata: Some(crate::model::Empty {}),
+        descriptor: (minor >= 48).then(|| descriptor(image)),
+    }
+}
+
+/// What `service create` asks before it sends a spec: the digest to pin and the platforms for the scheduler.
+pub fn distribution(image: &Image) -> api::Distribution {
+    let platform = api::OciPlatform { architecture: Some(image.platform.architecture.clone()), os: Some(image.platform.os.clone()) };
+    api::Distribution { descriptor: Some(descriptor(image)), platforms: Some(vec![platform]) }
+}
+
+/// What a removal did, in order.
+pub fn removed(done: &[Removed]) -> Vec<api::Removed> {
+    let line = |step: &Removed| match step {
+        Removed::Untagged(name) => api::Removed { untagged: Some(name.clone()), ..Default::default() },
+        Removed::Deleted(digest) => api::Removed { deleted: Some(digest.clone()), ..Default::default() },
+    };
+    done.iter().map(line).collect()
+}
+
+/// The name as docker prints it in "No such image": with a tag.
+pub fn with_tag(name: &str) -> String {
+    if name.contains('@') || name.starts_with("sha256:") || repository(name) != name { name.to_owned() } else { format!("{name}:latest") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lose_and_gain_tags_but_never_ports() {
+        assert_eq!(repository("reg.example:5000/app"), "reg.example:5000/app");
+        assert_eq!(repository("reg.example:5000/app:v1"), "reg.example:5000/app");
+        assert_eq!(with_tag("app"), "app:latest");
+        assert_eq!(with_tag("reg.example:5000/app"), "reg.example:5000/app:latest");
+        assert_eq!(with_tag("app@sha256:00"), "app@sha256:00");
+    }
+}

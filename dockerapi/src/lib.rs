@@ -1,0 +1,30 @@
+//! The Docker Engine HTTP API of wsw: the stock `docker` CLI, stack files and dashboards talk to this.
+//!
+//! Owns: routes, JSON shapes, conversions, error texts. Docker's spellings live in this crate only.
+//! Invariants: an answer is JSON with `Api-Version`, `Ostype` and `Server`; what wsw does not serve is refused by name, never ignored.
+//! Never: decides anything; everything goes through [`Backend`], which the daemon implements.
+//!
+//! ```text
+//! server ─> router (table) ─> routes/* ──> Backend (the daemon)
+//!               │                │ ▲
+//!           negotiate      convert/* ── model/*   (Docker's JSON)
+//! ```
+
+pub mod backend;
+mod call;
+mod convert;
+mod error;
+mod filters;
+mod model;
+mod negotiate;
+mod resolve;
+mod router;
+mod routes;
+mod server;
+mod stdcopy;
+
+pub use backend::Backend;
+pub use convert::task::container_id;
+pub use negotiate::{ApiVersion, NEWEST, OLDEST};
+pub use router::router;
+pub use server::serve;

@@ -1,0 +1,90 @@
+//! Containers (`container.Summary`, `container.InspectResponse`): the tasks of this node as `docker ps` shows them.
+
+use super::{Empty, Map, answers};
+use std::collections::BTreeMap;
+
+answers! {
+    /// A line of `docker ps`.
+    ContainerSummary {
+        id: String = "Id",
+        names: Vec<String> = "Names",
+        image: String = "Image",
+        image_id: String = "ImageID",
+        command: String = "Command",
+        created: u64 = "Created",
+        ports: Vec<PortSummary> = "Ports",
+        labels: Map = "Labels",
+        state: &'static str = "State",
+        status: String = "Status",
+        host_config: NetworkMode = "HostConfig",
+        network: NetworkSettings = "NetworkSettings",
+        mounts: Vec<Empty> = "Mounts",
+    }
+    /// One port of a container.
+    PortSummary { ip: String = "IP", private: u16 = "PrivatePort", public: u16 = "PublicPort", kind: &'static str = "Type" }
+    /// Which network it is on.
+    NetworkMode { mode: &'static str = "NetworkMode" }
+    /// `GET /containers/{id}/json`.
+    ContainerInspect {
+        id: String = "Id",
+        created: String = "Created",
+        path: String = "Path",
+        args: Vec<String> = "Args",
+        state: ContainerState = "State",
+        image: String = "Image",
+        name: String = "Name",
+        restart_count: u32 = "RestartCount",
+        driver: &'static str = "Driver",
+        platform: String = "Platform",
+        host_config: HostConfig = "HostConfig",
+        mounts: Vec<Empty> = "Mounts",
+        config: ContainerConfig = "Config",
+        network: NetworkSettings = "NetworkSettings",
+    }
+    /// Where it is.
+    ContainerState {
+        status: &'static str = "Status",
+        running: bool = "Running",
+        paused: bool = "Paused",
+        restarting: bool = "Restarting",
+        oom_killed: bool = "OOMKilled",
+        dead: bool = "Dead",
+        pid: u32 = "Pid",
+        exit_code: u32 = "ExitCode",
+        error: String = "Error",
+        started_at: String = "StartedAt",
+        finished_at: String = "FinishedAt",
+    }
+    /// How the node runs it.
+    HostConfig {
+        mode: &'static str = "NetworkMode",
+        log: LogConfig = "LogConfig",
+        restart: RestartPolicy = "RestartPolicy",
+        memory: u64 = "Memory",
+        nano_cpus: u64 = "NanoCpus",
+        read_only: bool = "ReadonlyRootfs",
+        port_bindings: BTreeMap<String, Vec<Binding>> = "PortBindings",
+    }
+    /// Its log driver.
+    LogConfig { kind: &'static str = "Type", config: Map = "Config" }
+    /// Always `no`: the swarm restarts tasks.
+    RestartPolicy { name: &'static str = "Name", retries: u32 = "MaximumRetryCount" }
+    /// A port of the node.
+    Binding { ip: String = "HostIp", port: String = "HostPort" }
+    /// What it runs.
+    ContainerConfig {
+        hostname: String = "Hostname",
+        user: String = "User",
+        exposed: BTreeMap<String, Empty> = "ExposedPorts",
+        tty: bool = "Tty",
+        open_stdin: bool = "OpenStdin",
+        env: Vec<String> = "Env",
+        cmd: Vec<String> = "Cmd",
+        image: String = "Image",
+        working_dir: String = "WorkingDir",
+        entrypoint: Vec<String> = "Entrypoint",
+        labels: Map = "Labels",
+    }
+    /// Its ports and networks.
+    NetworkSettings { ports: BTreeMap<String, Vec<Binding>> = "Ports", networks: BTreeMap<String, Empty> = "Networks" }
+}

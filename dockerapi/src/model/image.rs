@@ -1,0 +1,59 @@
+//! Images (`image.Summary`, `image.InspectResponse`, `registry.DistributionInspect`).
+
+use super::{Map, answers};
+
+answers! {
+    /// A line of `docker images`.
+    ImageSummary {
+        id: String = "Id",
+        parent: String = "ParentId",
+        tags: Vec<String> = "RepoTags",
+        digests: Vec<String> = "RepoDigests",
+        created: i64 = "Created",
+        size: u64 = "Size",
+        virtual_size: u64 = "VirtualSize",
+        shared_size: i64 = "SharedSize",
+        labels: Map = "Labels",
+        containers: i64 = "Containers",
+        descriptor: Descriptor = "Descriptor",
+    }
+    /// Points at a manifest.
+    Descriptor { media_type: String = "mediaType", digest: String = "digest", size: u64 = "size" }
+    /// `GET /images/{name}/json`.
+    ImageInspect {
+        id: String = "Id",
+        tags: Vec<String> = "RepoTags",
+        digests: Vec<String> = "RepoDigests",
+        parent: String = "Parent",
+        comment: String = "Comment",
+        created: String = "Created",
+        author: String = "Author",
+        config: ImageConfig = "Config",
+        architecture: String = "Architecture",
+        os: String = "Os",
+        size: u64 = "Size",
+        virtual_size: u64 = "VirtualSize",
+        root_fs: RootFs = "RootFS",
+        metadata: super::Empty = "Metadata",
+        descriptor: Descriptor = "Descriptor",
+    }
+    /// What a container of it runs.
+    ImageConfig {
+        user: String = "User",
+        env: Vec<String> = "Env",
+        cmd: Vec<String> = "Cmd",
+        working_dir: String = "WorkingDir",
+        entrypoint: Vec<String> = "Entrypoint",
+        labels: Map = "Labels",
+    }
+    /// Its layers.
+    RootFs { kind: &'static str = "Type", layers: Vec<String> = "Layers" }
+    /// `GET /distribution/{name}/json`.
+    Distribution { descriptor: Descriptor = "Descriptor", platforms: Vec<OciPlatform> = "Platforms" }
+    /// A platform in OCI's spelling.
+    OciPlatform { architecture: String = "architecture", os: String = "os" }
+    /// One line of what a removal did.
+    Removed { untagged: String = "Untagged", deleted: String = "Deleted" }
+    /// A line of a progress stream.
+    Progress { stream: String = "stream" }
+}

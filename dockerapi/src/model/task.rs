@@ -1,0 +1,114 @@
+//! Tasks and their specs (`swarm.Task`, `swarm.TaskSpec`).
+
+use super::{Map, Platform, Unserved, Version, answers, model};
+use std::sync::Arc;
+
+model! {
+    /// What each task runs.
+    TaskSpec {
+        plugin_spec: Unserved = "PluginSpec",
+        container: ContainerSpec = "ContainerSpec",
+        attachment: Unserved = "NetworkAttachmentSpec",
+        resources: Resources = "Resources",
+        restart: RestartPolicy = "RestartPolicy",
+        placement: Placement = "Placement",
+        networks: Unserved = "Networks",
+        log_driver: Unserved = "LogDriver",
+        force_update: u64 = "ForceUpdate",
+        runtime: String = "Runtime",
+    }
+    /// The program and its surroundings.
+    ContainerSpec {
+        image: String = "Image",
+        labels: Map = "Labels",
+        command: Vec<String> = "Command",
+        args: Vec<String> = "Args",
+        hostname: String = "Hostname",
+        env: Vec<String> = "Env",
+        dir: String = "Dir",
+        user: String = "User",
+        groups: Vec<String> = "Groups",
+        privileges: Unserved = "Privileges",
+        init: bool = "Init",
+        stop_signal: String = "StopSignal",
+        tty: bool = "TTY",
+        open_stdin: bool = "OpenStdin",
+        read_only: bool = "ReadOnly",
+        mounts: Unserved = "Mounts",
+        stop_grace_period: i64 = "StopGracePeriod",
+        healthcheck: Unserved = "Healthcheck",
+        hosts: Unserved = "Hosts",
+        dns: Unserved = "DNSConfig",
+        secrets: Unserved = "Secrets",
+        configs: Unserved = "Configs",
+        isolation: String = "Isolation",
+        sysctls: Unserved = "Sysctls",
+        capability_add: Unserved = "CapabilityAdd",
+        capability_drop: Unserved = "CapabilityDrop",
+        ulimits: Unserved = "Ulimits",
+        oom_score_adj: Unserved = "OomScoreAdj",
+    }
+    /// Limits and reservations.
+    Resources {
+        limits: Amounts = "Limits",
+        reservations: Amounts = "Reservations",
+        swap_bytes: Unserved = "SwapBytes",
+        memory_swappiness: Unserved = "MemorySwappiness",
+    }
+    /// CPUs in billionths, bytes, processes.
+    Amounts {
+        nano_cpus: i64 = "NanoCPUs",
+        memory_bytes: i64 = "MemoryBytes",
+        pids: i64 = "Pids",
+        generic: Unserved = "GenericResources",
+    }
+    /// When a finished task is replaced.
+    RestartPolicy {
+        condition: String = "Condition",
+        delay: i64 = "Delay",
+        max_attempts: u64 = "MaxAttempts",
+        window: i64 = "Window",
+    }
+    /// Where tasks may run.
+    Placement {
+        constraints: Vec<String> = "Constraints",
+        preferences: Vec<Preference> = "Preferences",
+        max_replicas: u64 = "MaxReplicas",
+        platforms: Vec<Platform> = "Platforms",
+    }
+    /// One placement preference.
+    Preference { spread: Spread = "Spread" }
+    /// Spread over the values of a label.
+    Spread { descriptor: String = "SpreadDescriptor" }
+}
+
+answers! {
+    /// One task.
+    Task {
+        id: String = "ID",
+        version: Version = "Version",
+        created_at: String = "CreatedAt",
+        updated_at: String = "UpdatedAt",
+        labels: Map = "Labels",
+        spec: Arc<TaskSpec> = "Spec",
+        service: String = "ServiceID",
+        slot: u32 = "Slot",
+        node: String = "NodeID",
+        status: TaskStatus = "Status",
+        desired: &'static str = "DesiredState",
+        job_iteration: Version = "JobIteration",
+    }
+    /// What the worker says of it.
+    TaskStatus {
+        timestamp: String = "Timestamp",
+        state: &'static str = "State",
+        message: String = "Message",
+        err: String = "Err",
+        container: ContainerStatus = "ContainerStatus",
+        ports: PortStatus = "PortStatus",
+    }
+    /// Its container.
+    ContainerStatus { id: String = "ContainerID", pid: u32 = "PID", exit_code: u32 = "ExitCode" }
+    /// Ports in host mode.
+    PortStatus { ports: Vec<super::service::Port> = "Ports" }
+}

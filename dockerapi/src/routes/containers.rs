@@ -1,0 +1,93 @@
+//! `/containers`: this node's tasks. They are made and ended by their services, so there is only reading here.
+
+use crate::backend::{Image, LocalTask};
+use crate::call::{self, Call};
+use crate::convert::container::{Container, Surroundings};
+use crate::convert::{system::node_id, task::container_id};
+use crate::error::{Answer, ApiError};
+use crate::model::container::ContainerSummary;
+use wsw_api::TaskId;
+use wsw_planner::Store;
+
+const FILTERS: &[&str] =
+    &["ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "name", "network", "publish", "since", "status", "volume"];
+/// Known filters about things that no task has yet: any value leaves nothing to list, so they are refused rather than wrong.
+const UNSERVED: &[&str] = &["before", "expose", "isolation", "network", "publish", "since", "volume"];
+
+/// What the node knows, for conversions.
+struct Known {
+    store: Option<Store>,
+    tasks: Vec<LocalTask>,
+}
+
+impl Known {
+    /// A node that cannot read the cluster's state still lists its tasks, by id.
+    async fn of(call: &Call) -> Self {
+        let mut tasks = call.backend.tasks();
+        tasks.sort_by_key(|task| (std::cmp::Reverse(task.created), task.id));
+        Self { store: call.backend.view().await.ok(), tasks }
+    }
+
+    fn containers<'a>(&'a self, call: &Call, images: &'a [Image]) -> Vec<Container<'a>> {
+        let local = call.backend.local();
+        let surroundings = Surroundings { store: self.store.as_ref(), images, node: node_id(&local.swarm), now: local.now };
+        self.tasks.iter().map(|task| surroundings.container(task)).collect()
+    }
+}
+
+/// `GET /containers/json`: the newest first.
+pub async fn list(call: Call) -> Answer {
+    let filters = call.query.filters(FILTERS)?;
+    if let Some(key) = UNSERVED.iter().find(|key| filters.has(key)) {
+        return Err(ApiError::missing(&format!("the filter '{key}'"), "containers of services have no such property yet"));
+    }
+    let limit = match call.query.get("limit").unwrap_or_default() {
+        "" | "-1" | "0" => None,
+        text => Some(text.parse::<usize>().map_err(|_| ApiError::invalid(format!("invalid limit {text:?}: use a number")))?),
+    };
+    let all = call.query.flag("all") || limit.is_some() || filters.has("status") || filters.has("exited");
+    let images = call.backend.images().await.unwrap_or_default();
+    let known = Known::of(&call).await;
+    let shown = known.containers(&call, &images).into_iter().filter(|found| (all || found.is_running()) && found.matches(&filters));
+    let lines: Vec<_> = shown.take(limit.unwrap_or(usize::MAX)).map(|found| found.summary()).collect();
+    call::ok(&lines)
+}
+
+/// All lines, for `/system/df`.
+pub async fn summaries(call: &Call, images: &[Image], all: bool) -> Vec<ContainerSummary> {
+    let known = Known::of(call).await;
+    known.containers(call, images).into_iter().filter(|found| all || found.is_running()).map(|found| found.summary()).collect()
+}
+
+/// `GET /containers/{id}/json`.
+pub async fn inspect(call: Call) -> Answer {
+    let id = find(&call).await?;
+    let images = call.backend.images().await.unwrap_or_default();
+    let known = Known::of(&call).await;
+    let wanted = container_id(id);
+    match known.containers(&call, &images).into_iter().find(|found| found.id() == wanted) {
+        Some(found) => call::ok(&found.inspect()),
+        None => Err(no_such(&call.name)),
+    }
+}
+
+fn no_such(name: &str) -> ApiError {
+    ApiError::not_found(format!("No such container: {name}"))
+}
+
+/// The task of a container: by full id, name, or unique id prefix.
+pub async fn find(call: &Call) -> Result<TaskId, ApiError> {
+    let known = Known::of(call).await;
+    let name = call.name.trim_start_matches('/');
+    let containers = known.containers(call, &[]);
+    let tasks = || known.tasks.iter().zip(&containers);
+    if let Some((task, _)) = tasks().find(|(_, found)| found.id() == name || found.name() == name) {
+        return Ok(task.id);
+    }
+    let by_prefix: Vec<TaskId> = tasks().filter(|(_, found)| !name.is_empty() && found.id().starts_with(name)).map(|(task, _)| task.id).collect();
+    match by_prefix.as_slice() {
+        [] => Err(no_such(&call.name)),
+        [only] => Ok(*only),
+        _ => Err(ApiError::invalid(format!("Multiple IDs found with provided prefix: {name}"))),
+    }
+}

@@ -1,0 +1,14 @@
+//! The handlers, one file per object. Each reads the call, asks the backend, converts, answers.
+//!
+//! Never: decides anything about the cluster; refuses what the planner would refuse.
+
+pub mod containers;
+pub mod events;
+pub mod images;
+pub mod logs;
+pub mod nodes;
+pub mod services;
+pub mod stubs;
+pub mod swarm;
+pub mod system;
+pub mod tasks;

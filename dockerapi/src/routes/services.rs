@@ -1,0 +1,88 @@
+//! `/services`.
+
+use crate::call::{self, Call};
+use crate::convert::service;
+use crate::error::{Answer, ApiError};
+use crate::filters::Filters;
+use crate::model::{self, service as api};
+use crate::resolve;
+use http::StatusCode;
+use wsw_api::control::{Rollback, Write};
+use wsw_api::entry::Outcome;
+use wsw_api::spec::ServiceMode;
+use wsw_api::{Error, Service};
+
+const FILTERS: &[&str] = &["id", "label", "mode", "name", "runtime"];
+
+/// `GET /services`.
+pub async fn list(call: Call) -> Answer {
+    let filters = call.query.filters(FILTERS)?;
+    let modes = ["replicated", "global", "replicated-job", "global-job"];
+    if let Some(value) = filters.get("mode").find(|value| !modes.contains(value)) {
+        return Err(filters.bad("mode", value));
+    }
+    let store = call.backend.view().await?;
+    let (defaults, status) = (call.query.flag("insertDefaults"), call.query.flag("status"));
+    let found = store.services().filter(|found| matches(found, &filters));
+    let services: Vec<_> = found.map(|found| service::object(&store, found, defaults, status)).collect();
+    call::ok(&services)
+}
+
+fn matches(found: &Service, filters: &Filters) -> bool {
+    let mode = match found.spec.mode {
+        ServiceMode::Replicated { .. } => "replicated",
+        ServiceMode::Global => "global",
+        ServiceMode::ReplicatedJob { .. } => "replicated-job",
+        ServiceMode::GlobalJob => "global-job",
+    };
+    filters.prefix("id", &found.id.to_string())
+        && filters.prefix("name", found.name())
+        && filters.exact("mode", mode)
+        && filters.exact("runtime", "container")
+        && filters.labels("label", &found.spec.annotations.labels)
+}
+
+/// `GET /services/{id}`.
+pub async fn inspect(call: Call) -> Answer {
+    let store = call.backend.view().await?;
+    let found = resolve::service(&store, &call.name)?;
+    call::ok(&service::object(&store, &found, call.query.flag("insertDefaults"), false))
+}
+
+/// `POST /services/create`.
+pub async fn create(mut call: Call) -> Answer {
+    let spec = service::read(call.json::<api::ServiceSpec>().await?)?;
+    match call.backend.write(Write::CreateService { spec: Box::new(spec) }).await? {
+        Outcome::ServiceCreated { id, warnings } => {
+            let warnings = (!warnings.is_empty()).then_some(warnings);
+            call::json(StatusCode::CREATED, &model::Created { id: Some(id.to_string()), warnings })
+        }
+        other => Err(Error::internal(format!("creating a service was answered with {other:?}")).into()),
+    }
+}
+
+/// `POST /services/{id}/update`.
+pub async fn update(mut call: Call) -> Answer {
+    let version = call.query.version("service")?;
+    let rollback = match call.query.get("rollback").unwrap_or_default() {
+        "" => Rollback::No,
+        "previous" => Rollback::Previous,
+        other => return Err(ApiError::invalid(format!("unrecognized rollback option {other}"))),
+    };
+    let spec = service::read(call.json::<api::ServiceSpec>().await?)?;
+    let store = call.backend.view().await?;
+    let id = resolve::service(&store, &call.name)?.id;
+    let warnings = match call.backend.write(Write::UpdateService { id, version, spec: Box::new(spec), rollback }).await? {
+        Outcome::Warnings(warnings) => warnings,
+        Outcome::Done | Outcome::ServiceCreated { .. } => Vec::new(),
+    };
+    call::ok(&model::Updated { warnings: (!warnings.is_empty()).then_some(warnings) })
+}
+
+/// `DELETE /services/{id}`.
+pub async fn remove(call: Call) -> Answer {
+    let store = call.backend.view().await?;
+    let id = resolve::service(&store, &call.name)?.id;
+    call.backend.write(Write::RemoveService { id }).await?;
+    call::empty()
+}

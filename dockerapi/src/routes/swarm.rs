@@ -1,0 +1,61 @@
+//! `/swarm`: inspect, init, leave, update; joining and locking say what they wait for.
+
+use crate::backend::Rotate;
+use crate::call::{self, Call};
+use crate::convert::{not_served, swarm};
+use crate::error::{Answer, ApiError};
+use crate::model::swarm as api;
+use wsw_api::Error;
+
+/// `GET /swarm`.
+pub async fn inspect(call: Call) -> Answer {
+    let store = call.backend.view().await?;
+    let cluster = store.cluster().ok_or_else(not_ready)?;
+    call::ok(&swarm::object(cluster))
+}
+
+fn not_ready() -> Error {
+    Error::unavailable("the cluster's state is not there yet; try again")
+}
+
+/// `POST /swarm/init`: answers the node's id as a JSON string.
+pub async fn init(mut call: Call) -> Answer {
+    let request = swarm::read_init(call.json::<api::InitRequest>().await?)?;
+    call::ok(&call.backend.swarm_init(request).await?.to_string())
+}
+
+/// `POST /swarm/join`.
+pub async fn join(_: Call) -> Answer {
+    Err(ApiError::missing("swarm join", "joining other nodes comes with the cluster version; this node can make a swarm of one (swarm init)"))
+}
+
+/// `POST /swarm/leave`.
+pub async fn leave(call: Call) -> Answer {
+    call.backend.swarm_leave(call.query.flag("force")).await?;
+    call::empty()
+}
+
+/// `POST /swarm/update`: the spec, and new join tokens.
+pub async fn update(mut call: Call) -> Answer {
+    let version = call.query.version("swarm")?;
+    let body = call.json::<api::SwarmSpec>().await?;
+    let rotate = Rotate { worker_token: call.query.flag("rotateWorkerToken"), manager_token: call.query.flag("rotateManagerToken") };
+    if call.query.flag("rotateManagerUnlockKey") {
+        return Err(not_served("rotateManagerUnlockKey").into());
+    }
+    let store = call.backend.view().await?;
+    let spec = swarm::read(body, &store.cluster().ok_or_else(not_ready)?.spec)?;
+    call.backend.swarm_update(version, spec, rotate).await?;
+    call::empty()
+}
+
+/// `GET /swarm/unlockkey`: none, since no swarm is locked.
+pub async fn unlock_key(call: Call) -> Answer {
+    call.backend.view().await?;
+    call::ok(&api::UnlockKey { key: Some(String::new()) })
+}
+
+/// `POST /swarm/unlock`.
+pub async fn unlock(_: Call) -> Answer {
+    Err(Error::conflict("swarm is not locked").into())
+}

@@ -1,0 +1,54 @@
+//! `/_ping`, `/version`, `/info`, `/system/df`.
+
+use crate::backend::Image;
+use crate::call::{self, Call};
+use crate::convert::{image, system};
+use crate::error::Answer;
+use crate::model::image::ImageSummary;
+use crate::model::system::DiskUsage;
+use axum::response::IntoResponse;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA};
+use http::{HeaderName, HeaderValue, StatusCode};
+
+/// The CLI's first request: what the daemon is, in headers. Never answered from a cache.
+pub async fn ping(call: Call) -> Answer {
+    let mut response = (StatusCode::OK, "OK").into_response();
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (CONTENT_TYPE, "text/plain; charset=utf-8"),
+        (CACHE_CONTROL, "no-cache, no-store, must-revalidate"),
+        (PRAGMA, "no-cache"),
+        (HeaderName::from_static("docker-experimental"), "false"),
+        (HeaderName::from_static("builder-version"), "2"),
+        (HeaderName::from_static("swarm"), system::ping_header(&call.backend.local().swarm)),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    Ok(response)
+}
+
+/// `GET /version`.
+pub async fn version(call: Call) -> Answer {
+    call::ok(&system::version(&call.backend.local()))
+}
+
+/// `GET /info`: works on every node, in or out of a swarm.
+pub async fn info(call: Call) -> Answer {
+    let store = call.backend.view().await.ok();
+    call::ok(&system::info(&call.backend.local(), store.as_ref()))
+}
+
+/// `GET /system/df`.
+pub async fn disk_usage(call: Call) -> Answer {
+    let images = call.backend.images().await?;
+    let containers = super::containers::summaries(&call, &images, true).await;
+    let users = |digest: &str| containers.iter().filter(|container| container.image_id.as_deref() == Some(digest)).count() as i64;
+    let used = |found: &Image| ImageSummary { containers: Some(users(&found.digest)), ..image::summary(found, call.version.minor) };
+    call::ok(&DiskUsage {
+        layers_size: Some(images.iter().map(|image| image.size).sum()),
+        images: Some(images.iter().map(used).collect()),
+        containers: Some(containers),
+        volumes: Some(Vec::new()),
+        build_cache: Some(Vec::new()),
+    })
+}

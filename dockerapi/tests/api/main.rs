@@ -1,0 +1,16 @@
+//! The API against the in-memory backend: golden requests and answers, as the stock clients send and read them.
+// clippy.toml allows these in test functions; helpers of tests are no test functions
+#![allow(clippy::unwrap_used)]
+
+mod bad_input;
+mod client;
+mod containers;
+mod fixture;
+mod images;
+mod logs;
+mod nodes;
+mod services;
+mod socket;
+mod swarm;
+mod system;
+mod tasks;

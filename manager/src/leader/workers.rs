@@ -1,0 +1,188 @@
+//! The workers' connections: carries `Sessions`' answers to the right link, and acknowledges what is committed.
+//!
+//! Owns: which connection belongs to which session, frames that wait for a slow worker. Invariants: a status is acknowledged after its
+//! entry is applied, never before; new assignments are made only for a worker that has taken the last ones.
+//! Never: decides what a worker is sent (`planner::dispatcher`).
+
+use super::inbox::{Arrival, ConnectionId, Link};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use tokio::sync::mpsc::error::TrySendError;
+use tracing::{debug, info};
+use wsw_api::entry::Change;
+use wsw_api::id::{NodeId, SessionId};
+use wsw_api::session::{ManagerFrame, WorkerFrame};
+use wsw_api::time::Time;
+use wsw_planner::control::Mint;
+use wsw_planner::dispatcher::{Heartbeat, REPLACED, Sessions};
+use wsw_planner::{Store, Touched};
+
+struct Connection {
+    link: Link,
+    session: Option<(NodeId, SessionId)>,
+    /// Frames that the worker has not taken yet.
+    waiting: VecDeque<ManagerFrame>,
+}
+
+/// All connections of a leader.
+pub struct Workers {
+    sessions: Sessions,
+    connections: BTreeMap<ConnectionId, Connection>,
+    by_node: BTreeMap<NodeId, ConnectionId>,
+    /// Status frames whose changes are in the next entries.
+    unacknowledged: Vec<(ConnectionId, u64)>,
+    /// Where workers of this process are seen.
+    addr: String,
+}
+
+impl Workers {
+    /// No connections.
+    pub fn new(heartbeat: Heartbeat, addr: IpAddr) -> Self {
+        Self { sessions: Sessions::new(heartbeat), connections: BTreeMap::new(), by_node: BTreeMap::new(), unacknowledged: Vec::new(), addr: addr.to_string() }
+    }
+
+    /// A leadership begins.
+    pub fn lead(&mut self, view: &Store, now: Time) -> Vec<Change> {
+        self.sessions.lead(view, now)
+    }
+
+    /// Takes in what a connection brings; the changes are for the log.
+    pub fn arrive(&mut self, arrival: Arrival, view: &Store, now: Time, mint: &mut Mint<'_>) -> Vec<Change> {
+        match arrival {
+            Arrival::Opened(id, link) => {
+                self.connections.insert(id, Connection { link, session: None, waiting: VecDeque::new() });
+                Vec::new()
+            }
+            Arrival::Closed(id) => {
+                self.close(id);
+                Vec::new()
+            }
+            Arrival::Frame(id, frame) => self.frame(id, frame, view, now, mint),
+        }
+    }
+
+    fn frame(&mut self, id: ConnectionId, frame: WorkerFrame, view: &Store, now: Time, mint: &mut Mint<'_>) -> Vec<Change> {
+        let Some(connection) = self.connections.get(&id) else { return Vec::new() };
+        let answer = match (connection.session, frame) {
+            (None, WorkerFrame::Hello { node, boot, description }) => {
+                self.sessions.hello(view, node, boot, &description, &self.addr, now, mint).map(|welcome| {
+                    if let Some(replaced) = welcome.replaced {
+                        self.end(node, replaced, REPLACED);
+                    }
+                    self.by_node.insert(node, id);
+                    if let Some(connection) = self.connections.get_mut(&id) {
+                        connection.session = Some((node, welcome.session));
+                        connection.waiting.push_back(ManagerFrame::Welcome { session: welcome.session, heartbeat_ns: welcome.heartbeat_ns });
+                    }
+                    info!(%node, "a worker's session begins");
+                    welcome.changes
+                })
+            }
+            (None, _) => Err(wsw_api::Error::invalid("the first frame of a session is a hello")),
+            (Some((node, session)), frame) => self.sessions.receive(view, node, session, frame, now).map(|received| {
+                if let Some(seq) = received.seq {
+                    self.unacknowledged.push((id, seq));
+                }
+                if received.ended {
+                    self.close(id);
+                }
+                received.changes
+            }),
+        };
+        answer.unwrap_or_else(|err| {
+            self.refuse(id, &err.message);
+            Vec::new()
+        })
+    }
+
+    /// Judges silence. Call it after the arrivals were drained.
+    pub fn expire(&mut self, view: &Store, now: Time) -> Vec<Change> {
+        self.sessions.expire(view, now)
+    }
+
+    /// The entries with all changes handed out so far are applied.
+    pub fn committed(&mut self) {
+        let mut last = BTreeMap::new();
+        for (id, seq) in self.unacknowledged.drain(..) {
+            last.insert(id, seq);
+        }
+        for (id, seq) in last {
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.waiting.push_back(ManagerFrame::Committed { seq });
+            }
+        }
+    }
+
+    /// Notes what applied entries changed.
+    pub fn touched(&mut self, view: &Store, touched: &Touched) {
+        self.sessions.touched(view, touched);
+    }
+
+    /// Sends what there is to send, as far as the workers take it.
+    pub fn send(&mut self, view: &Store, now: Time) {
+        for (node, session, reason) in self.sessions.take_ended() {
+            self.end(node, session, &reason);
+        }
+        for node in self.sessions.pending(now) {
+            let Some(connection) = self.by_node.get(&node).and_then(|id| self.connections.get_mut(id)) else { continue };
+            connection.flush();
+            if connection.waiting.is_empty() {
+                connection.waiting.extend(self.sessions.frames(view, node, now).into_iter().map(ManagerFrame::Assignments));
+            }
+        }
+        let gone: Vec<ConnectionId> = self.connections.iter_mut().filter_map(|(id, connection)| (!connection.flush()).then_some(*id)).collect();
+        gone.into_iter().for_each(|id| self.close(id));
+    }
+
+    /// True when a worker has not taken all of its frames.
+    pub fn is_behind(&self) -> bool {
+        self.connections.values().any(|connection| !connection.waiting.is_empty())
+    }
+
+    /// When something is due by itself.
+    pub fn next_wake(&self) -> Option<Time> {
+        self.sessions.next_wake()
+    }
+
+    fn end(&mut self, node: NodeId, session: SessionId, reason: &str) {
+        let id = self.by_node.get(&node).copied();
+        if let Some(id) = id.filter(|id| self.connections.get(id).is_some_and(|connection| connection.session == Some((node, session)))) {
+            self.refuse(id, reason);
+        }
+    }
+
+    fn refuse(&mut self, id: ConnectionId, reason: &str) {
+        debug!(reason, "a worker's session ends");
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.waiting.push_back(ManagerFrame::Refused { reason: reason.to_owned() });
+            // A worker that does not even take this finds its connection closed.
+            connection.flush();
+        }
+        self.close(id);
+    }
+
+    fn close(&mut self, id: ConnectionId) {
+        if let Some((node, _)) = self.connections.remove(&id).and_then(|connection| connection.session)
+            && self.by_node.get(&node) == Some(&id)
+        {
+            self.by_node.remove(&node);
+        }
+    }
+}
+
+impl Connection {
+    /// Hands over as many frames as the link takes. False when the worker is gone.
+    fn flush(&mut self) -> bool {
+        while let Some(frame) = self.waiting.pop_front() {
+            match self.link.frames.try_send(frame) {
+                Ok(()) => {}
+                Err(TrySendError::Full(frame)) => {
+                    self.waiting.push_front(frame);
+                    return true;
+                }
+                Err(TrySendError::Closed(_)) => return false,
+            }
+        }
+        true
+    }
+}

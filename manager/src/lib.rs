@@ -1,0 +1,25 @@
+//! A manager: keeps the cluster's state with Raft and runs the leader's loop.
+//!
+//! Owns: `identity/` and `raft/` in the data root; the thread that proposes; the workers' sessions; events.
+//! Invariants: a write is acknowledged after it is synced and applied; one task proposes, one entry at a time, so every decision is made
+//! on applied state; a storage error never needs a restart. Never: decides what to run (`planner`), runs it (`worker`), speaks HTTP.
+//!
+//! ```text
+//!   daemon ──> Manager ──inbox──> Leader ──entries──> Raft ──> log (writer thread, fsync) ──> Machine (Store, events)
+//!                 ^                  │                              segments, snapshots               │
+//!                 └── answers, frames ◄──────────────────────── applied state ◄───────────────────────┘
+//! ```
+//! Threads: `manager` (supervisor and leader), `raft` (two, openraft and the state machine), `raft-log` (the only writer of the log).
+
+mod config;
+mod events;
+mod files;
+pub mod identity;
+mod init;
+mod leader;
+mod manager;
+pub mod raft;
+mod supervisor;
+
+pub use config::{Config, InitSpec};
+pub use manager::{Manager, wipe};

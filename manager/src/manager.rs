@@ -1,0 +1,285 @@
+//! The manager as the daemon sees it: reads, writes, events, workers' connections.
+//!
+//! Owns: request ids and their retries. Invariant: a write is answered once it is applied, refused for good, or its outcome stayed
+//! unknown, and then the answer says so. Never: touches the log (`supervisor`, `leader`).
+
+use crate::config::{Config, InitSpec};
+use crate::identity::{self, Identity, token};
+use crate::init;
+use crate::leader::Settings;
+use crate::leader::clock::wall;
+use crate::leader::inbox::{Arrival, ConnectionId, Link, Outbox, Queued, Reply, channels};
+use crate::raft::crypto::random;
+use crate::raft::machine::View;
+use crate::raft::node::{self, Place};
+use crate::supervisor::{Begun, Current, Start, Supervisor};
+use crate::{files, supervisor};
+use openraft::ReadPolicy;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use wsw_api::control::{Request, Write};
+use wsw_api::entry::{Entry, Outcome};
+use wsw_api::event::Event;
+use wsw_api::id::{ClusterId, NodeId, RequestId};
+use wsw_api::session::{MAX_FRAMES, ManagerFrame, WorkerFrame};
+use wsw_api::spec::ClusterSpec;
+use wsw_api::time::Time;
+use wsw_api::{Error, Result};
+use wsw_planner::Store;
+
+/// The folder of Raft in the data root.
+const RAFT: &str = "raft";
+/// A write is retried for this long while there is no leader; a user waits no longer for an answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two tries of a write.
+const RETRY: Duration = Duration::from_millis(50);
+/// A read waits this long for the leader's read index, then it answers with what is known here.
+const READ_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// One manager. Clones share it.
+#[derive(Clone)]
+pub struct Manager(Arc<Inner>);
+
+struct Inner {
+    node: NodeId,
+    cluster: ClusterId,
+    view: Arc<View>,
+    current: Current,
+    outbox: Outbox,
+    /// The manager thread's runtime: carries the workers' frames.
+    runtime: tokio::runtime::Handle,
+    connections: AtomicU64,
+    stop: CancellationToken,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+impl Drop for Inner {
+    /// A manager that nobody holds any more stops; [`Manager::shutdown`] waits for it.
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Manager {
+    /// `swarm init`: makes the identity, the Raft folder and the first entry; answers when that is committed.
+    pub async fn bootstrap(config: Config, init: InitSpec) -> Result<Self> {
+        let root = config.data_root.clone();
+        files::remove_leftovers(&root).map_err(internal)?;
+        if node::read_id(&root.join(RAFT)).map_err(internal)?.is_some() {
+            return Err(Error::unavailable("this node is already part of a swarm"));
+        }
+        wipe(&root).map_err(internal)?;
+        let begun = Self::begin(&config, init).await;
+        if begun.is_err()
+            && let Err(err) = wipe(&root)
+        {
+            tracing::warn!(%err, "what the failed init left could not be removed; the next start does it");
+        }
+        begun.map_err(|err| Error::unavailable(format!("no swarm could be made in {}: {err}", root.display())))
+    }
+
+    async fn begin(config: &Config, init: InitSpec) -> io::Result<Self> {
+        let (identity, root) = init::identity(&init)?;
+        files::create_folder(&config.data_root)?;
+        identity.save(&config.data_root)?;
+        let raft_id = node::mint(&config.data_root.join(RAFT))?;
+        let entry: Entry = init::entry(config, init, &identity, &root, raft_id, wall())?;
+        let start = Start::New { addr: config.advertise_addr.to_string(), entry: Box::new(entry) };
+        Self::start(config, &identity, raft_id, start).await.map(|(manager, _)| manager)
+    }
+
+    /// Takes up an earlier membership; none when there is no `raft/` folder (or only what an init that was never answered left).
+    pub async fn restart(config: Config) -> Result<Option<Self>> {
+        let root = &config.data_root;
+        files::remove_leftovers(root).map_err(internal)?;
+        let Some(raft_id) = node::read_id(&root.join(RAFT)).map_err(internal)? else { return Ok(None) };
+        let Some(identity) = Identity::load(root).map_err(internal)? else {
+            return Err(Error::internal(format!(
+                "{} holds the state of a manager but no identity that opens it; restore the folder {}",
+                root.display(),
+                identity::FOLDER
+            )));
+        };
+        let (manager, begun) = Self::start(&config, &identity, raft_id, Start::Again).await.map_err(internal)?;
+        if begun == Begun::Now && manager.store().cluster().is_none() {
+            manager.shutdown().await;
+            wipe(root).map_err(internal)?;
+            return Ok(None);
+        }
+        Ok(Some(manager))
+    }
+
+    async fn start(config: &Config, identity: &Identity, raft_id: u64, start: Start) -> io::Result<(Self, Begun)> {
+        let (outbox, inbox) = channels();
+        let (view, current, stop) = (Arc::new(View::default()), Current::default(), CancellationToken::new());
+        let place = Place { folder: config.data_root.join(RAFT), key: identity.data_key.clone(), id: raft_id, cluster: identity.cluster.to_string() };
+        let settings = Settings { node: identity.node, addr: config.advertise_addr };
+        let supervisor = Supervisor { place, settings, view: view.clone(), current: current.clone(), inbox, stop: stop.clone() };
+        let (ready, started) = oneshot::channel();
+        let (runtime, thread) = supervisor.spawn(start, ready)?;
+        let inner = Inner {
+            node: identity.node,
+            cluster: identity.cluster,
+            view,
+            current,
+            outbox,
+            runtime,
+            connections: AtomicU64::new(0),
+            stop,
+            thread: Mutex::new(Some(thread)),
+        };
+        let manager = Self(Arc::new(inner));
+        match started.await.unwrap_or_else(|_| Err(io::Error::other("the manager's thread ended"))) {
+            Ok(begun) => Ok((manager, begun)),
+            Err(err) => {
+                manager.shutdown().await;
+                Err(err)
+            }
+        }
+    }
+
+    /// The applied state, at once.
+    pub fn store(&self) -> Store {
+        self.0.view.store()
+    }
+
+    /// The applied state after a read index: what was acknowledged before this call is in it. Without a leader it may be stale.
+    pub async fn read(&self) -> Result<Store> {
+        if let Some(raft) = self.0.current.get() {
+            let read = tokio::time::timeout(READ_TIMEOUT, raft.ensure_linearizable(ReadPolicy::ReadIndex)).await;
+            if !matches!(read, Ok(Ok(_))) {
+                tracing::debug!("no read index; the answer may be stale");
+            }
+        }
+        let store = self.store();
+        // Only before the log was opened for the first time, on a full disk.
+        store.cluster().is_some().then_some(store).ok_or_else(|| Error::unavailable("this manager's state is not loaded yet; it goes on trying"))
+    }
+
+    /// Carries out one write.
+    pub async fn write(&self, write: Write) -> Result<Outcome> {
+        let id = RequestId::from_bytes(random().map_err(internal)?);
+        self.request(Request { id, write }).await
+    }
+
+    /// Carries out one write under its id: one that was applied before is answered from memory.
+    pub async fn request(&self, request: Request) -> Result<Outcome> {
+        let deadline = Instant::now() + WRITE_TIMEOUT;
+        let mut unknown = None;
+        loop {
+            let (reply, answer) = oneshot::channel();
+            let queued = Queued { request: request.clone(), reply };
+            if self.0.outbox.writes.send(queued).await.is_err() {
+                return Err(unknown.unwrap_or_else(|| Error::unavailable("this manager has stopped")));
+            }
+            let last = match answer.await {
+                Ok(Reply::Answer(answer)) => return answer,
+                Ok(Reply::NotYet(reason)) => reason,
+                Ok(Reply::Unknown(reason)) => unknown.insert(outcome_unknown(&reason)).clone(),
+                Err(_) => unknown.insert(outcome_unknown("this manager has stopped")).clone(),
+            };
+            if Instant::now() + RETRY > deadline {
+                return Err(unknown.unwrap_or(last));
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// `swarm update`, with new join tokens where they are asked for.
+    pub async fn update_cluster(&self, version: u64, spec: ClusterSpec, rotate_worker: bool, rotate_manager: bool) -> Result<()> {
+        let store = self.read().await?;
+        let root = store.cluster().map(|cluster| cluster.root_ca.clone()).ok_or_else(|| Error::unavailable("this node is not part of a swarm"))?;
+        let token = |rotate: bool| rotate.then(|| random().map(|secret| token::make(&root, secret)).map_err(internal)).transpose();
+        let write = Write::UpdateCluster { version, spec: Box::new(spec), worker_token: token(rotate_worker)?, manager_token: token(rotate_manager)? };
+        self.write(write).await.map(drop)
+    }
+
+    /// `swarm join-token --rotate`.
+    pub async fn rotate_tokens(&self, worker: bool, manager: bool) -> Result<()> {
+        let store = self.read().await?;
+        let cluster = store.cluster().ok_or_else(|| Error::unavailable("this node is not part of a swarm"))?;
+        self.update_cluster(cluster.meta.version, cluster.spec.clone(), worker, manager).await
+    }
+
+    /// Events since a moment as far as they are kept, and all that follow.
+    pub fn events(&self, since: Option<Time>) -> (Vec<Event>, broadcast::Receiver<Event>) {
+        self.0.view.events.subscribe(since)
+    }
+
+    /// Index of the last applied entry, as it changes.
+    pub fn applied(&self) -> watch::Receiver<u64> {
+        self.0.view.applied()
+    }
+
+    /// Opens a worker's connection; closed ends say that it is over and must be opened again.
+    pub fn connect(&self) -> (mpsc::Sender<WorkerFrame>, mpsc::Receiver<ManagerFrame>) {
+        let (from_worker, frames) = mpsc::channel(MAX_FRAMES);
+        let (to_worker, answers) = mpsc::channel(MAX_FRAMES);
+        let id = self.0.connections.fetch_add(1, Ordering::Relaxed);
+        self.0.runtime.spawn(carry(id, frames, to_worker, self.0.outbox.arrivals.clone()));
+        (from_worker, answers)
+    }
+
+    /// This node.
+    pub fn node_id(&self) -> NodeId {
+        self.0.node
+    }
+
+    /// Its cluster.
+    pub fn cluster_id(&self) -> ClusterId {
+        self.0.cluster
+    }
+
+    /// Stops; when this returns everything is synced and the files are let go.
+    pub async fn shutdown(self) {
+        self.0.stop.cancel();
+        let thread = self.0.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(thread) = thread else { return };
+        if tokio::task::spawn_blocking(move || thread.join()).await.is_err() {
+            tracing::warn!("the manager's thread could not be waited for");
+        }
+    }
+}
+
+/// Carries one worker's frames to the leader. When the leader lets go of the link, or turns it away, both ends close.
+async fn carry(id: ConnectionId, mut frames: mpsc::Receiver<WorkerFrame>, to_worker: mpsc::Sender<ManagerFrame>, arrivals: mpsc::Sender<Arrival>) {
+    let closed = CancellationToken::new();
+    let link = Link { frames: to_worker, _open: closed.clone().drop_guard() };
+    if arrivals.send(Arrival::Opened(id, link)).await.is_err() {
+        return;
+    }
+    loop {
+        let frame = tokio::select! {
+            biased;
+            () = closed.cancelled() => return,
+            frame = frames.recv() => frame,
+        };
+        let ended = frame.is_none();
+        let arrival = frame.map_or(Arrival::Closed(id), |frame| Arrival::Frame(id, frame));
+        if arrivals.send(arrival).await.is_err() || ended {
+            return;
+        }
+    }
+}
+
+fn outcome_unknown(reason: &str) -> Error {
+    Error::unavailable(format!("the outcome of this request is unknown, it may or may not have been carried out: {reason}"))
+}
+
+fn internal(err: io::Error) -> Error {
+    if files::is_full(&err) { Error::unavailable(err.to_string()) } else { Error::internal(supervisor::describe(&err)) }
+}
+
+/// `swarm leave --force`: removes what a manager keeps in the data root.
+pub fn wipe(data_root: &Path) -> io::Result<()> {
+    // Raft first: without it the identity is nothing, the other way round the log could not be opened.
+    files::remove_folder(&data_root.join(RAFT))?;
+    files::remove_folder(&data_root.join(identity::FOLDER))?;
+    files::remove_leftovers(data_root)
+}

@@ -1,0 +1,245 @@
+//! Snapshot files: the whole state at one entry, encrypted in chunks.
+//!
+//! ```text
+//! header 96 | meta record | chunk 1 | … | chunk n (its kind says that it is the last)
+//! ```
+//! Invariants: a snapshot has its final name only when it is whole and synced; a cut or changed one is refused by name; one snapshot is
+//! kept, the others go. Never: knows what is in the state (`planner::Store`).
+
+use super::crypto::{DataKey, FileKey};
+use super::file_header::{self, FILE_HEADER_BYTES};
+use super::record::{self, HEADER_BYTES, Header, Kind};
+use super::stored::{self, Members, StoredId};
+use super::types::SnapshotMeta;
+use crate::files;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// Plain bytes of a chunk: what a reader holds in memory at once.
+const CHUNK_BYTES: usize = 1024 * 1024;
+/// File name ending of snapshots.
+const EXTENSION: &str = "snapshot";
+const MAGIC: [u8; 8] = *b"wswSNAP\x01";
+const PURPOSE: &[u8] = b"wsw raft snapshot";
+
+/// A whole snapshot on disk: openraft's snapshot handle.
+#[derive(Debug, Clone)]
+pub struct SnapshotFile {
+    pub path: PathBuf,
+    pub bytes: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Meta {
+    last: Option<StoredId>,
+    members: Members,
+    members_at: Option<StoredId>,
+}
+
+/// Writes a snapshot of `state` and makes it the only one.
+pub fn write<T: Serialize>(folder: &Path, key: &DataKey, meta: &SnapshotMeta, state: &T) -> io::Result<SnapshotFile> {
+    let (term, index) = meta.last_log_id.as_ref().map_or((0, 0), |id| (id.leader_id.term, id.index));
+    let path = folder.join(format!("{index:016x}-{term:016x}.{EXTENSION}"));
+    let temporary = files::temporary(&path);
+    let written = write_temporary(&temporary, key, meta, state).and_then(|bytes| files::publish(&temporary, &path).map(|()| bytes));
+    match written {
+        Ok(bytes) => {
+            keep_only(folder, &path)?;
+            Ok(SnapshotFile { path, bytes })
+        }
+        Err(err) => {
+            let _ = std::fs::remove_file(&temporary);
+            Err(err)
+        }
+    }
+}
+
+fn write_temporary<T: Serialize>(temporary: &Path, key: &DataKey, meta: &SnapshotMeta, state: &T) -> io::Result<u64> {
+    let mut file = files::create_private(temporary)?;
+    let (header, file_key) = file_header::make(MAGIC, 0, key, PURPOSE)?;
+    file.write_all(&header)?;
+    let members_at = meta.last_membership.log_id().as_ref().map(StoredId::of);
+    let meta = Meta { last: meta.last_log_id.as_ref().map(StoredId::of), members: Members::of(meta.last_membership.membership()), members_at };
+    let mut chunks = Chunks { file, key: file_key, key_id: key.id, plain: Vec::new(), number: 0, sealed: Vec::new() };
+    stored::write(&mut chunks.plain, &meta)?;
+    chunks.seal(Kind::Meta)?;
+    rmp_serde::encode::write(&mut chunks, state).map_err(io_error)?;
+    chunks.seal(Kind::LastChunk)?;
+    chunks.file.sync_all()?;
+    Ok(chunks.file.metadata()?.len())
+}
+
+/// `rmp_serde` hides the I/O error that stopped it: a full disk must stay one.
+fn io_error(err: rmp_serde::encode::Error) -> io::Error {
+    match err {
+        rmp_serde::encode::Error::InvalidValueWrite(rmp_serde_write) => rmp_serde_write.into(),
+        other => io::Error::other(other),
+    }
+}
+
+struct Chunks {
+    file: File,
+    key: FileKey,
+    key_id: u32,
+    plain: Vec<u8>,
+    number: u64,
+    sealed: Vec<u8>,
+}
+
+impl Chunks {
+    fn seal(&mut self, kind: Kind) -> io::Result<()> {
+        self.sealed.clear();
+        record::write(&mut self.sealed, &self.key, (self.key_id, kind, self.number, 0), |out| {
+            out.extend_from_slice(&self.plain);
+            Ok(())
+        })?;
+        self.number += 1;
+        self.plain.clear();
+        self.file.write_all(&self.sealed)
+    }
+}
+
+impl Write for Chunks {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.plain.len() >= CHUNK_BYTES {
+            self.seal(Kind::Chunk)?;
+        }
+        let taken = bytes.len().min(CHUNK_BYTES - self.plain.len());
+        self.plain.extend_from_slice(&bytes[..taken]);
+        Ok(taken)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A snapshot that is being read.
+pub struct Reader {
+    path: PathBuf,
+    file: File,
+    key: FileKey,
+    number: u64,
+    chunk: Vec<u8>,
+    /// Plain bytes of the chunk that are not handed out yet.
+    ready: std::ops::Range<usize>,
+    last: bool,
+    pub meta: SnapshotMeta,
+}
+
+impl Reader {
+    /// Opens a snapshot and reads what it says of itself.
+    pub fn open(path: &Path, key: &DataKey) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let mut header = [0; FILE_HEADER_BYTES];
+        file.read_exact(&mut header)?;
+        let (_, key) = file_header::check(&header, MAGIC, key, PURPOSE)
+            .map_err(|what| io::Error::new(io::ErrorKind::InvalidData, format!("snapshot {}: {what}", path.display())))?;
+        let mut reader = Self { path: path.to_owned(), file, key, number: 0, chunk: Vec::new(), ready: 0..0, last: false, meta: SnapshotMeta::default() };
+        reader.next(&[Kind::Meta])?;
+        let meta: Meta = stored::read(&reader.chunk[reader.ready.clone()])?;
+        reader.ready = 0..0;
+        reader.meta = SnapshotMeta { last_log_id: meta.last.map(StoredId::log_id), last_membership: meta.members.stored(meta.members_at)? };
+        Ok(reader)
+    }
+
+    /// Reads the state.
+    pub fn state<T: DeserializeOwned>(mut self) -> io::Result<T> {
+        let state =
+            rmp_serde::from_read(&mut self).map_err(|err| io::Error::new(io::ErrorKind::InvalidData, format!("snapshot {}: {err}", self.path.display())))?;
+        if !self.last || !self.ready.is_empty() {
+            return Err(self.damaged());
+        }
+        Ok(state)
+    }
+
+    fn next(&mut self, kinds: &[Kind]) -> io::Result<()> {
+        let mut head = [0; HEADER_BYTES];
+        self.file.read_exact(&mut head).map_err(|_| self.damaged())?;
+        let header = Header::read(&head).filter(|header| kinds.contains(&header.kind) && header.index == self.number).ok_or_else(|| self.damaged())?;
+        self.chunk.clear();
+        self.chunk.extend_from_slice(&head);
+        self.chunk.resize(header.record(), 0);
+        self.file.read_exact(&mut self.chunk[HEADER_BYTES..]).map_err(|_| self.damaged())?;
+        let plain = record::open(&mut self.chunk, &self.key).map(|(_, plain)| plain.len()).ok_or_else(|| self.damaged())?;
+        self.ready = HEADER_BYTES..HEADER_BYTES + plain;
+        self.number += 1;
+        self.last = header.kind == Kind::LastChunk;
+        Ok(())
+    }
+
+    fn damaged(&self) -> io::Error {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("snapshot {} is damaged in chunk {}; restore it, or remove this manager and join it again", self.path.display(), self.number),
+        )
+    }
+}
+
+impl Read for Reader {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while self.ready.is_empty() {
+            if self.last {
+                return Ok(0);
+            }
+            self.next(&[Kind::Chunk, Kind::LastChunk])?;
+        }
+        let taken = out.len().min(self.ready.len());
+        out[..taken].copy_from_slice(&self.chunk[self.ready.start..self.ready.start + taken]);
+        self.ready.start += taken;
+        Ok(taken)
+    }
+}
+
+/// The newest snapshot of a folder.
+pub fn newest(folder: &Path) -> io::Result<Option<SnapshotFile>> {
+    let newest = snapshots(folder)?.into_iter().max();
+    newest.map(|path| Ok(SnapshotFile { bytes: std::fs::metadata(&path)?.len(), path })).transpose()
+}
+
+/// Removes all snapshots of a folder but one.
+pub fn keep_only(folder: &Path, kept: &Path) -> io::Result<()> {
+    snapshots(folder)?.into_iter().filter(|path| path != kept).try_for_each(std::fs::remove_file)
+}
+
+fn snapshots(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == EXTENSION) {
+            paths.push(path);
+        }
+    }
+    Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_of_many_chunks_round_trips_and_a_changed_one_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = DataKey::generate(1).unwrap();
+        let meta = SnapshotMeta { last_log_id: Some(StoredId(2, 1, 77).log_id()), ..SnapshotMeta::default() };
+        let state: Vec<String> = (0..100_000).map(|n| format!("a line of the state, number {n}")).collect();
+        let file = write(folder.path(), &key, &meta, &state).unwrap();
+        assert!(file.bytes > 2 * CHUNK_BYTES as u64);
+        let older = write(folder.path(), &key, &SnapshotMeta::default(), &state).unwrap();
+        assert_eq!(newest(folder.path()).unwrap().map(|found| found.path), Some(older.path), "only the last written one is kept");
+        let file = write(folder.path(), &key, &meta, &state).unwrap();
+        let reader = Reader::open(&file.path, &key).unwrap();
+        assert_eq!(reader.meta, meta);
+        assert_eq!(reader.state::<Vec<String>>().unwrap(), state);
+        assert!(Reader::open(&file.path, &DataKey::generate(1).unwrap()).is_err_and(|err| err.to_string().contains("does not open")));
+
+        let whole = std::fs::read(&file.path).unwrap();
+        for cut in [whole.len() - 1, whole.len() / 2, FILE_HEADER_BYTES + 10] {
+            std::fs::write(&file.path, &whole[..cut]).unwrap();
+            let read = Reader::open(&file.path, &key).and_then(Reader::state::<Vec<String>>);
+            assert!(read.is_err_and(|err| err.to_string().contains("damaged")), "{cut}");
+        }
+    }
+}

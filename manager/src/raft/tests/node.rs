@@ -1,0 +1,120 @@
+//! A whole Raft of one: what was applied is there after snapshots, purges and restarts.
+
+use super::key;
+use super::log::segments;
+use crate::raft::machine::View;
+use crate::raft::node::{Node, Place, mint, read_id};
+use crate::raft::types::Command;
+use openraft_rt_tokio::TokioRuntime;
+use std::path::Path;
+use std::sync::Arc;
+use wsw_api::Time;
+use wsw_api::entry::{Applied, Change, Entry, Guard, Outcome};
+use wsw_api::id::{NodeId, RequestId};
+use wsw_api::object::{Meta, Node as NodeRecord, NodeDescription, NodeState, NodeStatus};
+use wsw_api::spec::{Annotations, Availability, NodeRole, NodeSpec};
+
+type TokioNode = Node<TokioRuntime>;
+
+async fn open(folder: &Path) -> (TokioNode, Arc<View>) {
+    let view = Arc::new(View::default());
+    let id = read_id(folder).unwrap().unwrap();
+    let place = Place { folder: folder.to_owned(), key: key(), id, cluster: "test".into() };
+    let node = TokioNode::open(&place, view.clone()).await.unwrap();
+    node.initialize("127.0.0.1:2377").await.unwrap();
+    assert!(node.stand_if_alone().await.unwrap());
+    node.lead().await.unwrap();
+    (node, view)
+}
+
+/// An entry that puts one node with a large label, under a request id.
+fn put(n: u8, label: usize) -> Entry {
+    let spec =
+        NodeSpec { annotations: Annotations { name: "x".repeat(label), ..Annotations::default() }, role: NodeRole::Worker, availability: Availability::Active };
+    let node = NodeRecord {
+        id: NodeId::from_bytes([n; 16]),
+        meta: Meta::default(),
+        spec,
+        description: Arc::new(NodeDescription::default()),
+        status: NodeStatus { state: NodeState::Ready, message: String::new(), addr: String::new() },
+        manager: None,
+    };
+    let request = RequestId::from_bytes([n; 16]);
+    Entry {
+        time: Time(u64::from(n)),
+        requests: vec![(request, Outcome::Done)],
+        guards: vec![Guard::RequestNew(request)],
+        changes: vec![Change::PutNode(Box::new(node))],
+    }
+}
+
+async fn write(node: &TokioNode, entry: Entry) -> Applied {
+    node.raft.client_write(Command(Arc::new(entry))).await.unwrap().data
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_and_the_log_after_it_make_the_same_state() {
+    let folder = tempfile::tempdir().unwrap();
+    mint(folder.path()).unwrap();
+    let (node, view) = open(folder.path()).await;
+    for n in 0..30 {
+        assert_eq!(write(&node, put(n, 700_000)).await, Applied::Done);
+    }
+    let last = *view.applied().borrow();
+    node.raft.trigger().snapshot().await.unwrap();
+    node.raft.wait(None).metrics(|metrics| metrics.snapshot.as_ref().is_some_and(|id| id.index >= last), "snapshot").await.unwrap();
+    let before = segments(folder.path()).len();
+    node.raft.trigger().purge_log(last).await.unwrap();
+    node.raft.wait(None).metrics(|metrics| metrics.purged.as_ref().is_some_and(|id| id.index >= last), "purge").await.unwrap();
+    for n in 30..35 {
+        assert_eq!(write(&node, put(n, 10)).await, Applied::Done);
+    }
+    let expected = view.store().to_snapshot();
+    node.close().await.unwrap();
+    assert!(segments(folder.path()).len() < before);
+
+    for _ in 0..2 {
+        let (node, view) = open(folder.path()).await;
+        let mut found = view.store().to_snapshot();
+        found.index = expected.index; // the new leader's blank entry
+        assert!(found == expected);
+        // A request that was applied before the snapshot is still known.
+        assert!(matches!(write(&node, put(3, 10)).await, Applied::Refused(_)));
+        node.close().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_without_its_snapshot_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    mint(folder.path()).unwrap();
+    let (node, view) = open(folder.path()).await;
+    write(&node, put(1, 10)).await;
+    let last = *view.applied().borrow();
+    node.raft.trigger().snapshot().await.unwrap();
+    node.raft.wait(None).metrics(|metrics| metrics.snapshot.as_ref().is_some_and(|id| id.index >= last), "snapshot").await.unwrap();
+    node.raft.trigger().purge_log(last).await.unwrap();
+    node.raft.wait(None).metrics(|metrics| metrics.purged.as_ref().is_some_and(|id| id.index >= last), "purge").await.unwrap();
+    write(&node, put(2, 10)).await;
+    node.close().await.unwrap();
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "snapshot") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    let place = Place { folder: folder.path().to_owned(), key: key(), id: read_id(folder.path()).unwrap().unwrap(), cluster: "test".into() };
+    let refused = TokioNode::open(&place, Arc::new(View::default())).await.err().unwrap();
+    assert!(refused.to_string().contains("purged"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_is_minted_once_per_folder() {
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    assert_eq!(read_id(one.path()).unwrap(), None);
+    let id = mint(one.path()).unwrap();
+    assert_eq!(read_id(one.path()).unwrap(), Some(id));
+    assert_ne!(mint(other.path()).unwrap(), id);
+    std::fs::write(one.path().join("id.json"), r#"{"format":9,"raft_id":1}"#).unwrap();
+    assert!(read_id(one.path()).unwrap_err().to_string().contains("newer build"));
+}

@@ -1,0 +1,253 @@
+//! The manager's life: opens Raft, leads while it is elected, and opens it again after a storage error.
+//!
+//! Owns: the manager's thread and Raft's runtime. Invariants: a storage error never ends the manager; while it cannot lead, writes are
+//! answered with the reason; at the end everything is synced. Never: decides (`leader`).
+
+use crate::files;
+use crate::leader::inbox::Inbox;
+use crate::leader::{Exit, Leader, Settings};
+use crate::raft::machine::{Machine, View};
+use crate::raft::node::{Node, Place};
+use crate::raft::types::{Command, Types};
+use openraft::Raft;
+use openraft::async_runtime::WatchReceiver;
+use openraft_rt_tokio::TokioRuntime;
+use std::io;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use wsw_api::Error;
+use wsw_api::entry::Entry;
+
+/// Raft on tokio.
+pub type TokioRaft = Raft<Types<TokioRuntime>, Machine<TokioRuntime>>;
+type TokioNode = Node<TokioRuntime>;
+
+/// Threads of Raft's runtime: applying a large entry on one must not hold up votes and heartbeats on the other.
+const RAFT_THREADS: usize = 2;
+/// Between two tries to open Raft after a storage error: long enough not to load a sick disk, short enough for a user who frees space.
+const REOPEN: Duration = Duration::from_secs(1);
+/// An election takes less than this when there is a majority: until then writes and workers wait instead of being turned away.
+const ELECTION: Duration = Duration::from_millis(500);
+/// moby's words for a swarm without a leader.
+pub const NO_LEADER: &str =
+    "The swarm does not have a leader. It's possible that too few managers are online. Make sure more than half of the managers are online.";
+
+/// The Raft that runs now, for reads.
+#[derive(Clone, Default)]
+pub struct Current(Arc<RwLock<Option<TokioRaft>>>);
+
+impl Current {
+    /// The running Raft; none while it is being opened again.
+    pub fn get(&self) -> Option<TokioRaft> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, raft: Option<TokioRaft>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = raft;
+    }
+}
+
+/// How the first start goes.
+pub enum Start {
+    /// A new cluster; its first entry.
+    New { addr: String, entry: Box<Entry> },
+    /// One that was running before.
+    Again,
+}
+
+/// How the first start went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begun {
+    /// It leads (or follows) and knows all that was committed.
+    Now,
+    /// The disk is full or does not answer; the manager goes on trying.
+    Later,
+}
+
+/// What the manager's thread works with.
+pub struct Supervisor {
+    pub place: Place,
+    pub settings: Settings,
+    pub view: Arc<View>,
+    pub current: Current,
+    pub inbox: Inbox,
+    pub stop: CancellationToken,
+}
+
+impl Supervisor {
+    /// Starts the thread. `ready` is answered when the manager leads for the first time, or cannot.
+    pub fn spawn(self, start: Start, ready: oneshot::Sender<io::Result<Begun>>) -> io::Result<(tokio::runtime::Handle, std::thread::JoinHandle<()>)> {
+        let raft = Builder::new_multi_thread().worker_threads(RAFT_THREADS).thread_name("raft").enable_all().build()?;
+        let own = Builder::new_current_thread().enable_all().build()?;
+        let handle = own.handle().clone();
+        let thread = std::thread::Builder::new().name("manager".into()).spawn(move || {
+            own.block_on(self.run(&raft, start, ready));
+            // Nothing of Raft runs any more; what is left are timers.
+            raft.shutdown_background();
+        })?;
+        Ok((handle, thread))
+    }
+
+    async fn run(mut self, raft: &Runtime, start: Start, ready: oneshot::Sender<io::Result<Begun>>) {
+        let again = matches!(start, Start::Again);
+        let node = match self.open(raft).await {
+            Ok(node) => node,
+            // Damage or a wrong key is for the user to mend; a full disk is outlived.
+            Err(err) if again && is_full(&err) => {
+                let _gone = ready.send(Ok(Begun::Later));
+                return match self.open_again(raft, err.to_string()).await {
+                    Some(node) => self.serve(raft, node).await,
+                    None => {}
+                };
+            }
+            Err(err) => return drop(ready.send(Err(err))),
+        };
+        let begun = match begin(&node, &start).await {
+            Ok(()) => Begun::Now,
+            Err(err) if again => {
+                error!(%err, "Raft could not be started; it is opened again");
+                Begun::Later
+            }
+            Err(err) => {
+                close(raft, node).await;
+                return drop(ready.send(Err(err)));
+            }
+        };
+        self.current.set(Some(node.raft.clone()));
+        let _gone = ready.send(Ok(begun));
+        self.serve(raft, node).await;
+    }
+
+    async fn open(&self, raft: &Runtime) -> io::Result<TokioNode> {
+        let (place, view) = (self.place.clone(), self.view.clone());
+        raft.spawn(async move { Node::open(&place, view).await }).await.map_err(io::Error::other)?
+    }
+
+    async fn serve(&mut self, raft: &Runtime, mut node: TokioNode) {
+        loop {
+            self.current.set(Some(node.raft.clone()));
+            let ended = self.lead(&node).await;
+            self.current.set(None);
+            close(raft, node).await;
+            let Err(reason) = ended else { return };
+            error!(%reason, "Raft stopped; it is opened again");
+            match self.open_again(raft, reason).await {
+                Some(opened) => node = opened,
+                None => return,
+            }
+            info!("Raft is open again");
+        }
+    }
+
+    /// Opens Raft as soon as that is possible; none when the manager is stopped before.
+    async fn open_again(&mut self, raft: &Runtime, mut reason: String) -> Option<TokioNode> {
+        loop {
+            let refusal = Error::unavailable(format!("this manager's state cannot be written: {reason}; it goes on by itself once that is over"));
+            let stop = self.stop.clone();
+            let pause = async {
+                tokio::select! { () = stop.cancelled() => true, () = tokio::time::sleep(REOPEN) => false }
+            };
+            if self.inbox.refuse(&refusal, pause).await {
+                return None;
+            }
+            let err = match self.open(raft).await {
+                Ok(node) => match node.stand_if_alone().await {
+                    Ok(_) => return Some(node),
+                    Err(err) => {
+                        close(raft, node).await;
+                        err
+                    }
+                },
+                Err(err) => err,
+            };
+            reason = describe(&err);
+            warn!(%reason, "Raft could not be opened again");
+        }
+    }
+
+    /// Leads whenever this manager is elected. Ends well when it is stopped, else with the reason.
+    async fn lead(&mut self, node: &TokioNode) -> Result<(), String> {
+        loop {
+            let (raft, stop) = (node.raft.clone(), self.stop.clone());
+            let mut wait = Box::pin(async move {
+                tokio::select! { () = stop.cancelled() => None, elected = elected(&raft) => Some(elected) }
+            });
+            let waited = match tokio::time::timeout(ELECTION, &mut wait).await {
+                Ok(waited) => waited,
+                Err(_) => self.inbox.refuse(&Error::unavailable(NO_LEADER), wait).await,
+            };
+            match waited {
+                None => return Ok(()),
+                Some(Err(reason)) => return Err(reason),
+                Some(Ok(())) => {}
+            }
+            let leader = Leader::new(node, &self.view, &self.settings, &mut self.inbox);
+            match leader.run(&self.stop).await {
+                Exit::Stopped => return Ok(()),
+                Exit::Lost => info!("no longer the leader"),
+                Exit::Failed(reason) => return Err(reason),
+            }
+        }
+    }
+}
+
+/// Waits until this manager leads and knows all that was committed before; an error when Raft stopped.
+async fn elected(raft: &TokioRaft) -> Result<(), String> {
+    let mut metrics = raft.metrics();
+    loop {
+        let running = metrics.borrow_watched().running_state.clone();
+        if let Err(fatal) = running {
+            return Err(describe(&fatal));
+        }
+        if raft.is_leader() && raft.ensure_linearizable(openraft::ReadPolicy::ReadIndex).await.is_ok() {
+            return Ok(());
+        }
+        if metrics.changed().await.is_err() {
+            return Err("Raft stopped".into());
+        }
+    }
+}
+
+async fn begin(node: &TokioNode, start: &Start) -> io::Result<()> {
+    if let Start::New { addr, .. } = start {
+        node.initialize(addr).await?;
+    }
+    if !node.stand_if_alone().await? {
+        return Ok(());
+    }
+    node.lead().await?;
+    if let Start::New { entry, .. } = start {
+        node.raft.client_write(Command(Arc::new((**entry).clone()))).await.map_err(io::Error::other)?;
+    }
+    Ok(())
+}
+
+/// True for a full disk, also where openraft has wrapped the error into a text.
+fn is_full(err: &io::Error) -> bool {
+    files::is_full(err) || describe(err).contains(&io::Error::from(rustix::io::Errno::NOSPC).to_string())
+}
+
+async fn close(raft: &Runtime, node: TokioNode) {
+    let closed = raft.spawn(node.close()).await.map_err(io::Error::other).and_then(|closed| closed);
+    if let Err(err) = closed {
+        warn!(%err, "the log was not closed cleanly; the next start repairs it");
+    }
+}
+
+/// Why Raft stopped, with the cause at its bottom (openraft wraps the disk's error several times).
+pub fn describe(fatal: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = fatal.to_string();
+    let mut cause = fatal.source();
+    while let Some(next) = cause {
+        let said = next.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = next.source();
+    }
+    text
+}

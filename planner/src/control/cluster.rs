@@ -1,0 +1,33 @@
+//! Writes to the cluster object: its settings and join tokens.
+//!
+//! Owns: what `swarm update` may change. New tokens are made by the manager and come in whole.
+
+use super::{Decision, invalid, out_of_sequence};
+use crate::Store;
+use wsw_api::entry::{Change, Guard, Outcome};
+use wsw_api::error::{Error, Result};
+use wsw_api::spec::ClusterSpec;
+
+/// SwarmKit's name of the one cluster object.
+const NAME: &str = "default";
+
+pub(super) fn update(view: &Store, version: u64, spec: &ClusterSpec, worker: Option<&str>, manager: Option<&str>) -> Result<Decision> {
+    if spec.annotations.name != NAME {
+        return Err(invalid("modification of cluster name is not allowed"));
+    }
+    let Some(old) = view.cluster() else {
+        return Err(Error::unavailable("this node is not part of a swarm"));
+    };
+    if old.meta.version != version {
+        return Err(out_of_sequence());
+    }
+    let mut cluster = (**old).clone();
+    cluster.spec = spec.clone();
+    if let Some(token) = worker {
+        cluster.join_tokens.worker = token.to_owned();
+    }
+    if let Some(token) = manager {
+        cluster.join_tokens.manager = token.to_owned();
+    }
+    Ok(Decision { guards: vec![Guard::ClusterVersion(version)], changes: vec![Change::PutCluster(Box::new(cluster))], outcome: Outcome::Done })
+}

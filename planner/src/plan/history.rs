@@ -1,0 +1,71 @@
+//! What is kept of tasks that are over, and tasks whose node will never report their end (SwarmKit's task reaper).
+//!
+//! Owns: the retention limit per slot and the day after which tasks of a lost node count as orphaned.
+
+use super::nodes::Verdict;
+use super::work::{Judgement, Op, Work};
+use std::sync::Arc;
+use wsw_api::task::Task;
+use wsw_api::time::{Nanos, SECOND};
+
+/// SwarmKit's limit when there is no cluster object.
+const DEFAULT_LIMIT: i64 = 5;
+/// SwarmKit: tasks of a node that has been down for a day are orphaned. Any change of the node's record starts the day anew.
+const ORPHANED_AFTER: Nanos = 24 * 3_600 * SECOND;
+
+/// Forgets the oldest ended tasks of a slot above the limit. `created` tells that this plan adds a task to the slot.
+pub(super) fn trim(work: &mut Work<'_>, tasks: &[&Arc<Task>], created: bool) {
+    let limit = limit(work);
+    if limit < 0 {
+        return;
+    }
+    let total = i64::try_from(tasks.len()).unwrap_or(i64::MAX).saturating_add(i64::from(created));
+    let Ok(mut excess) = usize::try_from(total - limit) else { return };
+    if excess == 0 {
+        return;
+    }
+    let mut over: Vec<&Arc<Task>> = tasks.iter().copied().filter(|task| !task.status.state.is_live() && is_left(work, task)).collect();
+    over.sort_by_key(|task| (task.meta.created_at, task.id));
+    for task in over {
+        if excess == 0 {
+            return;
+        }
+        work.reap(task);
+        excess -= 1;
+    }
+}
+
+/// An ended task that nobody wants (any more, with this plan) and that this plan does not forget already.
+fn is_left(work: &Work<'_>, task: &Task) -> bool {
+    let of_slot = || work.ops.iter().rev().take_while(|(group, _)| *group == work.group);
+    let reaped = of_slot().any(|(_, op)| matches!(op, Op::Reap(id) if *id == task.id));
+    let stopped = !task.desired.wants_run() || of_slot().any(|(_, op)| matches!(op, Op::Desired(id, desired) if *id == task.id && !desired.wants_run()));
+    !reaped && stopped
+}
+
+/// With a bound on attempts that many tasks and one are kept: they are the record of the attempts.
+fn limit(work: &Work<'_>) -> i64 {
+    let attempts = work.service.spec.task.restart.max_attempts;
+    if attempts > 0 {
+        return i64::try_from(attempts).unwrap_or(i64::MAX).saturating_add(1);
+    }
+    work.view.cluster().map_or(DEFAULT_LIMIT, |cluster| cluster.spec.task_history_limit)
+}
+
+/// Whether a live task's worker will never report its end: at once when the node was removed, after a day when it is down.
+pub(super) fn lost(work: &mut Work<'_>, task: &Task) -> Option<Judgement> {
+    let node = task.node.filter(|_| task.status.state.is_live())?;
+    match work.verdict(&node) {
+        Verdict::Gone => Some(Judgement::Deleted),
+        Verdict::Down => {
+            let since = work.view.node(&node).map_or(work.now, |node| node.meta.updated_at);
+            let at = since.after(ORPHANED_AFTER);
+            if at <= work.now {
+                return Some(Judgement::Lost);
+            }
+            work.wake_at(at);
+            None
+        }
+        Verdict::Fine | Verdict::Drained | Verdict::Unfit => None,
+    }
+}

@@ -1,0 +1,169 @@
+//! The scheduler: gives tasks their nodes, in one batch per service.
+//!
+//! Owns: the batch. Filters are in `filter.rs`, the order of nodes in `spread.rs`. Nodes are scored once per batch.
+//! Invariant: no task is put on a node that any filter refuses, counting what this plan placed before.
+
+use super::filter::{self, Failures, Pipeline};
+use super::nodes::Table;
+use super::spread::{Branch, Key};
+use super::work::{Op, Work};
+use super::Reason;
+use crate::Store;
+use std::sync::Arc;
+use wsw_api::object::{Node, Template};
+
+/// Finds nodes for all tasks of all works that have none; says which could not be placed, and why.
+pub(super) fn place(view: &Store, works: &mut [Work<'_>]) -> Vec<Reason> {
+    if works.iter().all(|work| work.creates.is_empty() && work.waiting.is_empty()) {
+        return Vec::new();
+    }
+    let mut table = Table::new(view);
+    for work in works.iter() {
+        for (node, tasks) in &work.retired {
+            table.release(node, *tasks);
+        }
+    }
+    let mut reasons = Vec::new();
+    for work in works.iter_mut().filter(|work| !work.creates.is_empty() || !work.waiting.is_empty()) {
+        reasons.extend(place_service(view, work, &mut table));
+    }
+    reasons
+}
+
+fn place_service(view: &Store, work: &mut Work<'_>, table: &mut Table<'_>) -> Option<Reason> {
+    let template = work.template?;
+    let mut batch = Batch::new(view, work, template, table);
+    let skipped = batch.preassigned(work, table);
+    let waiting = std::mem::take(&mut work.waiting);
+    let open = waiting.len() + work.creates.iter().filter(|create| create.node.is_none() && !create.skipped).count();
+    let mut left = 0_u32;
+    if open > 0 {
+        let mut tree = batch.tree(table);
+        let mut unplaced = Vec::new();
+        for task in &waiting {
+            match batch.take(&mut tree, table) {
+                Some(at) => work.ops.extend(table.rows.get(at).map(|row| (task.slot, Op::Assign(task.id, row.node.id)))),
+                None => unplaced.push(*task),
+            }
+        }
+        for create in work.creates.iter_mut().filter(|create| create.node.is_none() && !create.skipped) {
+            create.node = batch.take(&mut tree, table).and_then(|at| table.rows.get(at)).map(|row| row.node.id);
+            left += u32::from(create.node.is_none());
+        }
+        left += u32::try_from(unplaced.len()).unwrap_or(u32::MAX);
+        if left > 0 {
+            let text: Arc<str> = filter::explain(&batch.failures(table)).into();
+            let news = unplaced.iter().filter(|task| task.status.err != text);
+            work.ops.extend(news.map(|task| (task.slot, Op::Explain(task.id, text.clone()))));
+            for create in work.creates.iter_mut().filter(|create| create.node.is_none()) {
+                create.reason = Some(text.clone());
+            }
+            return Some(Reason { service: work.service.id, tasks: left, text: text.to_string() });
+        }
+    }
+    skipped
+}
+
+/// One service's tasks that need nodes.
+struct Batch<'t> {
+    view: &'t Store,
+    template: &'t Template,
+    pipeline: Pipeline<'t>,
+    /// Active tasks and recent failures of the service, by place in the table.
+    copies: Vec<u32>,
+    failed: Vec<u32>,
+}
+
+impl<'t> Batch<'t> {
+    fn new(view: &'t Store, work: &Work<'t>, template: &'t Template, table: &Table<'_>) -> Self {
+        let mut copies = vec![0_u32; table.rows.len()];
+        let mut failed = copies.clone();
+        for (node, placed) in view.placed(&work.service.id) {
+            if let Some(count) = table.find(&node).and_then(|at| copies.get_mut(at)) {
+                *count = placed.active;
+            }
+        }
+        for (node, tasks) in &work.retired {
+            if let Some(count) = table.find(node).and_then(|at| copies.get_mut(at)) {
+                *count = count.saturating_sub(*tasks);
+            }
+        }
+        for (node, failures) in &work.failures {
+            if let Some(count) = table.find(node).and_then(|at| failed.get_mut(at)) {
+                *count = *failures;
+            }
+        }
+        Self { view, template, pipeline: Pipeline::new(template), copies, failed }
+    }
+
+    /// Tasks of global services have their node already: they fit there, or are not made.
+    fn preassigned(&mut self, work: &mut Work<'_>, table: &mut Table<'_>) -> Option<Reason> {
+        let mut failures = Failures::default();
+        let mut skipped = 0;
+        for create in &mut work.creates {
+            let Some(node) = create.node else { continue };
+            let Some(at) = table.find(&node) else {
+                create.skipped = true;
+                continue;
+            };
+            let (Some(row), Some(copies)) = (table.rows.get_mut(at), self.copies.get_mut(at)) else { continue };
+            match self.pipeline.check(self.view, row, *copies) {
+                Some(filter) => {
+                    create.skipped = true;
+                    skipped += 1;
+                    failures[filter as usize] += 1;
+                }
+                None => {
+                    row.add(&self.pipeline.wants, &self.pipeline.host_ports);
+                    *copies += 1;
+                }
+            }
+        }
+        (skipped > 0).then(|| Reason { service: work.service.id, tasks: skipped, text: filter::explain(&failures) })
+    }
+
+    /// The nodes that fit, under the branches of the placement preferences.
+    fn tree(&self, table: &Table<'_>) -> Branch {
+        let mut root = Branch::default();
+        for (at, row) in table.rows.iter().enumerate() {
+            let copies = self.copies.get(at).copied().unwrap_or(0);
+            let failed = self.failed.get(at).copied().unwrap_or(0);
+            let fits = self.pipeline.check(self.view, row, copies).is_none();
+            let values: Vec<&str> = self.template.spec.placement.spread.iter().map(|descriptor| label(row.node, descriptor)).collect();
+            root.add(&values, copies, fits.then(|| Key::new(failed, copies, row.active, at)));
+        }
+        root.finish();
+        root
+    }
+
+    /// Takes the best node and counts the task there.
+    fn take(&mut self, tree: &mut Branch, table: &mut Table<'_>) -> Option<usize> {
+        let Self { view, pipeline, copies, failed, .. } = self;
+        tree.take(&mut |at| {
+            let (row, copies) = (table.rows.get_mut(at)?, copies.get_mut(at)?);
+            row.add(&pipeline.wants, &pipeline.host_ports);
+            *copies += 1;
+            let failed = failed.get(at).copied().unwrap_or(0);
+            pipeline.still_fits(view, row, *copies).then(|| Key::new(failed, *copies, row.active, at))
+        })
+    }
+
+    /// By which filter each node fails now.
+    fn failures(&self, table: &Table<'_>) -> Failures {
+        let mut failures = Failures::default();
+        for (row, copies) in table.rows.iter().zip(&self.copies) {
+            if let Some(filter) = self.pipeline.check(self.view, row, *copies) {
+                failures[filter as usize] += 1;
+            }
+        }
+        failures
+    }
+}
+
+/// The node's value of a spread descriptor; a label that it does not have is the empty value.
+fn label<'n>(node: &'n Node, descriptor: &str) -> &'n str {
+    let lower = descriptor.to_ascii_lowercase();
+    let labels = if lower.starts_with("node.labels.") { Some((&node.spec.annotations.labels, 12)) } else { None };
+    let labels = labels.or_else(|| lower.starts_with("engine.labels.").then_some((&node.description.engine_labels, 14)));
+    labels.and_then(|(labels, prefix)| labels.get(descriptor.get(prefix..)?)).map_or("", String::as_str)
+}

@@ -1,0 +1,184 @@
+//! One slot: what it is in, and the step that brings it forward.
+//!
+//! Owns: replacing tasks (restart, update, node trouble) and starting successors.
+//! Invariants: S1 at most one task of a slot is wanted after a step; S2 a successor starts when its predecessor is over,
+//! out of reach, or overdue; S3 a task of an old template is never left wanted.
+//! ```text
+//!   wanted ──ends──────────> shutdown + successor (ready, after the delay) ──> running
+//!   wanted ──old template──> shutdown + successor (ready, when it is over)  ──> running
+//!   wanted ──node is down──> shutdown + successor (running at once)
+//! ```
+
+use super::nodes::Verdict;
+use super::restart::{self, Cause};
+use super::work::{Create, Judgement, Work};
+use super::{history, update::Rollout};
+use std::cmp::Reverse;
+use std::sync::Arc;
+use wsw_api::id::NodeId;
+use wsw_api::task::{DesiredState, Task, TaskState};
+
+/// What a slot is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It has a task that is wanted.
+    Wanted,
+    /// Its last task is over and the policy gives it no successor: the slot counts as taken.
+    Settled,
+    /// It has nothing but history.
+    Empty,
+}
+
+/// Tells what the slot is in.
+pub(super) fn kind(work: &Work<'_>, tasks: &[&Arc<Task>]) -> Kind {
+    if tasks.iter().any(|task| task.desired.wants_run()) {
+        return Kind::Wanted;
+    }
+    let newest = tasks.iter().filter(|task| task.desired != DesiredState::Remove).max_by_key(|task| (task.meta.created_at, task.id));
+    match newest {
+        Some(task) if task.template == work.service.template && !restart::should_restart(work, tasks, task, Cause::of(task)) => Kind::Settled,
+        _ => Kind::Empty,
+    }
+}
+
+/// Brings a slot one step forward. `home` is the node that a global service's task must be on.
+pub(super) fn step<'a>(work: &mut Work<'a>, tasks: &[&'a Arc<Task>], home: Option<NodeId>, rollout: &mut Rollout) {
+    let mut wanted: Vec<&'a Arc<Task>> = tasks.iter().copied().filter(|task| task.desired.wants_run()).collect();
+    wanted.sort_by_key(|task| rank(work, task));
+    let mut made = false;
+    if let Some((current, extra)) = wanted.split_first() {
+        for task in extra {
+            work.desire(task, DesiredState::Shutdown);
+        }
+        if let Some(create) = advance(work, tasks, current, home, rollout) {
+            made = true;
+            work.create(Create { node: home, ..create });
+        }
+    }
+    clean(work, tasks, made);
+}
+
+/// Makes a task in a slot that has nothing but history.
+pub(super) fn refill(work: &mut Work<'_>, tasks: &[&Arc<Task>], slot: u32, home: Option<NodeId>, rollout: &mut Rollout) {
+    rollout.pending();
+    let stopping = tasks.iter().any(|task| task.desired == DesiredState::Shutdown && task.status.state.is_live() && reachable(work, task));
+    let desired = if stopping { DesiredState::Ready } else { DesiredState::Running };
+    work.create(Create { node: home, ..Create::fresh(slot, desired) });
+    clean(work, tasks, true);
+}
+
+fn reachable(work: &mut Work<'_>, task: &Task) -> bool {
+    task.node.is_some_and(|node| !work.verdict(&node).is_out_of_reach())
+}
+
+/// Which of several wanted tasks stays: of the current template, alive, placed, furthest, oldest.
+fn rank(work: &Work<'_>, task: &Task) -> impl Ord + use<> {
+    let stale = task.template != work.service.template;
+    (stale, !task.status.state.is_live(), task.node.is_none(), Reverse(task.status.state), task.meta.created_at, task.id)
+}
+
+/// Decides about the wanted task; the answer is its successor when it needs one.
+fn advance<'a>(work: &mut Work<'a>, tasks: &[&'a Arc<Task>], task: &'a Arc<Task>, home: Option<NodeId>, rollout: &mut Rollout) -> Option<Create> {
+    let stale = task.template != work.service.template;
+    if stale {
+        rollout.replaced();
+    }
+    if !task.status.state.is_live() {
+        work.desire(task, DesiredState::Shutdown);
+        return after_end(work, tasks, task, home, rollout);
+    }
+    match task.node.map(|node| work.verdict(&node)) {
+        Some(Verdict::Fine) | None if stale => {
+            work.desire(task, DesiredState::Shutdown);
+            Some(Create::instead_of(task, restart::successor_state(work, tasks, task), None))
+        }
+        Some(Verdict::Fine) | None => {
+            stay(work, tasks, task, rollout);
+            None
+        }
+        Some(trouble) => {
+            rollout.pending();
+            leave(work, tasks, task, trouble, home)
+        }
+    }
+}
+
+/// The task is over.
+fn after_end(work: &mut Work<'_>, tasks: &[&Arc<Task>], task: &Task, home: Option<NodeId>, rollout: &mut Rollout) -> Option<Create> {
+    if home.is_some_and(|home| work.verdict(&home) != Verdict::Fine) {
+        return None;
+    }
+    if task.template != work.service.template {
+        return Some(Create::instead_of(task, DesiredState::Running, None));
+    }
+    // Nobody told a wanted task to stop: an end in shutdown is its own, and its successor waits like that of a failure.
+    let cause = if task.status.state == TaskState::Shutdown { Cause::Task } else { Cause::of(task) };
+    if !restart::should_restart(work, tasks, task, cause) {
+        return None;
+    }
+    rollout.pending();
+    let delay = work.service.spec.task.restart.delay;
+    if cause == Cause::Node || delay == 0 {
+        return Some(Create::instead_of(task, DesiredState::Running, None));
+    }
+    Some(Create::instead_of(task, DesiredState::Ready, Some(work.now.after(delay))))
+}
+
+/// The task stays: it may wait for its node or for its moment.
+fn stay<'a>(work: &mut Work<'a>, tasks: &[&Arc<Task>], task: &'a Arc<Task>, rollout: &mut Rollout) {
+    if task.node.is_none() {
+        work.waiting.push(task);
+    }
+    if task.desired == DesiredState::Ready {
+        match restart::waits_until(work, tasks, task) {
+            Some(at) => work.wake_at(at),
+            None => work.desire(task, DesiredState::Running),
+        }
+    }
+    if task.status.state != TaskState::Running {
+        rollout.pending();
+    }
+}
+
+/// The task's node is the reason that it must go. Tasks of global services get no successor: their node is the slot.
+fn leave(work: &mut Work<'_>, tasks: &[&Arc<Task>], task: &Task, trouble: Verdict, home: Option<NodeId>) -> Option<Create> {
+    let judgement = match trouble {
+        Verdict::Unfit => Some(Judgement::Unfit),
+        _ => history::lost(work, task),
+    };
+    if let Some(judgement) = judgement {
+        work.judge(task, judgement);
+    }
+    work.desire(task, DesiredState::Shutdown);
+    let stale = task.template != work.service.template;
+    if home.is_some() || !(stale || restart::should_restart(work, tasks, task, Cause::Node)) {
+        return None;
+    }
+    // What was judged is over. A drained node stops its task first.
+    let others: Vec<&Arc<Task>> = tasks.iter().copied().filter(|other| judgement.is_none() || other.id != task.id).collect();
+    Some(Create::instead_of(task, restart::successor_state(work, &others, task), None))
+}
+
+/// History: what is over and to be removed goes, what its node will never report is judged, the rest is kept up to the limit.
+fn clean(work: &mut Work<'_>, tasks: &[&Arc<Task>], made: bool) {
+    for task in tasks.iter().filter(|task| !task.desired.wants_run()) {
+        match history::lost(work, task) {
+            Some(judgement) if task.desired != DesiredState::Remove => work.judge(task, judgement),
+            Some(_) => work.reap(task),
+            None if task.desired == DesiredState::Remove => work.desire(task, DesiredState::Remove),
+            None => {}
+        }
+    }
+    history::trim(work, tasks, made);
+}
+
+/// The slot is not wanted any more: all its tasks go.
+pub(super) fn drop_all(work: &mut Work<'_>, tasks: &[&Arc<Task>]) {
+    for task in tasks {
+        if history::lost(work, task).is_some() {
+            work.reap(task);
+        } else {
+            work.desire(task, DesiredState::Remove);
+        }
+    }
+}

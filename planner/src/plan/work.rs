@@ -1,0 +1,183 @@
+//! The working copy of one service while its plan is made: the decisions so far, in small steps with their slot.
+//!
+//! Owns: the steps ([`Op`]) and the rules that hold for each of them (a desired state moves forward only, a task that never had
+//! a node leaves no history).
+
+use super::nodes::Verdict;
+use crate::Store;
+use crate::constraint::Constraint;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use wsw_api::entry::Change;
+use wsw_api::id::{NodeId, TaskId};
+use wsw_api::object::{Service, Template};
+use wsw_api::task::{DesiredState, Task, TaskState};
+use wsw_api::time::Time;
+
+/// Statuses that the planner gives, by kind: their texts are SwarmKit's where it has any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Judgement {
+    /// The node no longer satisfies the constraints.
+    Unfit,
+    /// The node was removed.
+    Deleted,
+    /// The node has been down for too long.
+    Lost,
+}
+
+impl Judgement {
+    /// What `service ps` shows as the error of a task that lost its place.
+    pub(super) const UNFIT: &'static str = "assigned node no longer meets constraints";
+
+    pub(super) fn state(self) -> TaskState {
+        if self == Self::Unfit { TaskState::Rejected } else { TaskState::Orphaned }
+    }
+
+    /// Message and error.
+    pub(super) fn texts(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Unfit => ("task rejected by constraint enforcer", Self::UNFIT),
+            Self::Deleted => ("Task belonged to a node that has been deleted", ""),
+            Self::Lost => ("node has been down for too long", ""),
+        }
+    }
+}
+
+/// One step, about one task.
+#[derive(Debug, Clone)]
+pub(super) enum Op {
+    Judge(TaskId, Judgement),
+    Desired(TaskId, DesiredState),
+    Reap(TaskId),
+    /// Index into [`Work::creates`].
+    Create(u32),
+    Assign(TaskId, NodeId),
+    Explain(TaskId, Arc<str>),
+}
+
+/// A task to be made from the service's template.
+#[derive(Debug, Clone)]
+pub(super) struct Create {
+    pub(super) slot: u32,
+    pub(super) desired: DesiredState,
+    pub(super) restart_at: Option<Time>,
+    pub(super) replaces: Option<TaskId>,
+    pub(super) node: Option<NodeId>,
+    /// Why it has no node.
+    pub(super) reason: Option<Arc<str>>,
+    /// A task of a global service that does not fit its node is not made at all.
+    pub(super) skipped: bool,
+}
+
+/// One service's decisions.
+pub(super) struct Work<'a> {
+    pub(super) view: &'a Store,
+    pub(super) now: Time,
+    pub(super) service: &'a Arc<Service>,
+    pub(super) template: Option<&'a Arc<Template>>,
+    /// The slot (for global services: the node) that steps belong to from now on. A plan is cut between groups only.
+    pub(super) group: u32,
+    /// Steps with their groups; sorted by group before they are cut into pieces.
+    pub(super) ops: Vec<(u32, Op)>,
+    pub(super) creates: Vec<Create>,
+    /// Wanted tasks that have no node yet.
+    pub(super) waiting: Vec<&'a Arc<Task>>,
+    /// Tasks that this plan stops, by node: they no longer count as active there.
+    pub(super) retired: BTreeMap<NodeId, u32>,
+    /// Recent failures of the template by node.
+    pub(super) failures: BTreeMap<NodeId, u32>,
+    /// Changes of the service itself, after all steps.
+    pub(super) tail: Vec<Change>,
+    pub(super) wake: Option<Time>,
+    constraints: Option<Vec<Constraint>>,
+    verdicts: BTreeMap<NodeId, Verdict>,
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn new(view: &'a Store, service: &'a Arc<Service>, now: Time) -> Self {
+        let template = view.template(&service.id, service.template);
+        // Validated when written; a text that does not parse is one that nothing satisfies, which is for the scheduler to say.
+        let constraints = template.and_then(|template| Constraint::parse_all(&template.spec.placement.constraints).ok());
+        Self {
+            view,
+            now,
+            service,
+            template,
+            group: 0,
+            ops: Vec::new(),
+            creates: Vec::new(),
+            waiting: Vec::new(),
+            retired: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            tail: Vec::new(),
+            wake: None,
+            constraints,
+            verdicts: BTreeMap::new(),
+        }
+    }
+
+    /// Looks again at `at`, or earlier.
+    pub(super) fn wake_at(&mut self, at: Time) {
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+
+    /// Whether the node is still good for tasks of this service.
+    pub(super) fn verdict(&mut self, node: &NodeId) -> Verdict {
+        if let Some(known) = self.verdicts.get(node) {
+            return *known;
+        }
+        let verdict = Verdict::of(self.view.node(node), self.constraints.as_deref().unwrap_or_default());
+        self.verdicts.insert(*node, verdict);
+        verdict
+    }
+
+    /// Moves the desired state forward; a task that is over or never had a node goes at once when it is to be removed.
+    pub(super) fn desire(&mut self, task: &Task, desired: DesiredState) {
+        let stops = !desired.wants_run();
+        let over = !task.status.state.is_live();
+        if stops && (task.node.is_none() || (over && desired == DesiredState::Remove)) {
+            self.reap(task);
+        } else if desired > task.desired {
+            self.ops.push((self.group, Op::Desired(task.id, desired)));
+            self.release(task, stops);
+        }
+    }
+
+    /// Forgets the task.
+    pub(super) fn reap(&mut self, task: &Task) {
+        self.ops.push((self.group, Op::Reap(task.id)));
+        self.release(task, true);
+    }
+
+    /// Says of the task what its worker will not.
+    pub(super) fn judge(&mut self, task: &Task, judgement: Judgement) {
+        self.ops.push((self.group, Op::Judge(task.id, judgement)));
+    }
+
+    /// Makes a task in the slot; the scheduler gives it a node unless it is said here.
+    pub(super) fn create(&mut self, create: Create) {
+        if let Some(at) = create.restart_at {
+            self.wake_at(at);
+        }
+        self.ops.push((self.group, Op::Create(u32::try_from(self.creates.len()).unwrap_or(u32::MAX))));
+        self.creates.push(create);
+    }
+
+    fn release(&mut self, task: &Task, stops: bool) {
+        if let Some(node) = task.node.filter(|_| stops && task.is_runnable()) {
+            *self.retired.entry(node).or_default() += 1;
+        }
+    }
+}
+
+impl Create {
+    /// A first task of a slot.
+    pub(super) fn fresh(slot: u32, desired: DesiredState) -> Self {
+        Self { slot, desired, restart_at: None, replaces: None, node: None, reason: None, skipped: false }
+    }
+
+    /// A task in place of `old`.
+    pub(super) fn instead_of(old: &Task, desired: DesiredState, restart_at: Option<Time>) -> Self {
+        Self { restart_at, replaces: Some(old.id), ..Self::fresh(old.slot, desired) }
+    }
+}

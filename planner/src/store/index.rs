@@ -1,0 +1,201 @@
+//! Secondary indexes of tasks: what a task adds to its node's and its service's counts, and how that changes.
+//!
+//! Owns: [`Load`], [`Placed`], and the two functions through which every change of a task goes.
+//! Invariant: an index is the sum of the [`Share`]s of the tasks in the table; a share depends on the task and its (immutable) template only.
+
+use super::{Store, TemplateRow, Touched};
+use imbl::OrdMap;
+use std::sync::Arc;
+use wsw_api::id::{NodeId, TaskId};
+use wsw_api::spec::{Protocol, PublishMode};
+use wsw_api::task::{Task, TaskState};
+
+/// What the tasks of a node use of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Tasks that are, or may come, up.
+    pub active: u32,
+    /// Reserved by tasks that have not ended.
+    pub nano_cpus: u64,
+    pub memory_bytes: u64,
+}
+
+/// Tasks of one service on one node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Placed {
+    /// That are, or may come, up.
+    pub active: u32,
+    /// That run and should go on running: what the ingress balances over.
+    pub running: u32,
+}
+
+/// What one task adds to the indexes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Share {
+    node: Option<NodeId>,
+    active: bool,
+    running: bool,
+    /// Holds its reservations and host ports: it has a node and has not ended.
+    holds: bool,
+    /// Wanted, and waits for a node.
+    unplaced: bool,
+}
+
+impl Share {
+    fn of(task: &Task) -> Self {
+        let live = task.status.state.is_live();
+        Self {
+            node: task.node,
+            active: task.node.is_some() && task.is_runnable(),
+            running: task.node.is_some() && task.status.state == TaskState::Running && task.desired.wants_run(),
+            holds: task.node.is_some() && live,
+            unplaced: task.node.is_none() && task.is_runnable(),
+        }
+    }
+}
+
+impl Store {
+    /// Puts a task that is new to the table.
+    pub(super) fn insert_task(&mut self, task: Task, touched: &mut Touched) {
+        self.by_service.entry(task.service).or_default().insert((task.slot, task.id));
+        if let Some(node) = task.node {
+            self.by_node.entry(node).or_default().insert(task.id);
+        }
+        if let Some(row) = self.templates.get_mut(&(task.service, task.template)) {
+            row.tasks = row.tasks.saturating_add(1);
+        }
+        self.shift(&task, Share::default(), Share::of(&task), touched);
+        self.tasks.insert(task.id, Arc::new(task));
+    }
+
+    /// Changes a task in place. The closure says whether it changed anything.
+    pub(super) fn change_task(&mut self, id: &TaskId, touched: &mut Touched, change: impl FnOnce(&mut Task) -> bool) -> bool {
+        let (index, time) = (self.index, self.time);
+        let Some(slot) = self.tasks.get_mut(id) else { return false };
+        let before = Share::of(slot);
+        let task = Arc::make_mut(slot);
+        if !change(task) {
+            return false;
+        }
+        task.meta.version = index;
+        task.meta.updated_at = time;
+        let after = Share::of(task);
+        if before == after {
+            return true;
+        }
+        let task = slot.clone();
+        if before.node != after.node {
+            if let Some(set) = before.node.and_then(|node| self.by_node.get_mut(&node)) {
+                set.remove(id);
+            }
+            if let Some(node) = after.node {
+                self.by_node.entry(node).or_default().insert(*id);
+            }
+        }
+        self.shift(&task, before, after, touched);
+        true
+    }
+
+    /// Takes a task out of the table and says which template may be unused now.
+    pub(super) fn remove_task(&mut self, id: &TaskId, touched: &mut Touched) -> Option<Arc<Task>> {
+        let task = self.tasks.remove(id)?;
+        if let Some(set) = self.by_service.get_mut(&task.service) {
+            set.remove(&(task.slot, task.id));
+            if set.is_empty() {
+                self.by_service.remove(&task.service);
+            }
+        }
+        if let Some(node) = task.node
+            && let Some(set) = self.by_node.get_mut(&node)
+        {
+            set.remove(id);
+            if set.is_empty() {
+                self.by_node.remove(&node);
+            }
+        }
+        if let Some(row) = self.templates.get_mut(&(task.service, task.template)) {
+            row.tasks = row.tasks.saturating_sub(1);
+        }
+        self.shift(&task, Share::of(&task), Share::default(), touched);
+        Some(task)
+    }
+
+    /// Moves the counts from what the task added before to what it adds now.
+    fn shift(&mut self, task: &Task, before: Share, after: Share, touched: &mut Touched) {
+        if before.unplaced != after.unplaced {
+            count(&mut self.unplaced, task.service, after.unplaced);
+        }
+        if before.node == after.node {
+            if let Some(node) = after.node {
+                self.shift_on(node, task, before, after, touched);
+            }
+            return;
+        }
+        if let Some(node) = before.node {
+            self.shift_on(node, task, before, Share::default(), touched);
+        }
+        if let Some(node) = after.node {
+            self.shift_on(node, task, Share::default(), after, touched);
+        }
+    }
+
+    fn shift_on(&mut self, node: NodeId, task: &Task, before: Share, after: Share, touched: &mut Touched) {
+        if before.active != after.active || before.running != after.running {
+            let of_service = self.placed.entry(task.service).or_default();
+            let placed = of_service.entry(node).or_default();
+            step(&mut placed.active, before.active, after.active);
+            step(&mut placed.running, before.running, after.running);
+            if *placed == Placed::default() {
+                of_service.remove(&node);
+                if of_service.is_empty() {
+                    self.placed.remove(&task.service);
+                }
+            }
+            if before.running != after.running {
+                touched.endpoints.insert(task.service);
+            }
+        }
+        if before.active != after.active || before.holds != after.holds {
+            let load = self.loads.entry(node).or_default();
+            step(&mut load.active, before.active, after.active);
+            if before.holds != after.holds
+                && let Some(row) = self.templates.get(&(task.service, task.template))
+            {
+                hold(load, row, after.holds);
+                for (protocol, port) in host_ports(row) {
+                    count(&mut self.host_ports, (node, protocol, port), after.holds);
+                }
+            }
+            if *load == Load::default() {
+                self.loads.remove(&node);
+            }
+            touched.capacity |= before.holds && !after.holds;
+        }
+    }
+}
+
+fn hold(load: &mut Load, row: &TemplateRow, holds: bool) {
+    let wants = row.template.spec.resources.reservations;
+    let change = if holds { u64::saturating_add } else { u64::saturating_sub };
+    load.nano_cpus = change(load.nano_cpus, wants.nano_cpus);
+    load.memory_bytes = change(load.memory_bytes, wants.memory_bytes);
+}
+
+/// The ports that a task of the template binds on its own node.
+fn host_ports(row: &TemplateRow) -> impl Iterator<Item = (Protocol, u16)> + '_ {
+    let ports = row.template.endpoint.ports.iter();
+    ports.filter(|port| port.mode == PublishMode::Host && port.published != 0).map(|port| (port.protocol, port.published))
+}
+
+fn step(counter: &mut u32, before: bool, after: bool) {
+    *counter = counter.saturating_add(u32::from(after)).saturating_sub(u32::from(before));
+}
+
+/// One more or one less; a count of zero is not kept.
+fn count<K: Ord + Clone>(map: &mut OrdMap<K, u32>, key: K, more: bool) {
+    let counter = map.entry(key.clone()).or_default();
+    step(counter, !more, more);
+    if *counter == 0 {
+        map.remove(&key);
+    }
+}

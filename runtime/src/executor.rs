@@ -1,0 +1,99 @@
+//! The seam between the worker and whatever runs a task (SwarmKit's `exec`): one [`Executor`] per kind, one [`Controller`] per task.
+//!
+//! Owns: the two traits and what goes through them. The worker's driver calls a controller's steps in order and keeps the state;
+//! a step that fails with a temporary error may be called again, each step that was done before answers the same again.
+
+use crate::error::Result;
+use async_trait::async_trait;
+use std::sync::Arc;
+use wsw_api::spec::{Platform, PortConfig, TaskSpec};
+use wsw_api::{NodeId, ServiceId, TaskId, Time};
+
+/// All that is needed to run one task.
+#[derive(Debug, Clone)]
+pub struct TaskRequest {
+    pub task: TaskId,
+    pub service: ServiceId,
+    pub service_name: String,
+    pub slot: u32,
+    pub node: NodeId,
+    pub hostname: String,
+    pub template: u64,
+    pub spec: Arc<TaskSpec>,
+    pub ports: Vec<PortConfig>,
+}
+
+/// What this node can run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    pub platforms: Vec<Platform>,
+    /// Kind and name: ("Runtime", "io.wsw.wasm.v1").
+    pub plugins: Vec<(String, String)>,
+    /// How guests are separated from the node and from each other.
+    pub isolation: String,
+}
+
+/// Makes controllers, and finds the tasks of an earlier life of the daemon.
+#[async_trait]
+pub trait Executor: Send + Sync + 'static {
+    fn describe(&self) -> Capabilities;
+    fn controller(&self, task: TaskRequest) -> Arc<dyn Controller>;
+    /// Called once, before any `controller`: what the records of an earlier daemon say, checked against the shims.
+    async fn adopt(&self) -> Vec<Adopted>;
+}
+
+/// The steps of one task's life.
+#[async_trait]
+pub trait Controller: Send + Sync + 'static {
+    /// Everything up to the moment before the guest runs.
+    async fn prepare(&self) -> Result<()>;
+    async fn start(&self) -> Result<Started>;
+    /// Answers when the task has ended; after that at once, always the same.
+    async fn wait(&self) -> Result<Exit>;
+    /// Asks the task to end (SIGTERM): no new connections from now on. Done when the shim has taken the signal.
+    async fn shutdown(&self) -> Result<()>;
+    /// Ends it (SIGKILL).
+    async fn terminate(&self) -> Result<()>;
+    /// Frees everything but its log. A task that still runs is killed first.
+    async fn remove(&self) -> Result<()>;
+    /// The process that runs it (the shim's for Wasm), once it is started.
+    fn pid(&self) -> Option<u32>;
+}
+
+/// The task runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Started {
+    pub pid: u32,
+}
+
+/// How a task ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exit {
+    /// The guest's own code, 128 + signal when stopped, 134 for a trap, 137 for killed.
+    pub code: u32,
+    /// Which limit was hit or which trap it was; none for an ordinary end.
+    pub reason: Option<String>,
+    /// False when no guest code ran.
+    pub ran: bool,
+    /// When it ended (this machine's wall clock).
+    pub at: Time,
+}
+
+/// A task of an earlier daemon's life.
+pub struct Adopted {
+    pub task: TaskId,
+    pub service: ServiceId,
+    pub slot: u32,
+    pub template: u64,
+    pub state: AdoptedState,
+    pub controller: Arc<dyn Controller>,
+}
+
+/// Where such a task is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AdoptedState {
+    /// Prepared, not started.
+    Created,
+    Running(Started),
+    Exited(Exit),
+}

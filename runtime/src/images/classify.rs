@@ -1,0 +1,191 @@
+//! What a manifest is: a Wasm image in one of the formats that exist, or something that this version does not run.
+//!
+//! Formats (names as in wasm-to-oci, wkg, runwasi, buildx): the CNCF artifact and its older forms hold the module as a layer; images
+//! "from scratch" hold it as a file in a tar layer. The configuration and layer types decide; the module's own first bytes have the last word.
+
+use super::layers;
+use super::layout::{DOCKER_MANIFEST, Found, OCI_MANIFEST, annotations, checked, head, parse};
+use super::types::Image;
+use super::unpacked::{Staged, Unpacked};
+use crate::error::{Error, Result};
+use oci_spec::image::{Descriptor, ImageManifest};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use time::format_description::well_known::Rfc3339;
+use wsw_api::Time;
+use wsw_api::spec::Platform;
+
+/// The CNCF Wasm artifact; exactly one layer.
+const ARTIFACT_CONFIG: &str = "application/vnd.wasm.config.v0+json";
+/// wasm-to-oci and krustlet.
+const LEGACY_CONFIG: &str = "application/vnd.wasm.config.v1+json";
+/// Layers that are the module itself.
+const MODULE_LAYERS: [&str; 4] = [
+    "application/wasm",
+    "application/vnd.bytecodealliance.wasm.component.layer.v0+wasm",
+    "application/vnd.wasm.content.layer.v1+wasm",
+    "application/vnd.module.wasm.content.layer.v1+wasm",
+];
+const SPIN: &str = "application/vnd.fermyon.spin.";
+const TITLE: &str = "org.opencontainers.image.title";
+/// Marks of a Wasm image whose platform says otherwise (crun).
+const COMPAT: [(&str, &[&str]); 2] = [("module.wasm.image/variant", &["compat", "compat-smart"]), ("run.oci.handler", &["wasm", "wasm-smart"])];
+/// Name of a module that has none.
+const DEFAULT_NAME: &str = "app.wasm";
+/// Largest module: compiling one of 13 MB takes half a GB.
+const MAX_MODULE: u64 = 256 << 20;
+
+/// An image that can run here, with the files it consists of.
+#[derive(Debug)]
+pub(crate) struct Classified {
+    /// All but the kind, which the compiler tells.
+    pub image: Image,
+    pub module: Staged,
+    /// Manifest, configuration, layers, module.
+    pub blobs: Vec<Staged>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Config {
+    architecture: Option<String>,
+    os: Option<String>,
+    created: Option<String>,
+    config: Option<Process>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Process {
+    entrypoint: Option<Vec<String>>,
+    cmd: Option<Vec<String>>,
+    env: Option<Vec<String>>,
+    working_dir: Option<String>,
+    labels: Option<BTreeMap<String, String>>,
+}
+
+/// Reads one image of the archive.
+pub(crate) fn classify(unpacked: &mut Unpacked, found: &Found) -> Result<Classified> {
+    let title = found.title();
+    let (manifest, config, staged) = documents(unpacked, found)?;
+    let process = config.config.unwrap_or_default();
+    let mut entrypoint = process.entrypoint.unwrap_or_default();
+    let cmd = process.cmd.unwrap_or_default();
+    let working_dir = process.working_dir.unwrap_or_default();
+    let layers = manifest.layers().iter().map(|layer| checked(unpacked, layer, "layer")).collect::<Result<Vec<_>>>()?;
+
+    let module = match module_layer(&manifest, &title)? {
+        Some(at) => layers.get(at).cloned().ok_or_else(|| Error::Invalid(format!("image {title}: layer {at} is missing")))?,
+        None => {
+            let platform = (config.os.unwrap_or_default().to_lowercase(), config.architecture.unwrap_or_default().to_lowercase());
+            refuse_linux(&manifest, &platform, &title)?;
+            let program = entrypoint.first().or(cmd.first()).map(String::as_str);
+            let (name, module) = layers::find_module(unpacked, &layers, program, &working_dir).map_err(|error| named(&title, error))?;
+            if entrypoint.is_empty() && cmd.is_empty() {
+                entrypoint = vec![format!("/{name}")];
+            }
+            module
+        }
+    };
+    if entrypoint.is_empty() && cmd.is_empty() {
+        let name = manifest.layers().iter().find_map(|layer| annotations(layer.annotations().as_ref(), TITLE));
+        entrypoint = vec![name.unwrap_or_else(|| DEFAULT_NAME.to_owned())];
+    }
+    check_module(&module, &title)?;
+
+    let mut labels = process.labels.unwrap_or_default();
+    labels.extend(manifest.annotations().iter().flatten().map(|(key, value)| (key.clone(), value.clone())));
+    let image = Image {
+        digest: found.manifest.digest.clone(),
+        tags: Vec::new(),
+        platform: Platform { os: "wasi".into(), architecture: "wasm".into() },
+        size: found.manifest.size + staged.size + layers.iter().map(|layer| layer.size).sum::<u64>(),
+        created: config.created.as_deref().and_then(timestamp),
+        labels,
+        wasm_kind: None,
+        module_digest: module.digest.clone(),
+        entrypoint,
+        cmd,
+        env: process.env.unwrap_or_default(),
+        working_dir,
+        manifest_media_type: manifest.media_type().as_ref().map_or(OCI_MANIFEST, |media| media.as_ref()).to_owned(),
+        manifest_size: found.manifest.size,
+        layers: layers.iter().map(|layer| layer.digest.clone()).collect(),
+    };
+    let blobs = [found.manifest.clone(), staged].into_iter().chain(layers).chain([module.clone()]).collect();
+    Ok(Classified { image, module, blobs })
+}
+
+fn named(title: &str, error: Error) -> Error {
+    match error {
+        Error::Invalid(text) => Error::Invalid(format!("image {title}: {text}")),
+        Error::Unsupported(text) => Error::Unsupported(format!("image {title}: {text}")),
+        other => other,
+    }
+}
+
+fn documents(unpacked: &Unpacked, found: &Found) -> Result<(ImageManifest, Config, Staged)> {
+    let what = format!("manifest {}", found.manifest.digest);
+    let manifest: ImageManifest = parse(&unpacked.json(&found.manifest, &what)?, &what)?;
+    let media = manifest.media_type().as_ref().map(|media| media.as_ref().to_owned());
+    if media.as_deref().is_some_and(|media| media != OCI_MANIFEST && media != DOCKER_MANIFEST) {
+        return Err(Error::Unsupported(format!("image {}: manifests of type {} are not supported", found.title(), media.unwrap_or_default())));
+    }
+    let config = checked(unpacked, manifest.config(), "configuration")?;
+    let parsed = parse(&unpacked.json(&config, "configuration")?, &format!("configuration {}", config.digest))?;
+    Ok((manifest, parsed, config))
+}
+
+/// Which layer is the module itself; none when the layers are file systems.
+fn module_layer(manifest: &ImageManifest, title: &str) -> Result<Option<usize>> {
+    let media = |layer: &Descriptor| layer.media_type().to_string();
+    let is_module = |layer: &Descriptor| MODULE_LAYERS.contains(&media(layer).as_str());
+    let spin = manifest.layers().iter().any(|layer| media(layer).starts_with(SPIN));
+    if spin {
+        return Err(Error::Unsupported(format!("image {title} is a Spin application; this version runs plain components and modules")));
+    }
+    let modules = manifest.layers().iter().enumerate().filter(|(_, layer)| is_module(layer)).map(|(at, _)| at).collect::<Vec<_>>();
+    let config = manifest.config().media_type().to_string();
+    let artifact = config == ARTIFACT_CONFIG || config == LEGACY_CONFIG;
+    match (modules.as_slice(), artifact) {
+        ([only], false) => Ok(Some(*only)),
+        ([only], true) if manifest.layers().len() == 1 => Ok(Some(*only)),
+        ([], false) => Ok(None),
+        _ => Err(Error::Invalid(format!("image {title}: {} layers, {} of them Wasm; a Wasm artifact has exactly one", manifest.layers().len(), modules.len()))),
+    }
+}
+
+/// An image of file systems is taken when its platform or its annotations say Wasm.
+fn refuse_linux(manifest: &ImageManifest, (os, architecture): &(String, String), title: &str) -> Result<()> {
+    let compat = COMPAT.iter().any(|(key, values)| annotations(manifest.annotations().as_ref(), key).is_some_and(|value| values.contains(&value.as_str())));
+    if architecture.starts_with("wasm") || os.starts_with("wasi") || compat {
+        return Ok(());
+    }
+    let platform = if os.is_empty() { "image of an unknown platform".to_owned() } else { format!("{os}/{architecture} image") };
+    let article = if platform.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    // "Linux image" in so many words: it is what nearly everyone has at hand first.
+    let kind = if os == "linux" { format!("a Linux image ({os}/{architecture})") } else { format!("{article} {platform}") };
+    Err(Error::Unsupported(format!("image {title} is {kind}; this version runs Wasm only")))
+}
+
+/// The first bytes: `\0asm`. Anything else never reaches the compiler.
+fn check_module(module: &Staged, title: &str) -> Result<()> {
+    if module.size > MAX_MODULE {
+        return Err(Error::Invalid(format!("image {title}: the module has {} MiB; at most {} are taken", module.size >> 20, MAX_MODULE >> 20)));
+    }
+    let head = head(module)?;
+    if head.starts_with(b"\0asm") {
+        return Ok(());
+    }
+    let what = match head.as_slice() {
+        [0x7f, b'E', b'L', b'F', ..] => "is a native or precompiled (ELF) file; modules are compiled on the node, and only from Wasm",
+        [] => "is empty",
+        _ => "is not Wasm (it does not begin with \"\\0asm\")",
+    };
+    Err(Error::Invalid(format!("image {title}: the module {what}")))
+}
+
+fn timestamp(text: &str) -> Option<Time> {
+    let nanos = time::OffsetDateTime::parse(text, &Rfc3339).ok()?.unix_timestamp_nanos();
+    u64::try_from(nanos).ok().map(Time)
+}

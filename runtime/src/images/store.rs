@@ -1,0 +1,201 @@
+//! The store as the daemon uses it.
+//!
+//! Owns: the order of things. Load: unpack aside, classify, compile, move the blobs in, write the index. Remove: index first, then files.
+//! So a crash at any moment leaves an index whose blobs are all there; what nobody names is swept at the next start.
+
+use super::blobs::Blobs;
+use super::classify::{self, Classified};
+use super::index::{Index, Record};
+use super::layout::{self, Found};
+use super::reader::decompressed;
+use super::reference::familiar;
+use super::types::{Image, Removed};
+use super::unpacked::{MAX_JSON, Unpacked};
+use crate::compiler::Compile;
+use crate::error::{Error, Result};
+use crate::files;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use tokio::io::AsyncRead;
+use tokio::sync::Semaphore;
+use tokio_util::io::SyncIoBridge;
+
+/// Loads that unpack at the same time: each holds a blocking thread for as long as its client sends.
+const LOADS_AT_ONCE: usize = 4;
+
+/// The images of this node.
+pub struct Images {
+    inner: Arc<Inner>,
+    compiler: Arc<dyn Compile>,
+    loads: Semaphore,
+    compiling: tokio::sync::Mutex<()>,
+}
+
+/// What a change needs; it runs to its end on a blocking thread, also when its caller is gone.
+struct Inner {
+    root: PathBuf,
+    blobs: Blobs,
+    /// Replaced as a whole; readers never wait for the disk.
+    index: RwLock<Arc<Index>>,
+    /// Held over each change of index and blobs.
+    writing: Mutex<()>,
+}
+
+impl Inner {
+    fn index(&self) -> Arc<Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Writes the changed index, then shows it.
+    fn commit(&self, index: Index) -> Result<Arc<Index>> {
+        index.write(&self.root.join("index.json"))?;
+        let index = Arc::new(index);
+        *self.index.write().unwrap_or_else(PoisonError::into_inner) = index.clone();
+        Ok(index)
+    }
+
+    fn publish(&self, unpacked: Unpacked, images: Vec<(Found, Classified)>) -> Result<Vec<String>> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut index = (*self.index()).clone();
+        let (mut staged, mut answer) = (Vec::new(), Vec::new());
+        for (found, classified) in images {
+            let names = found.names.iter().map(|name| familiar(&name.tagged()).to_owned());
+            answer.extend(if found.names.is_empty() { vec![classified.image.digest.clone()] } else { names.collect() });
+            let blobs = classified.blobs.iter().map(|blob| blob.digest.clone()).collect();
+            staged.extend(classified.blobs.into_iter().map(|blob| (blob.digest, blob.path)));
+            index.add(Record { image: classified.image, blobs }, &found.names);
+        }
+        staged.sort();
+        staged.dedup_by(|a, b| a.0 == b.0);
+        self.blobs.take(&staged).map_err(|e| Error::io("keep the image", &e))?;
+        drop(unpacked);
+        self.commit(index)?;
+        Ok(answer)
+    }
+
+    fn remove(&self, reference: &str, force: bool, in_use: &BTreeSet<String>, compiler: &dyn Compile) -> Result<Vec<Removed>> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut index = (*self.index()).clone();
+        let modules = index.modules();
+        let done = index.remove(reference, force, in_use)?;
+        let index = self.commit(index)?;
+        self.blobs.sweep(&index.blobs());
+        modules.iter().filter(|module| index.kind_of(module).is_none()).for_each(|module| compiler.forget(module));
+        Ok(done)
+    }
+}
+
+impl Images {
+    pub(crate) fn open(root: &Path, compiler: Arc<dyn Compile>) -> Result<Self> {
+        let staging = root.join("tmp");
+        let _ = std::fs::remove_dir_all(&staging);
+        files::folder(&staging, 0o700)?;
+        let (blobs, index) = (Blobs::open(root)?, Index::read(&root.join("index.json"))?);
+        let swept = blobs.sweep(&index.blobs());
+        if swept > 0 {
+            tracing::info!(swept, "removed blobs that no image names");
+        }
+        let inner = Inner { root: root.to_owned(), blobs, index: RwLock::new(Arc::new(index)), writing: Mutex::new(()) };
+        Ok(Self { inner: Arc::new(inner), compiler, loads: Semaphore::new(LOADS_AT_ONCE), compiling: tokio::sync::Mutex::default() })
+    }
+
+    /// All images, in order of their digests.
+    pub fn list(&self) -> Vec<Image> {
+        self.inner.index().list()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.inner.index().count()
+    }
+
+    /// By tag, digest, id or unique id prefix.
+    pub fn resolve(&self, reference: &str) -> wsw_api::Result<Image> {
+        Ok(self.find(reference)?)
+    }
+
+    pub(crate) fn find(&self, reference: &str) -> Result<Image> {
+        let index = self.inner.index();
+        let digest = index.resolve(reference)?;
+        index.image(&digest).ok_or_else(|| Error::NoSuchImage(reference.to_owned()))
+    }
+
+    /// The manifest's bytes, verified.
+    pub async fn manifest(&self, reference: &str) -> wsw_api::Result<Vec<u8>> {
+        let (inner, image) = (self.inner.clone(), self.find(reference)?);
+        Ok(files::blocking(move || inner.blobs.read(&image.digest, MAX_JSON)).await??)
+    }
+
+    /// The compiled code of an image's module; made now when it is not there (a new engine, a cache that was emptied).
+    pub(crate) async fn artifact(&self, image: &Image) -> Result<PathBuf> {
+        let path = self.compiler.artifact(&image.module_digest);
+        if path.exists() {
+            return Ok(path);
+        }
+        // All tasks of a service come here together; one of them does the work.
+        let _compiling = self.compiling.lock().await;
+        if !path.exists() {
+            self.compiler.compile(&image.module_digest, &self.inner.blobs.path(&image.module_digest)).await?;
+        }
+        Ok(path)
+    }
+
+    /// Takes an OCI layout or a `docker save` archive (plain, gzip or zstd). Answers the names that came in, or digests where there are none.
+    /// When anything in it cannot be used, nothing changes.
+    pub async fn load(&self, archive: impl AsyncRead + Send + Unpin + 'static) -> wsw_api::Result<Vec<String>> {
+        Ok(self.take(archive).await?)
+    }
+
+    async fn take(&self, archive: impl AsyncRead + Send + Unpin + 'static) -> Result<Vec<String>> {
+        let _slot = self.loads.acquire().await.map_err(|_| Error::Temporary("the image store is closed".into()))?;
+        let reader = decompressed(archive).await.map_err(super::archive::unreadable)?;
+        let (bridge, staging) = (SyncIoBridge::new(reader), self.inner.root.join("tmp"));
+        let (unpacked, mut images) = files::blocking(move || read_archive(bridge, &staging)).await??;
+        let modules = images.iter().map(|(_, classified)| classified.module.digest.clone()).collect::<BTreeSet<_>>();
+        let loaded = match self.compile(&mut images).await {
+            Ok(()) => {
+                let inner = self.inner.clone();
+                files::blocking(move || inner.publish(unpacked, images)).await?
+            }
+            Err(error) => Err(error),
+        };
+        if loaded.is_err() {
+            let index = self.inner.index();
+            modules.iter().filter(|module| index.kind_of(module).is_none()).for_each(|module| self.compiler.forget(module));
+        }
+        loaded
+    }
+
+    /// Finds out what each module is; one that is known and compiled is not compiled again.
+    async fn compile(&self, images: &mut [(Found, Classified)]) -> Result<()> {
+        for (found, classified) in images {
+            let module = &classified.module;
+            let known = self.inner.index().kind_of(&module.digest).filter(|_| self.compiler.artifact(&module.digest).exists());
+            let kind = match known {
+                Some(kind) => Ok(kind),
+                None => self.compiler.compile(&module.digest, &module.path).await,
+            };
+            classified.image.wasm_kind = Some(kind.map_err(|error| match error {
+                Error::Invalid(text) => Error::Invalid(format!("image {}: {text}", found.title())),
+                other => other,
+            })?);
+        }
+        Ok(())
+    }
+
+    /// Removes a name, or an image with all its names; files go when no other image needs them. `in_use` holds the digests that tasks of
+    /// this node run.
+    pub async fn remove(&self, reference: &str, force: bool, in_use: &[String]) -> wsw_api::Result<Vec<Removed>> {
+        let (inner, compiler, reference) = (self.inner.clone(), self.compiler.clone(), reference.to_owned());
+        let in_use = in_use.iter().cloned().collect();
+        Ok(files::blocking(move || inner.remove(&reference, force, &in_use, compiler.as_ref())).await??)
+    }
+}
+
+fn read_archive(reader: impl std::io::Read, staging: &Path) -> Result<(Unpacked, Vec<(Found, Classified)>)> {
+    let mut unpacked = Unpacked::read(reader, staging)?;
+    let found = layout::find(&mut unpacked)?;
+    let images = found.into_iter().map(|found| classify::classify(&mut unpacked, &found).map(|classified| (found, classified))).collect::<Result<_>>()?;
+    Ok((unpacked, images))
+}

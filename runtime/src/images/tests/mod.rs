@@ -1,0 +1,6 @@
+//! The image store on real archives: formats, names, and what strangers might send. The compiler is a stand-in that reads the module's text.
+
+pub(crate) mod fixture;
+mod formats;
+mod hostile;
+mod names;

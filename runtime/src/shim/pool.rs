@@ -1,0 +1,335 @@
+//! Which shim a task goes to.
+//!
+//! Owns: the shims of this node, how many tasks each has, when one more is started and when one is ended.
+//! Invariants: a task's place (its [`Lease`]) is taken before the shim hears of it and given back when it has ended; a shim of another
+//! engine, contract or group is never chosen; a shim that is being ended is never chosen.
+//! Never: knows what a task is beyond its service.
+
+use super::client::Shim;
+use super::process::{Place, Process};
+use super::record::{self, Record};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::program::Program;
+use crate::users::User;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::SetOnce;
+use wsw_api::shim::CONTRACT;
+use wsw_api::{ServiceId, TaskId};
+
+/// Services whose shims died twice within this time get shims of their own.
+const SUSPICION: Duration = Duration::from_secs(600);
+/// Services that are watched after deaths at the same time; the oldest is forgotten first.
+const MAX_SUSPECTS: usize = 4_096;
+
+/// Who shares a shim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Group {
+    Shared,
+    Service(ServiceId),
+    Own(TaskId),
+}
+
+/// What the pool has to know.
+pub(crate) struct Settings {
+    pub program: Arc<Program>,
+    pub user: Option<User>,
+    /// `<exec root>/wasm`: records. The sockets are in `s/` below it.
+    pub folder: PathBuf,
+    pub engine_key: String,
+    pub capacity: u32,
+    pub boot: String,
+}
+
+/// A shim that comes up, and what became of it.
+type Starting = Arc<SetOnce<Result<Arc<Shim>>>>;
+
+/// The shims of this node.
+pub(crate) struct Pool {
+    settings: Settings,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    next: u32,
+    shims: BTreeMap<u32, Entry>,
+    /// Deaths of shims by the services that they held.
+    deaths: BTreeMap<ServiceId, (u32, Instant)>,
+}
+
+struct Entry {
+    group: Group,
+    /// Made by this build: takes new tasks.
+    current: bool,
+    /// No new tasks: it is being ended.
+    ending: bool,
+    /// Tasks by service.
+    tasks: BTreeMap<ServiceId, u32>,
+    /// Tasks that it takes; lowered when it says that it is full.
+    room: u32,
+    /// Set once it answered, or failed to.
+    shim: Starting,
+}
+
+impl Entry {
+    fn count(&self) -> u32 {
+        self.tasks.values().sum()
+    }
+
+    fn live(&self) -> Option<&Arc<Shim>> {
+        self.shim.get()?.as_ref().ok()
+    }
+}
+
+/// One task's place in a shim.
+pub(crate) struct Lease {
+    pool: Arc<Pool>,
+    service: ServiceId,
+    pub shim: Arc<Shim>,
+}
+
+impl Lease {
+    /// The shim said that it has no room, whatever our count says.
+    pub(crate) fn refused(self) {
+        let mut state = self.pool.lock();
+        if let Some(entry) = state.shims.get_mut(&self.shim.number) {
+            // Without this place; and at least one, or a shim that refuses everything would be started again for ever.
+            entry.room = entry.count().saturating_sub(1).max(1);
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.pool.give_back(self.shim.number, self.service);
+    }
+}
+
+impl Pool {
+    /// Makes the folders. The sockets' folder belongs to the shims' user, the records' does not.
+    pub(crate) fn open(settings: Settings) -> Result<Arc<Self>> {
+        files::folder(&settings.folder, 0o711)?;
+        let sockets = settings.folder.join("s");
+        files::folder(&sockets, 0o700)?;
+        if let Some(user) = settings.user {
+            std::os::unix::fs::chown(&sockets, Some(user.uid), Some(user.gid)).map_err(|e| Error::io(format_args!("chown {}", sockets.display()), &e))?;
+        }
+        Ok(Arc::new(Self { settings, state: Mutex::default() }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn place(&self, number: u32) -> Place {
+        Place::new(&self.settings.folder.join("s"), number)
+    }
+
+    /// Takes up the shims of an earlier daemon. Those that do not answer are forgotten.
+    pub(crate) async fn reconnect(self: &Arc<Self>) {
+        for record in record::read_all(&self.settings.folder) {
+            let place = self.place(record.number);
+            let expected = self.settings.user.map_or_else(|| rustix::process::geteuid().as_raw(), |user| user.uid);
+            let same_boot = record.boot == self.settings.boot;
+            let shim = if same_boot { Shim::reconnect(record.number, place.clone(), Some(expected)).await } else { None };
+            self.skip_number(record.number);
+            let Some(shim) = shim.map(Arc::new) else {
+                tracing::warn!(shim = record.number, "a shim of an earlier daemon is gone");
+                place.remove_sockets();
+                record::remove(&self.settings.folder, record.number);
+                continue;
+            };
+            let current = record.engine == self.settings.engine_key && record.contract == CONTRACT;
+            let cell = Arc::new(SetOnce::new_with(Some(Ok(shim.clone()))));
+            let entry = Entry { group: record.group, current, ending: false, tasks: BTreeMap::new(), room: record.capacity, shim: cell };
+            self.lock().shims.insert(record.number, entry);
+            self.watch(&shim);
+        }
+    }
+
+    /// Numbers are not used again within the life of an exec root.
+    fn skip_number(&self, number: u32) {
+        let mut state = self.lock();
+        state.next = state.next.max(number);
+    }
+
+    /// A place for a task that already is in a shim.
+    pub(crate) fn resume(self: &Arc<Self>, number: u32, service: ServiceId) -> Option<Lease> {
+        let mut state = self.lock();
+        let entry = state.shims.get_mut(&number)?;
+        let shim = entry.live()?.clone();
+        *entry.tasks.entry(service).or_default() += 1;
+        Some(Lease { pool: self.clone(), service, shim })
+    }
+
+    /// A place for a new task; starts a shim when none has room. All that wait for the same start share its outcome.
+    pub(crate) async fn take(self: &Arc<Self>, group: Group, service: ServiceId) -> Result<Lease> {
+        let (number, cell) = self.choose(group, service);
+        // Until the lease exists, the place is given back by this guard: the caller may go away.
+        let guard = Reserved { pool: self, number, service, armed: true };
+        let shim = cell.wait().await.clone()?;
+        Ok(guard.into_lease(shim))
+    }
+
+    fn choose(self: &Arc<Self>, group: Group, service: ServiceId) -> (u32, Starting) {
+        let mut state = self.lock();
+        let suspected = state.deaths.get(&service).is_some_and(|(deaths, last)| *deaths > 1 && last.elapsed() < SUSPICION);
+        let group = if suspected && group == Group::Shared { Group::Service(service) } else { group };
+        let fits = |entry: &Entry| entry.current && !entry.ending && entry.group == group && entry.count() < entry.room;
+        let number = match state.shims.iter().find(|(_, entry)| fits(entry)) {
+            Some((number, _)) => *number,
+            None => {
+                state.next += 1;
+                let number = state.next;
+                let (room, cell) = (self.settings.capacity, Starting::default());
+                state.shims.insert(number, Entry { group, current: true, ending: false, tasks: BTreeMap::new(), room, shim: cell.clone() });
+                // On a task of its own: whoever waits may go away, the process is there all the same.
+                let pool = self.clone();
+                tokio::spawn(async move {
+                    let started = pool.start(number, group).await;
+                    if started.is_err() {
+                        pool.lock().shims.remove(&number);
+                        record::remove(&pool.settings.folder, number);
+                    }
+                    let _ = cell.set(started);
+                });
+                number
+            }
+        };
+        let cell = state.shims.get_mut(&number).map(|entry| {
+            *entry.tasks.entry(service).or_default() += 1;
+            entry.shim.clone()
+        });
+        (number, cell.unwrap_or_default())
+    }
+
+    async fn start(self: &Arc<Self>, number: u32, group: Group) -> Result<Arc<Shim>> {
+        let Settings { program, user, folder, engine_key, capacity, boot } = &self.settings;
+        let record = Record { number, engine: engine_key.clone(), contract: CONTRACT, capacity: *capacity, group, boot: boot.clone() };
+        record.write(folder)?;
+        let place = self.place(number);
+        let process = Process::start(program, *user, &place, *capacity)?;
+        let shim = Arc::new(Shim::await_start(number, place, process).await?);
+        tracing::info!(shim = number, pid = shim.pid(), "Wasm shim started");
+        self.watch(&shim);
+        Ok(shim)
+    }
+
+    /// Forgets the shim when it dies, and remembers whose tasks it had.
+    fn watch(self: &Arc<Self>, shim: &Arc<Shim>) {
+        let (pool, number, life) = (Arc::downgrade(self), shim.number, shim.life().clone());
+        tokio::spawn(async move {
+            let how = life.ended().await;
+            let Some(pool) = pool.upgrade() else { return };
+            record::remove(&pool.settings.folder, number);
+            let mut state = pool.lock();
+            let Some(entry) = state.shims.remove(&number) else { return };
+            if entry.tasks.is_empty() {
+                tracing::info!(shim = number, how, "Wasm shim ended");
+                return;
+            }
+            tracing::warn!(shim = number, how, tasks = entry.count(), "Wasm shim died");
+            for service in entry.tasks.keys() {
+                state.suspect(*service);
+            }
+        });
+    }
+
+    fn give_back(self: &Arc<Self>, number: u32, service: ServiceId) {
+        let mut state = self.lock();
+        let Some(entry) = state.shims.get_mut(&number) else { return };
+        if let Some(count) = entry.tasks.get_mut(&service) {
+            *count -= 1;
+            if *count == 0 {
+                entry.tasks.remove(&service);
+            }
+        }
+        if entry.tasks.is_empty() {
+            entry.room = self.settings.capacity;
+            let spare = state
+                .shims
+                .iter()
+                .any(|(other, entry)| *other != number && entry.current && !entry.ending && entry.group == Group::Shared && entry.count() < entry.room);
+            self.retire(&mut state, number, spare);
+        }
+    }
+
+    /// Ends an empty shim that nobody will need again. One current shared shim stays for the next task.
+    fn retire(&self, state: &mut State, number: u32, spare: bool) {
+        let Some(entry) = state.shims.get_mut(&number) else { return };
+        let keep = entry.current && entry.group == Group::Shared && !spare;
+        if keep || entry.ending || !entry.tasks.is_empty() {
+            return;
+        }
+        let Some(shim) = entry.live().cloned() else { return };
+        entry.ending = true;
+        tokio::spawn(async move { shim.shutdown().await });
+    }
+
+    /// Ends all shims without tasks: after adoption those that nobody needs (`all` false), at a daemon's end also the spare one.
+    pub(crate) async fn end_idle(&self, all: bool) {
+        let idle = {
+            let mut state = self.lock();
+            let spare = state.shims.iter().filter(|(_, entry)| entry.current && entry.group == Group::Shared).map(|(number, _)| *number).next();
+            let unwanted = |number: &u32, entry: &Entry| !entry.ending && entry.tasks.is_empty() && (all || spare != Some(*number));
+            let idle = state.shims.iter_mut().filter(|(number, entry)| unwanted(number, entry));
+            idle.filter_map(|(_, entry)| {
+                entry.ending = true;
+                entry.live().cloned()
+            })
+            .collect::<Vec<_>>()
+        };
+        futures_util::future::join_all(idle.iter().map(|shim| shim.shutdown())).await;
+    }
+
+    /// The live shim of this number.
+    pub(crate) fn get(&self, number: u32) -> Option<Arc<Shim>> {
+        self.lock().shims.get(&number)?.live().cloned()
+    }
+
+    /// Numbers of shims that an older build started and that still have tasks.
+    pub(crate) fn outdated(&self) -> Vec<u32> {
+        self.lock().shims.iter().filter(|(_, entry)| !entry.current).map(|(number, _)| *number).collect()
+    }
+}
+
+impl State {
+    fn suspect(&mut self, service: ServiceId) {
+        if self.deaths.len() >= MAX_SUSPECTS
+            && let Some(oldest) = self.deaths.iter().min_by_key(|(_, (_, last))| *last).map(|(service, _)| *service)
+        {
+            self.deaths.remove(&oldest);
+        }
+        let entry = self.deaths.entry(service).or_insert((0, Instant::now()));
+        let fresh = entry.1.elapsed() < SUSPICION;
+        *entry = (if fresh { entry.0 + 1 } else { 1 }, Instant::now());
+    }
+}
+
+/// A counted place without a lease yet.
+struct Reserved<'a> {
+    pool: &'a Arc<Pool>,
+    number: u32,
+    service: ServiceId,
+    armed: bool,
+}
+
+impl Reserved<'_> {
+    fn into_lease(mut self, shim: Arc<Shim>) -> Lease {
+        self.armed = false;
+        Lease { pool: self.pool.clone(), service: self.service, shim }
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.pool.give_back(self.number, self.service);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Starting a shim process, and finding out how it ended.
+//!
+//! Owns: its socket's place, its log, its process. The process is not tied to the daemon's life: it has its own session, and nobody kills
+//! it when a handle is dropped.
+
+use super::register::register;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::program::Program;
+use crate::users::User;
+use rustix::process::{Pid, PidfdFlags, Signal};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::process::Child;
+use wsw_api::shim::HANDOVER_SUFFIX;
+
+/// After its connection is closed a shim is given this long to be gone by itself; then it is killed.
+const LAST_BREATH: Duration = Duration::from_millis(500);
+/// What is quoted of its log when it does not come up.
+const LOG_TAIL: u64 = 2_048;
+
+/// The files of one shim.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub socket: PathBuf,
+    pub log: PathBuf,
+}
+
+impl Place {
+    pub(crate) fn new(sockets: &Path, number: u32) -> Self {
+        Self { socket: sockets.join(format!("{number}.sock")), log: sockets.join(format!("{number}.log")) }
+    }
+
+    pub(crate) fn handover(&self) -> PathBuf {
+        let mut path = self.socket.clone().into_os_string();
+        path.push(HANDOVER_SUFFIX);
+        path.into()
+    }
+
+    /// Removes the sockets; the log stays until the number is used again or the exec root goes.
+    pub(crate) fn remove_sockets(&self) {
+        for path in [&self.socket, &self.handover()] {
+            let _ = files::remove(path);
+        }
+    }
+
+    /// The last lines of the log, for an error.
+    pub(crate) fn log_tail(&self) -> String {
+        let read = || -> std::io::Result<String> {
+            let mut file = open_log(&self.log, false)?;
+            let length = file.metadata()?.len();
+            file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL)))?;
+            let mut bytes = Vec::new();
+            file.take(LOG_TAIL).read_to_end(&mut bytes)?;
+            Ok(String::from_utf8_lossy(&bytes).trim().lines().rev().take(3).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("; "))
+        };
+        read().unwrap_or_default()
+    }
+}
+
+/// The folder belongs to the shims' user, so no link is followed.
+fn open_log(path: &Path, create: bool) -> std::io::Result<File> {
+    let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits();
+    OpenOptions::new().read(true).append(create).create(create).mode(0o600).custom_flags(flags as i32).open(path)
+}
+
+/// How to reach the process.
+pub(crate) enum Process {
+    /// Started by this daemon.
+    Child(Box<Child>),
+    /// Started by an earlier one.
+    Adopted(AsyncFd<OwnedFd>),
+    /// No process to be killed: tests, and kernels without pidfds.
+    None,
+}
+
+impl Process {
+    /// Starts a shim that will listen on `place`.
+    pub(crate) fn start(program: &Program, user: Option<User>, place: &Place, capacity: u32) -> Result<Self> {
+        place.remove_sockets();
+        let _ = files::remove(&place.log);
+        let log = open_log(&place.log, true).map_err(|e| Error::io(format_args!("write {}", place.log.display()), &e))?;
+        let second = log.try_clone().map_err(|e| Error::io("duplicate a descriptor", &e))?;
+        let mut command = program.command("wasm-shim", user, None);
+        command.arg("--socket").arg(&place.socket).arg("--capacity").arg(capacity.to_string()).stdout(second).stderr(log);
+        let child = tokio::process::Command::from(command).spawn().map_err(|e| Error::io("start a Wasm shim", &e))?;
+        Ok(Self::Child(Box::new(child)))
+    }
+
+    /// A process that is not our child, by the number that the kernel gave for its socket.
+    pub(crate) fn adopt(pid: u32) -> Self {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let fd = pid.and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK).ok());
+        fd.and_then(|fd| register(fd, Interest::READABLE).ok()).map_or(Self::None, Self::Adopted)
+    }
+
+    /// Answers when the process has ended, and how.
+    pub(crate) async fn ended(&mut self) -> String {
+        match self {
+            Self::Child(child) => match child.wait().await {
+                Ok(status) => status.to_string(),
+                Err(error) => error.to_string(),
+            },
+            Self::Adopted(pidfd) => {
+                let _ = pidfd.readable().await;
+                "it is gone".into()
+            }
+            Self::None => "its connection was closed".into(),
+        }
+    }
+
+    /// Sees to it that the process is gone; answers how it ended. A shim that nobody can reach must not go on running tasks.
+    pub(crate) async fn bury(mut self) -> String {
+        if let Ok(how) = tokio::time::timeout(LAST_BREATH, self.ended()).await {
+            return how;
+        }
+        self.kill();
+        match tokio::time::timeout(LAST_BREATH, self.ended()).await {
+            Ok(_) => "its connection was closed; it was killed".into(),
+            Err(_) => "its connection was closed; it cannot be killed".into(),
+        }
+    }
+
+    fn kill(&mut self) {
+        match self {
+            Self::Child(child) => drop(child.start_kill()),
+            Self::Adopted(pidfd) => drop(rustix::process::pidfd_send_signal(pidfd.get_ref(), Signal::KILL)),
+            Self::None => {}
+        }
+    }
+}

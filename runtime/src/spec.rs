@@ -1,0 +1,204 @@
+//! From an image and a task's spec to the OCI runtime spec that the shim reads.
+//!
+//! Owns: Docker's rules for entry point, arguments and environment; the `WSW_*` variables; the annotations of `wsw_api::shim`.
+//! Never: reads or writes a file.
+
+use crate::error::{Error, Result};
+use crate::executor::TaskRequest;
+use crate::images::Image;
+use oci_spec::runtime::{Linux, LinuxMemory, LinuxResources, Process, Root, Spec};
+use std::collections::HashMap;
+use std::path::Path;
+use wsw_api::labels::{self, WasmLabels};
+use wsw_api::shim;
+use wsw_api::spec::ContainerSpec;
+
+/// Version of the runtime spec that the bundle follows.
+const OCI_VERSION: &str = "1.0.2";
+
+/// The labels of a task, understood.
+pub(crate) fn labels(request: &TaskRequest) -> Result<WasmLabels> {
+    labels::parse(&request.spec.container.labels).map_err(|error| match error.class {
+        wsw_api::Class::Unimplemented => Error::Unsupported(error.message),
+        _ => Error::Invalid(error.message),
+    })
+}
+
+/// The bundle's `config.json`.
+pub(crate) fn runtime_spec(request: &TaskRequest, image: &Image, labels: &WasmLabels, artifact: &Path) -> Result<Vec<u8>> {
+    let container = &request.spec.container;
+    let mut process = Process::default();
+    process.set_args(Some(args(container, image))).set_env(Some(env(request, image))).set_cwd(cwd(container, image).into());
+    process.set_capabilities(None).set_rlimits(None).set_no_new_privileges(Some(true));
+    let mut root = Root::default();
+    root.set_path("rootfs".into()).set_readonly(Some(true));
+    let mut spec = Spec::default();
+    spec.set_version(OCI_VERSION.into()).set_process(Some(process)).set_root(Some(root)).set_mounts(None);
+    spec.set_hostname(Some(hostname(request))).set_linux(memory(request)?).set_annotations(Some(annotations(request, image, labels, artifact)?));
+    serde_json::to_vec(&spec).map_err(|error| Error::Invalid(format!("runtime spec: {error}")))
+}
+
+fn hostname(request: &TaskRequest) -> String {
+    let own = &request.spec.container.hostname;
+    if own.is_empty() { request.task.to_string() } else { own.clone() }
+}
+
+/// Docker's rule: a command replaces the image's entry point and drops its arguments; arguments alone replace its arguments.
+fn args(container: &ContainerSpec, image: &Image) -> Vec<String> {
+    let entrypoint = if container.command.is_empty() { &image.entrypoint } else { &container.command };
+    let args = if !container.args.is_empty() || !container.command.is_empty() { &container.args } else { &image.cmd };
+    entrypoint.iter().chain(args).cloned().collect()
+}
+
+fn cwd(container: &ContainerSpec, image: &Image) -> String {
+    let own = [&container.dir, &image.working_dir].into_iter().find(|dir| dir.starts_with('/'));
+    own.cloned().unwrap_or_else(|| "/".to_owned())
+}
+
+/// The image's variables, then the user's, then ours; a later one replaces an earlier one of its name.
+fn env(request: &TaskRequest, image: &Image) -> Vec<String> {
+    let own = [
+        format!("WSW_TASK_ID={}", request.task),
+        format!("WSW_TASK_NAME={}", task_name(request)),
+        format!("WSW_TASK_SLOT={}", request.slot),
+        format!("WSW_SERVICE_NAME={}", request.service_name),
+        format!("WSW_NODE_ID={}", request.node),
+        format!("WSW_NODE_HOSTNAME={}", request.hostname),
+    ];
+    let mut merged: Vec<(String, String)> = Vec::new();
+    for variable in image.env.iter().chain(&request.spec.container.env).chain(&own) {
+        // A name without a value removes the variable, as Docker does.
+        let (name, value) = variable.split_once('=').map_or((variable.as_str(), None), |(name, value)| (name, Some(value)));
+        let known = merged.iter().position(|(known, _)| known == name);
+        match (known, value) {
+            (Some(at), Some(value)) => merged.iter_mut().skip(at).take(1).for_each(|(_, old)| *old = value.to_owned()),
+            (Some(at), None) => drop(merged.remove(at)),
+            (None, Some(value)) => merged.push((name.to_owned(), value.to_owned())),
+            (None, None) => {}
+        }
+    }
+    merged.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
+/// `<service>.<slot>.<id>`; the node's id in the slot's place for tasks without one (SwarmKit's `api/naming`).
+fn task_name(request: &TaskRequest) -> String {
+    match request.slot {
+        0 => format!("{}.{}.{}", request.service_name, request.node, request.task),
+        slot => format!("{}.{slot}.{}", request.service_name, request.task),
+    }
+}
+
+fn memory(request: &TaskRequest) -> Result<Option<Linux>> {
+    let limit = request.spec.resources.limits.memory_bytes;
+    if limit == 0 {
+        return Ok(None);
+    }
+    let limit = i64::try_from(limit).map_err(|_| Error::Invalid(format!("memory limit: {limit} bytes is too large")))?;
+    let (mut memory, mut resources, mut linux) = (LinuxMemory::default(), LinuxResources::default(), Linux::default());
+    memory.set_limit(Some(limit));
+    resources.set_memory(Some(memory)).set_devices(None);
+    linux.set_resources(Some(resources)).set_namespaces(None).set_masked_paths(None).set_readonly_paths(None);
+    Ok(Some(linux))
+}
+
+fn annotations(request: &TaskRequest, image: &Image, labels: &WasmLabels, artifact: &Path) -> Result<HashMap<String, String>> {
+    let kind = image.wasm_kind.ok_or_else(|| Error::Unsupported(format!("image {} is not a Wasm image", image.digest)))?;
+    let artifact = artifact.to_str().ok_or_else(|| Error::Invalid(format!("data root: {} is not UTF-8", artifact.display())))?;
+    let mut all = HashMap::from([
+        (shim::MODULE_DIGEST.to_owned(), image.module_digest.clone()),
+        (shim::COMPILED.to_owned(), artifact.to_owned()),
+        (shim::KIND.to_owned(), kind.as_str().to_owned()),
+        (shim::SERVICE.to_owned(), request.service.to_string()),
+    ]);
+    if kind == shim::Kind::Http {
+        all.insert(shim::MAX_INSTANCES.to_owned(), labels.max_instances.to_string());
+        all.insert(shim::QUEUE.to_owned(), labels.queue.to_string());
+        all.insert(shim::REQUEST_TIMEOUT.to_owned(), labels.request_timeout_ns.to_string());
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+    use wsw_api::shim::Kind;
+    use wsw_api::spec::{Platform, TaskSpec};
+    use wsw_api::{NodeId, ServiceId, TaskId};
+
+    fn image() -> Image {
+        Image {
+            digest: "sha256:i".into(),
+            tags: vec![],
+            platform: Platform::default(),
+            size: 1,
+            created: None,
+            labels: BTreeMap::new(),
+            wasm_kind: Some(Kind::Http),
+            module_digest: "sha256:m".into(),
+            entrypoint: vec!["app.wasm".into()],
+            cmd: vec!["default".into()],
+            env: vec!["A=image".into(), "B=image".into(), "C=image".into()],
+            working_dir: String::new(),
+            manifest_media_type: String::new(),
+            manifest_size: 1,
+            layers: vec![],
+        }
+    }
+
+    fn request(container: ContainerSpec) -> TaskRequest {
+        TaskRequest {
+            task: TaskId::from_bytes([1; 16]),
+            service: ServiceId::from_bytes([2; 16]),
+            service_name: "web".into(),
+            slot: 3,
+            node: NodeId::from_bytes([4; 16]),
+            hostname: "host".into(),
+            template: 1,
+            spec: Arc::new(TaskSpec { container, ..TaskSpec::default() }),
+            ports: vec![],
+        }
+    }
+
+    #[test]
+    fn commands_and_arguments_follow_docker() {
+        let words = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        for (command, given, want) in
+            [(&[][..], &[][..], &["app.wasm", "default"][..]), (&[], &["x"], &["app.wasm", "x"]), (&["c"], &[], &["c"]), (&["c"], &["x"], &["c", "x"])]
+        {
+            let container = ContainerSpec { command: words(command), args: words(given), ..ContainerSpec::default() };
+            assert_eq!(args(&container, &image()), words(want));
+        }
+    }
+
+    #[test]
+    fn later_variables_replace_earlier_ones_and_ours_come_last() {
+        let container = ContainerSpec { env: vec!["B=own".into(), "C".into(), "WSW_TASK_SLOT=9".into(), "D=x=y".into()], ..ContainerSpec::default() };
+        let env = env(&request(container), &image());
+        assert_eq!(env.first().map(String::as_str), Some("A=image"));
+        for wanted in ["B=own", "D=x=y", "WSW_TASK_SLOT=3", "WSW_SERVICE_NAME=web", "WSW_NODE_HOSTNAME=host"] {
+            assert!(env.iter().any(|variable| variable == wanted), "{wanted} in {env:?}");
+        }
+        assert!(!env.iter().any(|variable| variable.starts_with("C=")));
+        assert!(env.iter().any(|variable| variable.starts_with("WSW_TASK_NAME=web.3.")));
+    }
+
+    #[test]
+    fn the_spec_carries_the_contract_and_nothing_of_a_container() {
+        let mut request = request(ContainerSpec::default());
+        let mut spec = (*request.spec).clone();
+        spec.resources.limits.memory_bytes = 1 << 20;
+        request.spec = Arc::new(spec);
+        let bytes = runtime_spec(&request, &image(), &WasmLabels::default(), Path::new("/c/m.cwasm")).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(json["annotations"]["wsw.wasm.kind"], "http");
+        assert_eq!(json["annotations"]["wsw.wasm.compiled"], "/c/m.cwasm");
+        assert_eq!(json["annotations"]["wsw.wasm.max-instances"], "64");
+        assert_eq!(json["linux"]["resources"]["memory"]["limit"], 1 << 20);
+        assert_eq!(json["process"]["cwd"], "/");
+        assert!(json.get("mounts").is_none() && json["process"].get("capabilities").is_none());
+        let unknown = json["annotations"].as_object().unwrap().keys().find(|key| !shim::ANNOTATIONS.contains(&key.as_str()));
+        assert_eq!(unknown, None);
+    }
+}

@@ -1,0 +1,289 @@
+//! One task's steps.
+//!
+//! Owns: what the task holds (its place in a shim, its readiness for connections) and the memory of its end. Invariants: a step that was
+//! done answers the same again; the place is given back once, when the task has ended; an end is told once it is known and never changes.
+
+use super::{Wasm, open};
+use crate::bundle::Record;
+use crate::error::{Error, Result};
+use crate::executor::{Controller, Exit, Started, TaskRequest};
+use crate::shim::{Group, Lease, Refusal, Shim, now};
+use crate::spec;
+use async_trait::async_trait;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+use ttrpc::Code;
+use wsw_api::labels::{self, WasmLabels};
+use wsw_api::shim::ExitReport;
+use wsw_api::{ServiceId, TaskId, Time};
+
+const SIGKILL: u32 = 9;
+const SIGTERM: u32 = 15;
+/// Shims that are asked before a task is told that there is no room: a full one, one that dies meanwhile, and one more.
+const ATTEMPTS: usize = 3;
+/// A task of which nothing runs any more although nobody saw its end.
+const LOST: u32 = 137;
+/// A killed guest is dropped at its next point of interruption; a host call may hold it for longer.
+const KILL_LIMIT: Duration = Duration::from_secs(30);
+
+pub(super) struct TaskController {
+    wasm: Weak<Wasm>,
+    task: TaskId,
+    service: ServiceId,
+    state: Mutex<State>,
+    /// One `prepare`, `start` or `remove` at a time.
+    stepping: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Until it is prepared.
+    request: Option<Box<TaskRequest>>,
+    /// Until it has ended.
+    lease: Option<Lease>,
+    pid: Option<u32>,
+    /// The shim's number while connections may come.
+    ready: Option<u32>,
+    exit: Option<Exit>,
+}
+
+impl TaskController {
+    pub(super) fn new(wasm: Weak<Wasm>, request: TaskRequest) -> Self {
+        let (task, service) = (request.task, request.service);
+        let state = State { request: Some(Box::new(request)), ..State::default() };
+        Self { wasm, task, service, state: Mutex::new(state), stepping: tokio::sync::Mutex::default() }
+    }
+
+    /// A task of an earlier daemon: in a shim, or ended.
+    pub(super) fn adopted(wasm: &Wasm, record: &Record, lease: Option<Lease>, pid: Option<u32>, exit: Option<Exit>) -> Self {
+        let state = State { request: None, lease, pid, ready: None, exit };
+        let this =
+            Self { wasm: wasm.me.clone(), task: record.task, service: record.service, state: Mutex::new(state), stepping: tokio::sync::Mutex::default() };
+        if pid.is_some() {
+            this.accept_connections(wasm);
+        }
+        this
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wasm(&self) -> Result<Arc<Wasm>> {
+        self.wasm.upgrade().ok_or_else(|| Error::Temporary("the runtime is closed".into()))
+    }
+
+    fn shim(&self) -> Option<Arc<Shim>> {
+        self.lock().lease.as_ref().map(|lease| lease.shim.clone())
+    }
+
+    fn accept_connections(&self, wasm: &Wasm) {
+        let mut state = self.lock();
+        let number = state.lease.as_ref().map(|lease| lease.shim.number);
+        if let (None, Some(number)) = (state.ready, number) {
+            state.ready = Some(number);
+            wasm.services.add(self.service, number);
+        }
+    }
+
+    fn refuse_connections(&self) {
+        let ready = self.lock().ready.take();
+        if let (Some(number), Some(wasm)) = (ready, self.wasm.upgrade()) {
+            wasm.services.take_out(self.service, number);
+        }
+    }
+
+    /// Finds a shim and creates the task in it.
+    async fn create(&self, wasm: &Wasm, request: &TaskRequest) -> Result<Lease> {
+        let labels = spec::labels(request)?;
+        let image = wasm.images.find(&request.spec.container.image)?;
+        let artifact = wasm.images.artifact(&image).await?;
+        let config = spec::runtime_spec(request, &image, &labels, &artifact)?;
+        if !wasm.logs.is_dir() {
+            open::make_logs(&wasm.logs, wasm.user)?;
+        }
+        let (id, bundle, log) = (self.task.to_string(), text(&wasm.bundles.path(self.task))?, text(&wasm.log_path(self.task))?);
+        let mut last = Error::Temporary("no room in any Wasm shim".into());
+        for _ in 0..ATTEMPTS {
+            let lease = wasm.pool.take(group(&labels, request), self.service).await?;
+            let record = Record {
+                task: self.task,
+                service: self.service,
+                slot: request.slot,
+                template: request.template,
+                image: image.digest.clone(),
+                shim: lease.shim.number,
+                api: containerd_shim_protos::TASK_API_VERSION as u32,
+                boot: wasm.boot.clone(),
+            };
+            wasm.bundles.write(record, config.clone()).await?;
+            match lease.shim.create(&id, &bundle, &log).await {
+                Ok(()) => return Ok(lease),
+                // An attempt whose answer was lost; its bundle was the same.
+                Err(refusal) if refusal.is(Code::ALREADY_EXISTS) => return Ok(lease),
+                Err(refusal) if refusal.is(Code::RESOURCE_EXHAUSTED) => {
+                    lease.refused();
+                    last = Error::Temporary(Error::from(refusal).to_string());
+                }
+                Err(refusal @ Refusal::Died(_)) => last = refusal.into(),
+                Err(refusal) => {
+                    wasm.bundles.remove(self.task).await?;
+                    return Err(refusal.into());
+                }
+            }
+        }
+        wasm.bundles.remove(self.task).await?;
+        Err(last)
+    }
+
+    /// The end as the shim told it, with what it wrote about it.
+    async fn ended(&self, wasm: &Wasm, shim: &Shim, answer: Result<(u32, Time), Refusal>) -> Result<Exit> {
+        let report = wasm.bundles.exit_report(self.task).await;
+        let exit = match (answer, report) {
+            (Ok((code, at)), Some(ExitReport { reason, ran, .. })) => Exit { code, reason, ran, at },
+            (Ok((code, at)), None) => Exit { code, reason: None, ran: true, at },
+            // It ended before its shim did.
+            (Err(Refusal::Died(_) | Refusal::Status(..)), Some(ExitReport { code, reason, ran })) => Exit { code, reason, ran, at: now() },
+            (Err(Refusal::Died(how)), None) => lost(format!("shim died: {how}")),
+            (Err(refusal), None) if refusal.is(Code::NOT_FOUND) => lost("its shim does not know it any more".into()),
+            (Err(refusal), _) => return Err(refusal.into()),
+        };
+        self.refuse_connections();
+        // The bundle tells its end from now on; the shim may forget it, and its place is free.
+        if let Err(refusal @ Refusal::Silent(_)) = shim.delete(&self.task.to_string()).await {
+            tracing::warn!(task = %self.task, error = %Error::from(refusal), "an ended task was not deleted");
+        }
+        Ok(self.keep(exit))
+    }
+
+    /// Remembers the first end that was told.
+    fn keep(&self, exit: Exit) -> Exit {
+        let mut state = self.lock();
+        let lease = state.lease.take();
+        let exit = state.exit.get_or_insert(exit).clone();
+        drop(state);
+        drop(lease);
+        exit
+    }
+
+    async fn signal(&self, signal: u32) -> Result<()> {
+        self.refuse_connections();
+        let Some(shim) = self.shim() else { return Ok(()) };
+        match shim.kill(&self.task.to_string(), signal).await {
+            // It has ended; `wait` tells.
+            Ok(()) | Err(Refusal::Died(_)) => Ok(()),
+            Err(refusal) if refusal.is(Code::NOT_FOUND) || refusal.is(Code::FAILED_PRECONDITION) => Ok(()),
+            Err(refusal) => Err(refusal.into()),
+        }
+    }
+}
+
+impl Drop for TaskController {
+    fn drop(&mut self) {
+        self.refuse_connections();
+    }
+}
+
+/// A task that is gone without anyone having seen its end.
+pub(super) fn lost(reason: String) -> Exit {
+    Exit { code: LOST, reason: Some(reason), ran: true, at: now() }
+}
+
+fn group(labels: &WasmLabels, request: &TaskRequest) -> Group {
+    match labels.group {
+        labels::Group::Shared => Group::Shared,
+        labels::Group::Service => Group::Service(request.service),
+        labels::Group::Own => Group::Own(request.task),
+    }
+}
+
+fn text(path: &std::path::Path) -> Result<String> {
+    path.to_str().map(str::to_owned).ok_or_else(|| Error::Invalid(format!("{}: the path is not UTF-8", path.display())))
+}
+
+#[async_trait]
+impl Controller for TaskController {
+    async fn prepare(&self) -> Result<()> {
+        let _step = self.stepping.lock().await;
+        let Some(request) = self.lock().request.clone() else { return Ok(()) };
+        let wasm = self.wasm()?;
+        let _slot = wasm.preparing.acquire().await.map_err(|_| Error::Temporary("the runtime is closed".into()))?;
+        let lease = self.create(&wasm, &request).await?;
+        let mut state = self.lock();
+        state.lease = Some(lease);
+        state.request = None;
+        Ok(())
+    }
+
+    async fn start(&self) -> Result<Started> {
+        let _step = self.stepping.lock().await;
+        if let Some(pid) = self.pid() {
+            return Ok(Started { pid });
+        }
+        let shim = self.shim().ok_or_else(|| Error::Refused("the task is not prepared".into()))?;
+        let id = self.task.to_string();
+        let pid = match shim.start(&id).await {
+            // An attempt whose answer was lost.
+            Err(refusal) if refusal.is(Code::FAILED_PRECONDITION) => match shim.state(&id).await? {
+                crate::shim::TaskState::Running { pid } => pid,
+                _ => return Err(refusal.into()),
+            },
+            other => other?,
+        };
+        self.lock().pid = Some(pid);
+        self.accept_connections(&*self.wasm()?);
+        Ok(Started { pid })
+    }
+
+    async fn wait(&self) -> Result<Exit> {
+        let shim = {
+            let state = self.lock();
+            match (&state.exit, &state.lease) {
+                (Some(exit), _) => return Ok(exit.clone()),
+                (None, Some(lease)) => lease.shim.clone(),
+                (None, None) => return Err(Error::Refused("the task is not prepared".into())),
+            }
+        };
+        let answer = shim.wait(&self.task.to_string()).await;
+        if let Some(exit) = &self.lock().exit {
+            return Ok(exit.clone());
+        }
+        self.ended(&*self.wasm()?, &shim, answer).await
+    }
+
+    async fn shutdown(&self) -> Result<()> {
+        self.signal(SIGTERM).await
+    }
+
+    async fn terminate(&self) -> Result<()> {
+        self.signal(SIGKILL).await
+    }
+
+    async fn remove(&self) -> Result<()> {
+        let _step = self.stepping.lock().await;
+        let wasm = self.wasm()?;
+        self.refuse_connections();
+        if let Some(shim) = self.shim() {
+            let id = self.task.to_string();
+            self.signal(SIGKILL).await?;
+            if self.pid().is_some() {
+                let answer = tokio::time::timeout(KILL_LIMIT, shim.wait(&id)).await;
+                let answer = answer.map_err(|_| Error::Temporary(format!("the task did not end within {} s of SIGKILL", KILL_LIMIT.as_secs())))?;
+                self.ended(&wasm, &shim, answer).await?;
+            } else {
+                match shim.delete(&id).await {
+                    Ok(()) | Err(Refusal::Died(_)) => {}
+                    Err(refusal) if refusal.is(Code::NOT_FOUND) => {}
+                    Err(refusal) => return Err(refusal.into()),
+                }
+                let lease = self.lock().lease.take();
+                drop(lease);
+            }
+        }
+        wasm.bundles.remove(self.task).await
+    }
+
+    fn pid(&self) -> Option<u32> {
+        self.lock().pid
+    }
+}

@@ -1,0 +1,86 @@
+//! Addresses that flags and `swarm init` name: `IP`, `IP:PORT`, an interface.
+//!
+//! Owns: parsing and the choice of an address to advertise. Never: opens a port.
+
+use anyhow::{Context, Result, bail};
+use nix::ifaddrs::getifaddrs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+
+/// `IP:PORT` to listen on.
+pub fn listen(flag: &str, text: &str) -> Result<SocketAddr> {
+    text.parse().with_context(|| format!("{flag} {text}: must be IP:PORT, such as 0.0.0.0:2377"))
+}
+
+/// `IP`, `IP:PORT`, `INTERFACE` or `INTERFACE:PORT` that other nodes dial.
+pub fn advertise(flag: &str, text: &str, default_port: u16) -> Result<SocketAddr> {
+    if let Ok(addr) = text.parse::<SocketAddr>() {
+        return specified(flag, addr);
+    }
+    if let Ok(ip) = text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+        return specified(flag, SocketAddr::new(ip, default_port));
+    }
+    let (name, port) = match text.rsplit_once(':') {
+        Some((name, port)) => (name, port.parse().with_context(|| format!("{flag} {text}: the port must be a number from 1 to 65535"))?),
+        None => (text, default_port),
+    };
+    match interface(name) {
+        Some(ip) => Ok(SocketAddr::new(ip, port)),
+        None => bail!("{flag} {text}: must be a valid IP address or network interface (with optional port number)"),
+    }
+}
+
+fn specified(flag: &str, addr: SocketAddr) -> Result<SocketAddr> {
+    if addr.ip().is_unspecified() {
+        bail!("{flag} {addr}: advertise address must be a non-zero IP address or network interface (with optional port number)");
+    }
+    Ok(addr)
+}
+
+/// The interface's first address, IPv4 before IPv6.
+fn interface(name: &str) -> Option<IpAddr> {
+    let mut found: Vec<IpAddr> = getifaddrs()
+        .ok()?
+        .filter(|entry| entry.interface_name == name)
+        .filter_map(|entry| {
+            let address = entry.address?;
+            let v4 = address.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
+            v4.or_else(|| address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip())))
+        })
+        .collect();
+    found.sort_by_key(IpAddr::is_ipv6);
+    found.first().copied()
+}
+
+/// What to advertise when nobody says: the listen address, else the address of the default route, else loopback.
+///
+/// Connecting a datagram socket sends nothing: the kernel only looks up its route (192.0.2.1 is TEST-NET-1, RFC 5737).
+pub fn choose(listen: SocketAddr) -> SocketAddr {
+    if !listen.ip().is_unspecified() {
+        return listen;
+    }
+    let routed = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
+        .and_then(|socket| socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).and_then(|()| socket.local_addr()))
+        .map(|addr| addr.ip())
+        .ok()
+        .filter(|ip| !ip.is_unspecified());
+    SocketAddr::new(routed.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), listen.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_as_docker_reads_them() {
+        let read = |text| advertise("--advertise-addr", text, 2377);
+        assert_eq!(read("127.0.0.1").unwrap().to_string(), "127.0.0.1:2377");
+        assert_eq!(read("127.0.0.1:9").unwrap().to_string(), "127.0.0.1:9");
+        assert_eq!(read("::1").unwrap().to_string(), "[::1]:2377");
+        assert_eq!(read("lo").unwrap().to_string(), "127.0.0.1:2377");
+        assert_eq!(read("lo:7").unwrap().to_string(), "127.0.0.1:7");
+        for wrong in ["0.0.0.0", "nosuchif", "lo:x", ""] {
+            assert!(read(wrong).unwrap_err().to_string().contains("--advertise-addr"), "{wrong}");
+        }
+        assert!(listen("--listen-addr", "1.2.3.4").is_err());
+    }
+}

@@ -1,0 +1,99 @@
+//! Facts of the machine, read once: for `/info`, the node's description and the socket's owner.
+//!
+//! Owns: reading `/proc`, `/etc` and `uname`. Never: decides.
+
+use anyhow::Result;
+use rustix::fs::{Gid, Mode, chmod, chown};
+use std::path::Path;
+use wsw_api::Time;
+use wsw_api::object::NodeDescription;
+use wsw_api::spec::{Platform, Resources};
+
+/// Group whose members may use root's daemon (dockerd's is `docker`).
+const SOCKET_GROUP: &str = "wsw";
+
+/// What does not change while the daemon runs.
+#[derive(Debug, Clone)]
+pub struct Host {
+    pub hostname: String,
+    pub operating_system: String,
+    pub kernel_version: String,
+    pub platform: Platform,
+    pub cpus: u64,
+    pub memory_bytes: u64,
+}
+
+impl Host {
+    /// Reads them.
+    pub fn read() -> Self {
+        let uname = rustix::system::uname();
+        Self {
+            hostname: uname.nodename().to_string_lossy().into_owned(),
+            operating_system: operating_system(),
+            kernel_version: uname.release().to_string_lossy().into_owned(),
+            platform: Platform { os: "linux".into(), architecture: go_architecture(std::env::consts::ARCH).into() },
+            cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u64),
+            memory_bytes: memory(),
+        }
+    }
+
+    /// The node's description before shims and ingress add to it.
+    pub fn description(&self) -> NodeDescription {
+        NodeDescription {
+            hostname: self.hostname.clone(),
+            platform: Platform { os: "linux".into(), architecture: std::env::consts::ARCH.into() },
+            resources: Resources { nano_cpus: self.cpus * 1_000_000_000, memory_bytes: self.memory_bytes, pids: 0 },
+            engine_version: env!("CARGO_PKG_VERSION").into(),
+            ..NodeDescription::default()
+        }
+    }
+}
+
+/// Now, by the wall clock.
+pub fn now() -> Time {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Time(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Go's name of a processor, which Docker's API uses.
+fn go_architecture(rust: &str) -> &str {
+    match rust {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        other => other,
+    }
+}
+
+fn operating_system() -> String {
+    let text = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let pretty = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    pretty.map_or_else(|| "Linux".into(), |value| value.trim_matches('"').to_owned())
+}
+
+fn memory() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = text.lines().find_map(|line| line.strip_prefix("MemTotal:")).and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
+/// Root's socket is for root and the group `wsw` (0660), a user's for the user alone.
+pub fn restrict_socket(path: &Path) -> Result<()> {
+    let group = rustix::process::geteuid().is_root().then(|| group_id(SOCKET_GROUP)).flatten();
+    match group {
+        Some(gid) => {
+            chown(path, None, Some(Gid::from_raw(gid)))?;
+            chmod(path, Mode::from_raw_mode(0o660))?;
+        }
+        None => chmod(path, Mode::from_raw_mode(0o600))?,
+    }
+    Ok(())
+}
+
+fn group_id(name: &str) -> Option<u32> {
+    let groups = std::fs::read_to_string("/etc/group").ok()?;
+    groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok()).flatten()
+    })
+}

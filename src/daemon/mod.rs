@@ -1,0 +1,146 @@
+//! `wsw daemon`: one process that puts the crates together.
+//!
+//! Owns: the process (flags, data root, socket, signals). What a swarm is made of is in [`node`], what the API sees in [`backend`].
+//! Invariants: the socket answers only when the node is ready; SIGTERM leaves tasks running; one daemon per data root.
+//! Never: runs a guest, decides anything about the cluster.
+
+mod address;
+mod backend;
+mod data_root;
+mod host;
+mod node;
+mod paths;
+
+pub use paths::Paths;
+
+use anyhow::{Context, Result, bail};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::net::UnixListener;
+use tracing::{info, warn};
+
+/// Port of all node-to-node traffic (Docker's own).
+pub const DEFAULT_PORT: u16 = 2377;
+
+/// Flags of `wsw daemon`; dockerd's names wherever dockerd has the flag.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Daemon socket to listen on (unix://PATH)
+    #[arg(short = 'H', long = "host", value_name = "SOCKET")]
+    pub host: Option<String>,
+    /// Root directory of persistent state
+    #[arg(long, value_name = "DIR")]
+    pub data_root: Option<PathBuf>,
+    /// Root directory for execution state: bundles and sockets
+    #[arg(long, value_name = "DIR")]
+    pub exec_root: Option<PathBuf>,
+    /// Path to use for the daemon's PID file
+    #[arg(short, long, value_name = "FILE")]
+    pub pidfile: Option<PathBuf>,
+    /// Logging level: debug, info, warn, error
+    #[arg(short, long, value_name = "LEVEL", default_value = "info")]
+    pub log_level: String,
+    /// Enable debug mode
+    #[arg(short = 'D', long)]
+    pub debug: bool,
+    /// Address of node-to-node traffic (IP:PORT); wins over what `swarm init` asks
+    #[arg(long, value_name = "IP:PORT")]
+    pub listen_addr: Option<String>,
+    /// Address that other nodes reach this one at (IP[:PORT] or interface); wins over what `swarm init` asks
+    #[arg(long, value_name = "IP:PORT")]
+    pub advertise_addr: Option<String>,
+}
+
+/// Runs the daemon until SIGTERM or SIGINT.
+pub fn run(args: Args) -> Result<()> {
+    init_log(if args.debug { "debug" } else { &args.log_level })?;
+    let listen = args.listen_addr.as_deref().map(|text| address::listen("--listen-addr", text)).transpose()?;
+    let advertise = args.advertise_addr.as_deref().map(|text| address::advertise("--advertise-addr", text, DEFAULT_PORT)).transpose()?;
+    let paths = Paths::resolve(args.host.as_deref(), args.data_root, args.exec_root, args.pidfile)?;
+    raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("wsw").build().context("cannot start the runtime")?;
+    runtime.block_on(serve(paths, listen, advertise))
+}
+
+fn init_log(level: &str) -> Result<()> {
+    // dockerd's words for levels; its "fatal" has no counterpart and means errors only.
+    let level = match level {
+        "debug" | "info" | "warn" | "error" | "trace" => level,
+        "fatal" => "error",
+        other => bail!("invalid logging level {other:?} for --log-level: use debug, info, warn or error"),
+    };
+    let filter = tracing_subscriber::EnvFilter::new(format!("{level},openraft=warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    Ok(())
+}
+
+/// Shims and connections take descriptors; the soft limit is a leftover from `select`.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        warn!(%error, "cannot raise the limit of open files");
+    }
+}
+
+async fn serve(paths: Paths, listen: Option<SocketAddr>, advertise: Option<SocketAddr>) -> Result<()> {
+    let _lock = data_root::prepare(&paths)?;
+    let signals = Signals::install()?;
+    let listener = bind_socket(&paths)?;
+    let _pidfile = data_root::PidFile::write(&paths.pidfile)?;
+    let node = node::Node::start(paths.clone(), node::Addresses { listen, advertise }).await?;
+    let backend: Arc<dyn wsw_dockerapi::backend::Backend> = Arc::new(backend::DaemonBackend::new(node.clone()));
+    info!(socket = %paths.socket.display(), "API listen on unix socket");
+    notify_systemd("READY=1");
+    wsw_dockerapi::serve(listener, wsw_dockerapi::router(backend), signals.wait()).await;
+    notify_systemd("STOPPING=1");
+    node.stop().await;
+    let _ = std::fs::remove_file(&paths.socket);
+    Ok(())
+}
+
+/// SIGTERM and SIGINT, caught from before the first listener exists.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn install() -> Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn wait(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => info!("stopping on SIGTERM; tasks go on"),
+            _ = self.interrupt.recv() => info!("stopping on SIGINT; tasks go on"),
+        }
+    }
+}
+
+/// Binds the Engine socket. A left-over file is replaced, a socket that answers is another daemon's.
+fn bind_socket(paths: &Paths) -> Result<UnixListener> {
+    let path = &paths.socket;
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        bail!("cannot listen on {}: another daemon answers there; stop it or choose another -H", path.display());
+    }
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).with_context(|| format!("cannot create the folder of the socket {}", path.display()))?;
+    }
+    let _ = std::fs::remove_file(path);
+    let listener = UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
+    host::restrict_socket(path).with_context(|| format!("cannot set owner and mode of {}", path.display()))?;
+    Ok(listener)
+}
+
+/// Tells systemd (`Type=notify`) about the daemon's state; does nothing without it.
+fn notify_systemd(state: &str) {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let sent = std::os::unix::net::UnixDatagram::unbound().and_then(|socket| socket.send_to(state.as_bytes(), PathBuf::from(path)));
+    if let Err(error) = sent {
+        warn!(%error, "cannot notify systemd");
+    }
+}

@@ -1,0 +1,108 @@
+//! Bad input at the command line: a clear error that names what is wrong, docker's exit codes, and nothing changed.
+
+use crate::harness::{Node, guest};
+
+/// What is typed, the exit code, and what the message has to name.
+struct Case {
+    typed: &'static str,
+    code: i32,
+    names: &'static [&'static str],
+}
+
+const fn case(typed: &'static str, code: i32, names: &'static [&'static str]) -> Case {
+    Case { typed, code, names }
+}
+
+/// `TICK` is replaced by the guest's path. 125 is docker's code for what the command line's parser refuses.
+const CASES: &[Case] = &[
+    case("--nosuch", 125, &["unknown flag: --nosuch"]),
+    case("nosuch", 1, &["nosuch"]),
+    case("service nosuch", 1, &["nosuch"]),
+    case("service create --nosuch TICK", 125, &["unknown flag: --nosuch"]),
+    case("service create", 1, &["requires at least 1 argument"]),
+    case("service create --replicas -1 TICK", 125, &["invalid argument \"-1\" for \"--replicas\" flag"]),
+    case("service create --replicas many TICK", 125, &["invalid argument \"many\" for \"--replicas\" flag"]),
+    case("service create --replicas 1000000000 TICK", 1, &["1000000000", "1000000"]),
+    case("service create --name -bad- TICK", 1, &["-bad-"]),
+    case("service create --name taken TICK", 1, &["taken", "already exists"]),
+    case("service create -p 99999:80 TICK", 125, &["99999"]),
+    case("service create -p nonsense TICK", 125, &["nonsense"]),
+    case("service create --limit-memory lots TICK", 125, &["lots"]),
+    case("service create --restart-condition sometimes TICK", 1, &["sometimes"]),
+    case("service create --mode odd TICK", 1, &["odd"]),
+    case("service create --container-label wsw.wasm.nosuch=1 TICK", 1, &["wsw.wasm.nosuch"]),
+    case("service create --container-label wsw.wasm.max-instances=none TICK", 1, &["wsw.wasm.max-instances"]),
+    case("service inspect nosuch", 1, &["nosuch"]),
+    case("service ps nosuch", 1, &["no such service: nosuch"]),
+    case("service logs nosuch", 1, &["nosuch"]),
+    case("service rm nosuch", 1, &["nosuch"]),
+    case("service scale nosuch=2", 1, &["nosuch"]),
+    case("service scale taken", 1, &["invalid scale specifier"]),
+    case("service scale taken=-1", 1, &["-1"]),
+    case("service scale taken=1000000000", 1, &["1000000000", "1000000"]),
+    case("node inspect nosuch", 1, &["nosuch"]),
+    case("node rm nosuch", 1, &["nosuch"]),
+    case("image inspect nosuch", 1, &["nosuch"]),
+    case("image rm nosuch", 1, &["nosuch"]),
+    case("image load -i /nonexistent/archive.tar", 1, &["/nonexistent/archive.tar"]),
+    case("swarm init", 1, &["already part of a swarm"]),
+    case("swarm leave", 1, &["--force"]),
+    case("swarm join-token boss", 1, &["boss"]),
+    case("service ls --filter nosuch=1", 1, &["nosuch"]),
+    case("service ls --format {{.Nosuch}}", 1, &["Nosuch"]),
+    case("service ls --format {{.ID", 64, &["template parsing error"]),
+    case("-H nonsense://x service ls", 1, &["nonsense"]),
+    case("-H unix:///nonexistent/socket service ls", 1, &["/nonexistent/socket"]),
+];
+
+#[test]
+fn each_is_refused_and_named() {
+    let node = Node::swarm();
+    let tick = guest("tick").to_string_lossy().into_owned();
+    node.wsw(&["service", "create", "--name", "taken", &tick]).ok();
+    let before = node.json("/services");
+    let mut wrong = Vec::new();
+    for Case { typed, code, names } in CASES {
+        let words: Vec<&str> = typed.split(' ').map(|word| if word == "TICK" { tick.as_str() } else { word }).collect();
+        let run = node.wsw(&words);
+        let said = format!("{}{}", run.err, run.out);
+        if run.code != *code || said.contains("panicked at") || !names.iter().all(|name| said.contains(name)) {
+            wrong.push(format!("wanted code {code} and {names:?}\n{run}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), CASES.len(), wrong.join("\n"));
+    assert_eq!(node.json("/services"), before, "nothing was changed");
+}
+
+/// Flags of `swarm init` whose feature does not exist yet are refused by name; their default values are not.
+#[test]
+fn swarm_init_refuses_by_name() {
+    let node = Node::start();
+    for (flag, value) in [
+        ("--autolock", "true"),
+        ("--external-ca", "protocol=cfssl,url=https://localhost"),
+        ("--default-addr-pool", "10.20.0.0/16"),
+        ("--data-path-port", "4800"),
+        ("--availability", "nonsense"),
+        ("--cert-expiry", "nonsense"),
+    ] {
+        let run = node.wsw(&["swarm", "init", "--advertise-addr", "127.0.0.1", &format!("{flag}={value}")]);
+        let said = run.failed();
+        let name = flag.trim_start_matches('-');
+        assert!(said.to_lowercase().replace([' ', '_'], "-").contains(name) || said.contains("nonsense"), "{flag}={value}: {said}");
+    }
+    // The values that docker's client sends by itself.
+    node.wsw(&["swarm", "init", "--listen-addr", "0.0.0.0:2377", "--advertise-addr", "127.0.0.1", "--data-path-port", "0", "--snapshot-interval", "10000"])
+        .ok();
+}
+
+#[test]
+fn outside_a_swarm() {
+    let node = Node::start();
+    for words in [&["service", "ls"][..], &["node", "ls"], &["service", "create", "nosuch"], &["swarm", "join-token", "worker"]] {
+        let said = node.wsw(words).failed();
+        assert!(said.contains("not a swarm manager"), "{words:?}: {said}");
+    }
+    let said = node.wsw(&["swarm", "leave"]).failed();
+    assert!(said.contains("not part of a swarm"), "{said}");
+}

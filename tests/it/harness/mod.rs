@@ -1,0 +1,32 @@
+//! What every test of a running node uses: a node in a temporary folder, its clients, guests, and waiting for a state.
+//!
+//! Owns: starting, stopping and cleaning up real processes. Never: an assertion about wsw's behaviour, or a sleep in place of a state.
+
+mod command;
+mod guests;
+mod http;
+mod leftovers;
+mod node;
+mod user;
+mod wait;
+
+pub use command::{Follow, Run, run};
+pub use guests::{guest, image_tar, wat};
+pub use http::get;
+pub use leftovers::{processes_below, unmount_below};
+pub use node::{Node, Setup};
+pub use user::{give_to_ordinary_user, ordinary_user};
+pub use wait::{free_tcp_port, free_udp_port, stays, until};
+
+/// The stock docker clients of this machine: the one on the path (a new one, on developers' machines) and Debian's, which `scripts/setup` fetches.
+pub fn docker_clients() -> Vec<std::path::PathBuf> {
+    let cache = std::env::var_os("WSW_CACHE").map(std::path::PathBuf::from).or_else(|| {
+        let base = std::env::var_os("XDG_CACHE_HOME").map(std::path::PathBuf::from);
+        Some(base.or_else(|| Some(std::path::PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?.join("wsw"))
+    });
+    let on_path = std::env::var_os("PATH").into_iter().flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>()).map(|folder| folder.join("docker"));
+    let mut found: Vec<_> = on_path.filter(|file| file.is_file()).take(1).collect();
+    found.extend(cache.map(|folder| folder.join("docker-debian/usr/bin/docker")).filter(|file| file.is_file()));
+    assert!(!found.is_empty(), "no docker client on this machine: run scripts/setup");
+    found
+}

@@ -1,0 +1,21 @@
+//! Tests of the whole program: real daemons, real shims, real clients, one binary.
+//!
+//! They need the guests (`make guests`) and a docker client (`scripts/setup`). Each test has a node of its own in a temporary folder; nothing is shared,
+//! nothing outlives it. A test waits for a state, never for a time, and nothing asserts that something is fast.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a failed test is a panic, in its helpers too")]
+
+mod bad_api;
+mod bad_cli;
+mod bad_disk;
+mod bad_guests;
+mod bad_images;
+mod bad_roots;
+mod crash;
+mod diff;
+mod harness;
+mod laptop;
+mod ports;
+mod services;
+mod tidy;
+mod walk;

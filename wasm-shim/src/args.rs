@@ -1,0 +1,109 @@
+//! Arguments of the two hidden subcommands.
+//!
+//! Owns: their spelling. Both are started by the daemon only, so there is no help text and no abbreviation.
+
+use std::path::PathBuf;
+use wsw_api::shim::DEFAULT_CAPACITY;
+
+/// Largest capacity that is taken: ids and pool sizes are 32 bits, and more than this would never fit `vm.max_map_count`.
+const MAX_CAPACITY: u32 = 1_000_000;
+
+/// `wsw wasm-shim …`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ShimArgs {
+    /// Where the Task API is served; the hand-over socket lies beside it.
+    pub socket: PathBuf,
+    /// Tasks that may live at once.
+    pub capacity: u32,
+    pub log_level: tracing::level_filters::LevelFilter,
+}
+
+/// `wsw wasm-compile …`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct CompileArgs {
+    /// Bytes of memory that compiling may take.
+    pub memory: u64,
+}
+
+/// Why the arguments were refused.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("{0}: unknown argument")]
+    Unknown(String),
+    #[error("{0}: needs a value")]
+    NoValue(String),
+    #[error("{0}: {1:?} is not valid")]
+    Value(String, String),
+    #[error("{0} is required")]
+    Missing(&'static str),
+}
+
+/// Reads the arguments of `wasm-shim`.
+pub fn shim(args: &[String]) -> Result<ShimArgs, Error> {
+    let (mut socket, mut capacity, mut log_level) = (None, DEFAULT_CAPACITY, tracing::level_filters::LevelFilter::INFO);
+    each(args, |name, value| {
+        match name {
+            "--socket" => socket = Some(PathBuf::from(value)).filter(|path| path.is_absolute()),
+            "--capacity" => capacity = value.parse().ok().filter(|n| (1..=MAX_CAPACITY).contains(n))?,
+            "--log-level" => log_level = value.parse().ok()?,
+            _ => return Some(false),
+        }
+        Some(true)
+    })?;
+    Ok(ShimArgs { socket: socket.ok_or(Error::Missing("--socket (an absolute path)"))?, capacity, log_level })
+}
+
+/// Reads the arguments of `wasm-compile`.
+pub fn compile(args: &[String]) -> Result<CompileArgs, Error> {
+    let mut memory = None;
+    each(args, |name, value| {
+        match name {
+            "--memory" => memory = Some(value.parse().ok().filter(|n| *n > 0)?),
+            _ => return Some(false),
+        }
+        Some(true)
+    })?;
+    Ok(CompileArgs { memory: memory.ok_or(Error::Missing("--memory"))? })
+}
+
+/// Walks `--name value` pairs; `take` answers none for a bad value, false for an unknown name.
+fn each(args: &[String], mut take: impl FnMut(&str, &str) -> Option<bool>) -> Result<(), Error> {
+    let mut rest = args.iter();
+    while let Some(name) = rest.next() {
+        let value = rest.next().ok_or_else(|| Error::NoValue(name.clone()))?;
+        match take(name, value) {
+            Some(true) => {}
+            Some(false) => return Err(Error::Unknown(name.clone())),
+            None => return Err(Error::Value(name.clone(), value.clone())),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn arguments_are_read() {
+        let args = shim(&words("--socket /run/s/1.sock --capacity 7 --log-level debug")).unwrap();
+        assert_eq!((args.socket.to_str(), args.capacity), (Some("/run/s/1.sock"), 7));
+        assert_eq!(shim(&words("--socket /s")).unwrap().capacity, DEFAULT_CAPACITY);
+        assert_eq!(compile(&words("--memory 5")).unwrap(), CompileArgs { memory: 5 });
+    }
+
+    #[test]
+    fn wrong_arguments_are_named() {
+        for (text, name) in
+            [("--capacity 0 --socket /s", "--capacity"), ("--socket s", "--socket"), ("--nope 1", "--nope"), ("--socket", "--socket"), ("", "--socket")]
+        {
+            let error = shim(&words(text)).unwrap_err().to_string();
+            assert!(error.contains(name), "{text}: {error}");
+        }
+        assert!(compile(&words("--memory x")).unwrap_err().to_string().contains("--memory"));
+    }
+}

@@ -1,0 +1,176 @@
+//! Reading a bundle: `config.json` (OCI runtime spec) and its annotations into what a task needs.
+//!
+//! Owns: what is accepted. Invariant: a setting that this shim does not honour is refused by name, never ignored: a task that would run
+//! with less than it asked for does not run. Writes `exit.json` through the log writer, not here.
+
+use crate::guest::Identity;
+use oci_spec::runtime::Spec;
+use std::{
+    collections::HashMap,
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use wsw_api::{id::ServiceId, shim};
+
+/// What one task runs, and within which limits.
+#[derive(Debug)]
+pub struct TaskSpec {
+    pub kind: shim::Kind,
+    pub compiled: PathBuf,
+    pub service: Option<ServiceId>,
+    pub identity: Identity,
+    pub memory: Option<u64>,
+    pub max_instances: u32,
+    pub queue: u32,
+    pub request_timeout: Duration,
+}
+
+/// Why a bundle was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{path}: {source}")]
+    Read { path: String, source: io::Error },
+    #[error("{path}: {source}")]
+    Json { path: String, source: serde_json::Error },
+    #[error("config.json: {0} is missing")]
+    Missing(&'static str),
+    #[error("config.json: {field}: {reason}")]
+    Refused { field: &'static str, reason: &'static str },
+    #[error("annotation {0}: unknown to this shim")]
+    UnknownAnnotation(String),
+    #[error("annotation {name}: {value:?} is not valid")]
+    Annotation { name: &'static str, value: String },
+}
+
+/// Reads the bundle of a task.
+pub fn read(bundle: &Path) -> Result<TaskSpec, Error> {
+    let path = bundle.join("config.json");
+    let name = || path.display().to_string();
+    let bytes = std::fs::read(&path).map_err(|source| Error::Read { path: name(), source })?;
+    let spec: Spec = serde_json::from_slice(&bytes).map_err(|source| Error::Json { path: name(), source })?;
+    interpret(&spec)
+}
+
+fn interpret(spec: &Spec) -> Result<TaskSpec, Error> {
+    let none = HashMap::new();
+    let annotations = spec.annotations().as_ref().unwrap_or(&none);
+    if let Some(unknown) = annotations.keys().find(|name| name.starts_with(shim::PREFIX) && !shim::ANNOTATIONS.contains(&name.as_str())) {
+        return Err(Error::UnknownAnnotation(unknown.clone()));
+    }
+    if annotations.get(shim::ALLOW_OUTBOUND).is_some_and(|allowed| !allowed.is_empty()) {
+        return Err(Error::Annotation { name: shim::ALLOW_OUTBOUND, value: "outbound connections are not served by this version".to_owned() });
+    }
+    if spec.mounts().as_ref().is_some_and(|mounts| !mounts.is_empty()) {
+        return Err(Error::Refused { field: "mounts", reason: "mounts into Wasm tasks are not served by this version" });
+    }
+    let required = |name| annotations.get(name).ok_or(Error::Missing(name));
+    let kind = read_annotation(shim::KIND, required(shim::KIND)?, shim::Kind::parse)?;
+    let compiled = read_annotation(shim::COMPILED, required(shim::COMPILED)?, |text| Some(PathBuf::from(text)).filter(|path| path.is_absolute()))?;
+    let service = match kind {
+        shim::Kind::Http => Some(read_annotation(shim::SERVICE, required(shim::SERVICE)?, |text| text.parse().ok())?),
+        shim::Kind::Command | shim::Kind::Module => None,
+    };
+    let number = |name, default: u64| annotations.get(name).map_or(Ok(default), |text| read_annotation(name, text, |text| text.parse::<u64>().ok()));
+    let bounded = |name, low, default| {
+        let value = number(name, u64::from(default))?;
+        u32::try_from(value).ok().filter(|value| *value >= low).ok_or_else(|| Error::Annotation { name, value: value.to_string() })
+    };
+    let timeout = number(shim::REQUEST_TIMEOUT, shim::DEFAULT_REQUEST_TIMEOUT)?;
+    if timeout == 0 {
+        return Err(Error::Annotation { name: shim::REQUEST_TIMEOUT, value: "0".to_owned() });
+    }
+    Ok(TaskSpec {
+        kind,
+        compiled,
+        service,
+        identity: identity(spec)?,
+        memory: memory(spec)?,
+        max_instances: bounded(shim::MAX_INSTANCES, 1, shim::DEFAULT_MAX_INSTANCES)?,
+        queue: bounded(shim::QUEUE, 0, shim::DEFAULT_QUEUE)?,
+        request_timeout: Duration::from_nanos(timeout),
+    })
+}
+
+fn read_annotation<T>(name: &'static str, text: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Error> {
+    parse(text).ok_or_else(|| Error::Annotation { name, value: text.to_owned() })
+}
+
+fn identity(spec: &Spec) -> Result<Identity, Error> {
+    let process = spec.process().as_ref().ok_or(Error::Missing("process"))?;
+    if process.terminal().unwrap_or(false) {
+        return Err(Error::Refused { field: "process.terminal", reason: "Wasm tasks have no terminal" });
+    }
+    let args = process.args().clone().filter(|args| !args.is_empty()).ok_or(Error::Missing("process.args"))?;
+    let env = process.env().iter().flatten();
+    let env = env.map(|entry| entry.split_once('=').map_or((entry.clone(), String::new()), |(name, value)| (name.to_owned(), value.to_owned()))).collect();
+    let cwd = Some(process.cwd().display().to_string()).filter(|cwd| cwd != "/" && !cwd.is_empty());
+    Ok(Identity { args, env, cwd })
+}
+
+fn memory(spec: &Spec) -> Result<Option<u64>, Error> {
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    let limit = resources.and_then(|resources| resources.memory().as_ref()).and_then(oci_spec::runtime::LinuxMemory::limit);
+    match limit {
+        // runc's words: -1 is no limit.
+        None | Some(-1 | 0) => Ok(None),
+        Some(bytes) => u64::try_from(bytes).map(Some).map_err(|_| Error::Refused { field: "linux.resources.memory.limit", reason: "must not be negative" }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn config(change: impl FnOnce(&mut Value)) -> Result<TaskSpec, String> {
+        let mut config = json!({
+            "ociVersion": "1.2.0",
+            "process": { "cwd": "/", "user": { "uid": 0, "gid": 0 }, "args": ["tick", "--fast"], "env": ["A=1", "B=x=y", "C"] },
+            "root": { "path": "rootfs" },
+            "annotations": { shim::KIND: "command", shim::COMPILED: "/c/x.cwasm", "other": "x" },
+        });
+        change(&mut config);
+        interpret(&serde_json::from_value(config).unwrap()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_minimal_bundle_gets_the_defaults() {
+        let spec = config(|_| ()).unwrap();
+        assert_eq!(spec.identity.args, ["tick", "--fast"]);
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(spec.identity.env, [pair("A", "1"), pair("B", "x=y"), pair("C", "")]);
+        assert_eq!((spec.memory, spec.max_instances, spec.queue), (None, shim::DEFAULT_MAX_INSTANCES, shim::DEFAULT_QUEUE));
+        assert_eq!(spec.request_timeout, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn limits_are_read() {
+        let spec = config(|config| {
+            config["linux"] = json!({ "resources": { "memory": { "limit": 1_048_576 } } });
+            config["annotations"][shim::MAX_INSTANCES] = json!("3");
+            config["annotations"][shim::REQUEST_TIMEOUT] = json!("1000000");
+        });
+        let spec = spec.unwrap();
+        assert_eq!((spec.memory, spec.max_instances, spec.request_timeout), (Some(1_048_576), 3, Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn what_is_not_served_is_refused_by_name() {
+        type Change = fn(&mut Value);
+        let cases: [(&str, Change); 8] = [
+            ("wsw.wasm.gpu", |config| config["annotations"]["wsw.wasm.gpu"] = json!("1")),
+            (shim::ALLOW_OUTBOUND, |config| config["annotations"][shim::ALLOW_OUTBOUND] = json!("*")),
+            ("mounts", |config| config["mounts"] = json!([{ "destination": "/data", "source": "/x", "type": "bind" }])),
+            (shim::KIND, |config| config["annotations"][shim::KIND] = json!("job")),
+            (shim::COMPILED, |config| config["annotations"][shim::COMPILED] = json!("x.cwasm")),
+            (shim::SERVICE, |config| config["annotations"][shim::KIND] = json!("http")),
+            (shim::MAX_INSTANCES, |config| config["annotations"][shim::MAX_INSTANCES] = json!("0")),
+            ("process.args", |config| config["process"]["args"] = json!([])),
+        ];
+        for (name, change) in cases {
+            let error = config(change).unwrap_err();
+            assert!(error.contains(name), "{name}: {error}");
+        }
+    }
+}

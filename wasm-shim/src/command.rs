@@ -1,0 +1,118 @@
+//! Running a command: one instance of a component's `wasi:cli/run` or of a module's `_start`.
+//!
+//! Owns: what the end of a guest means as an exit code and a reason. Invariant: a guest's future is dropped when the task is told to
+//! stop, at its next yield; commands cannot be asked.
+
+use crate::{
+    guest::{ComponentGuest, ModuleGuest},
+    limits::{Limiter, MemoryLimitReached},
+    linker::Linked,
+    modules::Program,
+    task::{KILLED, NOT_STARTED, Stop, TRAPPED, Task},
+    ticker::{Metered, interrupt_by_epochs},
+};
+use futures_util::FutureExt;
+use std::{panic::AssertUnwindSafe, sync::Arc};
+use wasmtime::{Store, Trap};
+use wasmtime_wasi::I32Exit;
+use wsw_api::{log::Stream, shim::ExitReport};
+
+/// Code of a component's `run` that answers an error; wasi:cli has only ok and err.
+const RUN_FAILED: u32 = 1;
+/// Longest reason: it travels in the task's status.
+const MAX_REASON: usize = 512;
+
+/// Runs the task to its end and finishes it.
+pub async fn run(task: Arc<Task>, program: Arc<Program>) {
+    let report = tokio::select! {
+        biased;
+        stop = task.stopped() => stopped(stop),
+        ended = AssertUnwindSafe(guest(&task, &program)).catch_unwind() => ended.unwrap_or_else(|_| {
+            ExitReport { code: TRAPPED, reason: Some("internal error of the shim while the guest ran".to_owned()), ran: true }
+        }),
+    };
+    task.finish(report).await;
+}
+
+fn stopped(stop: Stop) -> ExitReport {
+    ExitReport { code: stop.code(), reason: None, ran: true }
+}
+
+async fn guest(task: &Task, program: &Program) -> ExitReport {
+    let linked = match program.on_demand() {
+        Ok(linked) => linked,
+        Err(error) => return not_started(&error.to_string()),
+    };
+    let (stdout, stderr) = (task.sink.stream(Stream::Stdout), task.sink.stream(Stream::Stderr));
+    let limiter = Limiter::new(task.memory.clone());
+    let ticker = program.engines().ticker().clone();
+    let identity = &task.spec.identity;
+    match linked {
+        Linked::Module(pre) => {
+            let mut store = Store::new(pre.module().engine(), ModuleGuest::new(identity, stdout, stderr, limiter));
+            store.limiter(|guest| &mut guest.limiter);
+            interrupt_by_epochs(&mut store);
+            let run = async move {
+                let instance = pre.instantiate_async(&mut store).await.map_err(Ended::Instantiate)?;
+                let start = instance.get_typed_func::<(), ()>(&mut store, "_start").map_err(Ended::Instantiate)?;
+                start.call_async(&mut store, ()).await.map_err(Ended::Run)
+            };
+            report(Metered::new(run, ticker, task.spent.clone()).await.map(|()| 0))
+        }
+        Linked::Command(pre) => {
+            let mut store = Store::new(pre.engine(), ComponentGuest::new(identity, stdout, stderr, limiter));
+            store.limiter(|guest| &mut guest.limiter);
+            interrupt_by_epochs(&mut store);
+            let run = async move {
+                let command = pre.instantiate_async(&mut store).await.map_err(Ended::Instantiate)?;
+                command.wasi_cli_run().call_run(&mut store).await.map_err(Ended::Run)
+            };
+            report(Metered::new(run, ticker, task.spent.clone()).await.map(|answer| if answer.is_ok() { 0 } else { RUN_FAILED }))
+        }
+        Linked::Http(_) => not_started("a server is not run as a command"),
+    }
+}
+
+/// Where the guest's run ended with an error.
+enum Ended {
+    Instantiate(wasmtime::Error),
+    Run(wasmtime::Error),
+}
+
+fn report(ended: Result<u32, Ended>) -> ExitReport {
+    match ended {
+        Ok(code) => ExitReport { code, reason: None, ran: true },
+        Err(Ended::Run(error)) => failed(&error),
+        // A start function is guest code; so is a memory that is larger than the limit.
+        Err(Ended::Instantiate(error)) if error.is::<Trap>() || error.is::<MemoryLimitReached>() || error.is::<I32Exit>() => failed(&error),
+        Err(Ended::Instantiate(error)) => not_started(&format!("{error:#}")),
+    }
+}
+
+fn failed(error: &wasmtime::Error) -> ExitReport {
+    if let Some(exit) = error.downcast_ref::<I32Exit>() {
+        // As a process's status: the low eight bits.
+        return ExitReport { code: u32::from(exit.0.to_le_bytes()[0]), reason: None, ran: true };
+    }
+    let code = if error.is::<MemoryLimitReached>() { KILLED } else { TRAPPED };
+    ExitReport { code, reason: Some(reason(error)), ran: true }
+}
+
+fn not_started(text: &str) -> ExitReport {
+    ExitReport { code: NOT_STARTED, reason: Some(cut(&format!("cannot start: {text}"))), ran: false }
+}
+
+/// Why a guest ended, in a line: the limit or the trap, not the frames of its stack.
+pub fn reason(error: &wasmtime::Error) -> String {
+    if let Some(limit) = error.downcast_ref::<MemoryLimitReached>() {
+        return limit.to_string();
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(trap) => trap.to_string(),
+        None => cut(&error.root_cause().to_string()),
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(MAX_REASON).collect()
+}

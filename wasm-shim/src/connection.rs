@@ -1,0 +1,119 @@
+//! One client connection that was handed over: HTTP/1.1 with keep-alive, or HTTP/2 with prior knowledge.
+//!
+//! Owns: the protocol and the end of a connection. Invariants: each request is given to the service anew, so keep-alive does not pin a
+//! client to a replica; when the service has no ready replica left, the connection ends after the answer that is being sent.
+//! There is no idle time-out: keep-alive probes find dead peers.
+
+use crate::{
+    forwarded::Client,
+    replica::Service,
+    request::{self, Answer, Cut},
+};
+use http::{HeaderValue, Request, Response, StatusCode, header::CONNECTION};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
+use rustix::net::{AddressFamily, sockopt};
+use std::{
+    io,
+    os::fd::OwnedFd,
+    pin::pin,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+use tokio::net::{TcpStream, UnixStream};
+
+/// Bytes of a request's head that are buffered, and of a body that wait to be read or sent.
+const MAX_BUFFER: usize = 64 << 10;
+/// Concurrent streams of one HTTP/2 connection.
+const MAX_STREAMS: u32 = 128;
+/// Probes on an idle connection: the first after a minute, a dead peer is found after two.
+const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+
+static HTTP: LazyLock<auto::Builder<TokioExecutor>> = LazyLock::new(|| {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().max_buf_size(MAX_BUFFER).header_read_timeout(None);
+    builder.http2().max_concurrent_streams(MAX_STREAMS).max_send_buf_size(MAX_BUFFER);
+    builder
+});
+
+/// A connection from a client, or a stream that the daemon relays from another node.
+pub enum Transport {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Transport {
+    /// Takes a descriptor that came over the hand-over socket.
+    pub fn new(descriptor: OwnedFd) -> io::Result<Self> {
+        let family = rustix::net::getsockname(&descriptor)?.address_family();
+        if sockopt::socket_type(&descriptor)? != rustix::net::SocketType::STREAM {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a stream"));
+        }
+        rustix::io::ioctl_fionbio(&descriptor, true)?;
+        match family {
+            AddressFamily::UNIX => Ok(Self::Unix(descriptor.into())),
+            AddressFamily::INET | AddressFamily::INET6 => {
+                // Best effort: a peer that is gone already shows when the connection is served.
+                let _ = sockopt::set_tcp_nodelay(&descriptor, true);
+                let _ = sockopt::set_socket_keepalive(&descriptor, true);
+                let _ = sockopt::set_tcp_keepidle(&descriptor, KEEP_ALIVE_IDLE);
+                let _ = sockopt::set_tcp_keepintvl(&descriptor, KEEP_ALIVE_INTERVAL);
+                Ok(Self::Tcp(descriptor.into()))
+            }
+            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "neither TCP nor a Unix socket")),
+        }
+    }
+}
+
+/// Serves the connection to its end. Called on the guest runtime.
+pub async fn serve(transport: Transport, service: Arc<Service>, client: Client) {
+    let done = match transport {
+        Transport::Tcp(stream) => match TcpStream::from_std(stream) {
+            Ok(stream) => speak(stream, service, client).await,
+            Err(error) => Err(error.into()),
+        },
+        Transport::Unix(stream) => match UnixStream::from_std(stream) {
+            Ok(stream) => speak(stream, service, client).await,
+            Err(error) => Err(error.into()),
+        },
+    };
+    if let Err(error) = done {
+        tracing::debug!("connection: {error}");
+    }
+}
+
+async fn speak<S>(stream: S, service: Arc<Service>, client: Client) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
+{
+    // A child of its own: it is polled with the connection, and all connections of a service would meet in one lock.
+    let closing = service.closing.child_token();
+    let handler = service_fn(move |request| handle(service.clone(), client.clone(), request));
+    let mut connection = pin!(HTTP.serve_connection(TokioIo::new(stream), handler));
+    tokio::select! {
+        biased;
+        done = connection.as_mut() => return done,
+        () = closing.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
+}
+
+async fn handle(service: Arc<Service>, client: Client, mut request: Request<Incoming>) -> Result<Response<Answer>, Cut> {
+    client.overwrite(request.headers_mut());
+    let http1 = request.version() < http::Version::HTTP_2;
+    match service.pick() {
+        Some(taken) => request::serve(taken, request).await,
+        None => {
+            // Only between the last replica's end and the close of this connection.
+            let mut response = request::text(StatusCode::SERVICE_UNAVAILABLE, "no task of this service is ready here\n");
+            if http1 {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
+        }
+    }
+}

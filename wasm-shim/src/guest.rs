@@ -1,0 +1,104 @@
+//! What a store holds for its guest: the WASI contexts and the limiter.
+//!
+//! Owns: the sandbox by default. A guest gets its arguments, its environment and two output streams; no files, no sockets, no names,
+//! no outgoing requests. Never: inherits anything of this process.
+
+use crate::{limits::Limiter, stdio::TaskStream};
+use http::Request;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView, p1::WasiP1Ctx};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView, p2::bindings::http::types::ErrorCode};
+
+/// Resources (streams, headers, bodies, …) that the host holds for one instance: more is a leak or an attack.
+const MAX_RESOURCES: usize = 10_000;
+/// Largest answer of `wasi:random` in one call: the host allocates it.
+const MAX_RANDOM: u64 = 1 << 20;
+
+/// Pieces of a response's body that wait to be sent, and the size of one: what the host holds for a slow client. With more than one
+/// piece most guests have written their whole answer, and are gone, before the first byte is sent.
+const BODY_PIECES: usize = 8;
+const BODY_PIECE: usize = 64 << 10;
+
+/// Arguments and environment of a task, the same for all its instances.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    pub args: Vec<String>,
+    pub env: Vec<(String, String)>,
+    pub cwd: Option<String>,
+}
+
+fn context(identity: &Identity, stdout: TaskStream, stderr: TaskStream) -> wasmtime_wasi::WasiCtxBuilder {
+    let mut builder = WasiCtx::builder();
+    builder.args(&identity.args).envs(&identity.env).stdout(stdout).stderr(stderr).max_random_size(MAX_RANDOM);
+    if let Some(cwd) = &identity.cwd {
+        builder.initial_cwd(cwd);
+    }
+    builder
+}
+
+/// The store data of a wasip1 module.
+pub struct ModuleGuest {
+    pub wasi: WasiP1Ctx,
+    pub limiter: Limiter,
+}
+
+impl ModuleGuest {
+    pub fn new(identity: &Identity, stdout: TaskStream, stderr: TaskStream, limiter: Limiter) -> Self {
+        Self { wasi: context(identity, stdout, stderr).build_p1(), limiter }
+    }
+}
+
+/// The store data of a component.
+pub struct ComponentGuest {
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    hooks: Hooks,
+    table: ResourceTable,
+    pub limiter: Limiter,
+}
+
+impl ComponentGuest {
+    pub fn new(identity: &Identity, stdout: TaskStream, stderr: TaskStream, limiter: Limiter) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_RESOURCES);
+        Self { wasi: context(identity, stdout, stderr).build(), http: WasiHttpCtx::new(), hooks: Hooks, table, limiter }
+    }
+}
+
+impl WasiView for ComponentGuest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for ComponentGuest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.hooks }
+    }
+}
+
+type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
+type Sent = Box<dyn Future<Output = Result<(http::Response<WasiBody>, Io), Error>> + Send>;
+
+/// Outgoing HTTP is denied.
+struct Hooks;
+
+impl WasiHttpHooks for Hooks {
+    fn send_request(&mut self, _: Request<WasiBody>, _: Option<RequestOptions>, _: Io) -> Sent {
+        Box::new(async { Err(Error::HttpRequestDenied) })
+    }
+
+    fn p2_outgoing_body_buffer_chunks(&mut self) -> usize {
+        BODY_PIECES
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_PIECE
+    }
+
+    /// A client that goes away in the middle of its request is no news.
+    fn p2_error_from_hyper(&mut self, error: &hyper::Error) -> ErrorCode {
+        tracing::debug!("request body: {error}");
+        ErrorCode::ConnectionTerminated
+    }
+}

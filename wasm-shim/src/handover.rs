@@ -1,0 +1,181 @@
+//! The hand-over socket: connections from the daemon, as descriptors.
+//!
+//! ```text
+//! daemon -> shim   one SOCK_SEQPACKET message: Handover (MessagePack) + exactly one descriptor
+//! shim -> daemon   HandoverAnswer: taken | none | full
+//! ```
+//! Owns: the frames and the bound on connections. Invariants: only root or the shim's own user is heard; nothing is read from a connection
+//! that is not taken; a connection is served only after the daemon was told so; a bad frame ends the channel it came on, with a log line.
+
+use crate::{
+    connection::{self, Transport},
+    forwarded::Client,
+    replica::Services,
+};
+use rustix::{
+    cmsg_space,
+    net::{AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt},
+};
+use std::{
+    io::{self, IoSliceMut},
+    mem::MaybeUninit,
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+    sync::Arc,
+};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    sync::Semaphore,
+};
+use wsw_api::shim::{CONTRACT, Handover, HandoverAnswer, HandoverOutcome, MAX_HANDOVER};
+
+/// Daemons that are connected: one, and for a moment its predecessor.
+const MAX_CHANNELS: usize = 16;
+const BACKLOG: i32 = 16;
+/// Descriptors that fit into the control buffer: one is right, more are noticed and closed.
+const MAX_DESCRIPTORS: usize = 4;
+
+/// Why a channel was closed.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("hand-over: {0}")]
+    Io(#[from] io::Error),
+    #[error("hand-over: the message is cut")]
+    Cut,
+    #[error("hand-over: {0} descriptors instead of one")]
+    Descriptors(usize),
+    #[error("hand-over: {0}")]
+    Decode(#[from] rmp_serde::decode::Error),
+    #[error("hand-over: {0}")]
+    Encode(#[from] rmp_serde::encode::Error),
+}
+
+/// The listener.
+pub struct Listener {
+    socket: AsyncFd<OwnedFd>,
+    services: Arc<Services>,
+    guests: tokio::runtime::Handle,
+    connections: Arc<Semaphore>,
+    channels: Arc<Semaphore>,
+}
+
+impl Listener {
+    /// Binds the socket; `connections` is the bound on connections that are served at once.
+    pub fn bind(path: &Path, services: Arc<Services>, guests: tokio::runtime::Handle, connections: usize) -> io::Result<Self> {
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+        rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+        rustix::net::listen(&socket, BACKLOG)?;
+        let socket = register(socket)?;
+        Ok(Self { socket, services, guests, connections: Arc::new(Semaphore::new(connections)), channels: Arc::new(Semaphore::new(MAX_CHANNELS)) })
+    }
+
+    /// Accepts channels for ever.
+    pub async fn run(self) {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        loop {
+            let accepted = self.socket.async_io(Interest::READABLE, |socket| Ok(rustix::net::accept_with(socket, flags)?)).await;
+            let channel = match accepted {
+                Ok(channel) => channel,
+                Err(error) => {
+                    // Out of descriptors, most likely. The listener stays readable: do not spin.
+                    tracing::error!("hand-over: accept: {error}");
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            if !is_trusted(&channel) {
+                tracing::warn!("hand-over: a stranger was turned away");
+                continue;
+            }
+            let Ok(permit) = self.channels.clone().try_acquire_owned() else {
+                tracing::warn!("hand-over: too many channels");
+                continue;
+            };
+            let serving = Channel { services: self.services.clone(), guests: self.guests.clone(), connections: self.connections.clone() };
+            tokio::spawn(async move {
+                if let Err(error) = serving.run(channel).await {
+                    tracing::warn!("{error}");
+                }
+                drop(permit);
+            });
+        }
+    }
+}
+
+fn register(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: `OwnedFd` always answers the same descriptor and keeps it open until the `AsyncFd`, which owns it, is dropped.
+    #[allow(unsafe_code)]
+    let registered = unsafe { AsyncFd::register(socket) };
+    Ok(registered?)
+}
+
+/// Only root and the shim's own user may talk to it.
+pub fn is_trusted(socket: impl AsFd) -> bool {
+    sockopt::socket_peercred(socket).is_ok_and(|peer| peer.uid.is_root() || peer.uid == rustix::process::geteuid())
+}
+
+struct Channel {
+    services: Arc<Services>,
+    guests: tokio::runtime::Handle,
+    connections: Arc<Semaphore>,
+}
+
+impl Channel {
+    async fn run(&self, channel: OwnedFd) -> Result<(), Error> {
+        let channel = register(channel)?;
+        loop {
+            let received = channel.async_io(Interest::READABLE, receive).await?;
+            let Some((message, descriptors)) = received? else {
+                return Ok(());
+            };
+            let count = descriptors.len();
+            let Ok([descriptor]) = <[OwnedFd; 1]>::try_from(descriptors) else {
+                return Err(Error::Descriptors(count));
+            };
+            self.take(&channel, rmp_serde::from_slice(&message)?, descriptor).await?;
+        }
+    }
+
+    async fn take(&self, channel: &AsyncFd<OwnedFd>, handover: Handover, descriptor: OwnedFd) -> Result<(), Error> {
+        let service = self.services.get(&handover.service).filter(|_| handover.contract == CONTRACT);
+        let (outcome, taken) = match (service, self.connections.clone().try_acquire_owned()) {
+            (None, _) => (HandoverOutcome::None, None),
+            (Some(_), Err(_)) => (HandoverOutcome::Full, None),
+            (Some(service), Ok(permit)) => (HandoverOutcome::Taken, Some((service, permit, Transport::new(descriptor)?))),
+        };
+        let answer = rmp_serde::to_vec_named(&HandoverAnswer { seq: handover.seq, outcome })?;
+        channel.async_io(Interest::WRITABLE, |socket| Ok(rustix::net::send(socket, &answer, SendFlags::NOSIGNAL)?)).await?;
+        if let Some((service, permit, transport)) = taken {
+            let client = Client::new(handover.client.ip());
+            self.guests.spawn(async move {
+                connection::serve(transport, service, client).await;
+                drop(permit);
+            });
+        }
+        Ok(())
+    }
+}
+
+type Received = Result<Option<(Vec<u8>, Vec<OwnedFd>)>, Error>;
+
+/// One message with its descriptors; none at the end. The outer error is the socket's own (also "would block").
+fn receive(socket: &OwnedFd) -> io::Result<Received> {
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut bytes = vec![0; MAX_HANDOVER];
+    let message = rustix::net::recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let mut descriptors = Vec::new();
+    for part in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = part {
+            descriptors.extend(rights);
+        }
+    }
+    if message.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+        return Ok(Err(Error::Cut));
+    }
+    if message.bytes == 0 && descriptors.is_empty() {
+        return Ok(Ok(None));
+    }
+    bytes.truncate(message.bytes);
+    Ok(Ok(Some((bytes, descriptors))))
+}

@@ -1,0 +1,155 @@
+//! Servers: services in this shim, their ready replicas, and which one takes a request.
+//!
+//! Owns: readiness and the count of requests in flight. Invariants: a request goes to a ready replica with the fewest in flight, in turn
+//! among equals; a replica that drains gets no new one; its task ends when its last one has been answered. When a service has no ready
+//! replica left, its connections are told to close and new ones are not taken.
+
+use crate::{
+    modules::Program,
+    task::{Stop, Task},
+};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+use wsw_api::{id::ServiceId, shim::ExitReport};
+
+/// One task of a server: a budget of concurrent requests.
+pub struct Replica {
+    pub task: Arc<Task>,
+    pub program: Arc<Program>,
+    /// Permits for running instances.
+    pub instances: Arc<Semaphore>,
+    /// Requests that wait for a permit.
+    pub waiting: AtomicUsize,
+    /// Cuts what is in flight.
+    pub cut: CancellationToken,
+    in_flight: AtomicUsize,
+    idle: Notify,
+}
+
+impl Replica {
+    pub fn new(task: Arc<Task>, program: Arc<Program>) -> Arc<Self> {
+        let permits = usize::try_from(task.spec.max_instances).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        let instances = Arc::new(Semaphore::new(permits));
+        Arc::new(Self {
+            task,
+            program,
+            instances,
+            waiting: AtomicUsize::new(0),
+            cut: CancellationToken::new(),
+            in_flight: AtomicUsize::new(0),
+            idle: Notify::new(),
+        })
+    }
+
+    async fn idle(&self) {
+        loop {
+            let told = self.idle.notified();
+            if self.in_flight.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            told.await;
+        }
+    }
+}
+
+/// A request that a replica has taken; dropped when it is answered.
+pub struct InFlight(Arc<Replica>);
+
+impl InFlight {
+    fn new(replica: Arc<Replica>) -> Self {
+        replica.in_flight.fetch_add(1, Ordering::SeqCst);
+        Self(replica)
+    }
+
+    pub const fn replica(&self) -> &Arc<Replica> {
+        &self.0
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if self.0.in_flight.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.idle.notify_waiters();
+        }
+    }
+}
+
+/// The ready replicas of one service.
+#[derive(Default)]
+pub struct Service {
+    ready: RwLock<Vec<Arc<Replica>>>,
+    turn: AtomicUsize,
+    /// No ready replica is left: connections end after the answer that they are sending.
+    pub closing: CancellationToken,
+}
+
+impl Service {
+    /// The replica for the next request.
+    pub fn pick(&self) -> Option<InFlight> {
+        let ready = self.ready.read().unwrap_or_else(PoisonError::into_inner);
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let (before, after) = ready.split_at(turn.checked_rem(ready.len())?);
+        let load = |replica: &&Arc<Replica>| replica.in_flight.load(Ordering::Relaxed);
+        // `min_by_key` keeps the first of equals: the one whose turn it is. Counted while the lock is held, so that draining sees it.
+        after.iter().chain(before).min_by_key(load).map(|replica| InFlight::new(replica.clone()))
+    }
+}
+
+/// All services with a ready replica here.
+#[derive(Default)]
+pub struct Services {
+    services: Mutex<HashMap<ServiceId, Arc<Service>>>,
+}
+
+impl Services {
+    /// The service, if it has a ready replica.
+    pub fn get(&self, id: &ServiceId) -> Option<Arc<Service>> {
+        self.services.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// From now on the replica gets requests.
+    pub fn add(&self, id: ServiceId, replica: Arc<Replica>) {
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        services.entry(id).or_default().ready.write().unwrap_or_else(PoisonError::into_inner).push(replica);
+    }
+
+    /// From now on it gets none.
+    pub fn remove(&self, id: &ServiceId, replica: &Arc<Replica>) {
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(service) = services.get(id) else { return };
+        let mut ready = service.ready.write().unwrap_or_else(PoisonError::into_inner);
+        ready.retain(|other| !Arc::ptr_eq(other, replica));
+        let empty = ready.is_empty();
+        drop(ready);
+        if empty && let Some(service) = services.remove(id) {
+            service.closing.cancel();
+        }
+    }
+}
+
+/// The life of a server's task from when it is ready: waits for the end, drains, finishes.
+pub async fn run(services: Arc<Services>, service: ServiceId, replica: Arc<Replica>) {
+    let stop = replica.task.stopped().await;
+    services.remove(&service, &replica);
+    let drained = match stop {
+        Stop::Kill => false,
+        Stop::Ask(_) => tokio::select! {
+            biased;
+            () = replica.idle() => true,
+            () = replica.task.killed() => false,
+        },
+    };
+    let report = match drained {
+        true => ExitReport { code: 0, reason: None, ran: true },
+        false => ExitReport { code: Stop::Kill.code(), reason: None, ran: true },
+    };
+    replica.cut.cancel();
+    replica.task.finish(report).await;
+}

@@ -1,0 +1,150 @@
+//! The handle that the daemon holds: start, connect, look, stop, leave.
+//!
+//! Owns: nothing but the ends of channels. Invariant: tasks and ports come up from what is on disk before any leader is heard.
+//! Never: waits for a leader.
+
+use crate::agent::{Agent, Command, Connections, described};
+use crate::board::{Board, LocalTask};
+use crate::disk::Disk;
+use crate::ingress::{self, Counters, Ingress};
+use crate::logs::{Logs, Readers, Selector};
+use crate::seam::{Executor, Handover};
+use crate::store::{self, Store};
+use crate::tasks::{Place, Tasks};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot, watch};
+use wsw_api::log::Query;
+use wsw_api::object::NodeDescription;
+use wsw_api::session::{ManagerFrame, WorkerFrame};
+use wsw_api::{NodeId, SessionId};
+
+/// Commands that may wait for the agent; more callers wait.
+const MAX_COMMANDS: usize = 16;
+/// Below the data root.
+const TASKS: &str = "tasks";
+const LOGS: &str = "logs";
+
+/// What a worker is made of.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub node: NodeId,
+    pub hostname: String,
+    pub data_root: PathBuf,
+    /// Where published ports listen; none for all addresses.
+    pub publish_addr: Option<IpAddr>,
+    /// What is known of the node; the executor's platforms and plugins and the worker's problems are added.
+    pub description: NodeDescription,
+}
+
+/// Why a worker cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error("the assignments could not be read: {0}")]
+    Join(#[from] tokio::task::JoinError),
+}
+
+/// A running worker. Clones are the same worker; dropping the last one is a [`Self::stop`] nobody waits for: tasks keep running.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    readers: Arc<Readers>,
+    board: Arc<Board>,
+    counters: Arc<Counters>,
+    description: watch::Receiver<Arc<NodeDescription>>,
+    connected: watch::Receiver<bool>,
+    connections: Arc<Connections>,
+    commands: mpsc::Sender<Command>,
+}
+
+impl Worker {
+    /// Reads the assignments, serves their ports, adopts and drives their tasks (in the background).
+    pub async fn start(config: Config, executor: Arc<dyn Executor>, handover: Arc<dyn Handover>) -> Result<Self, Error> {
+        let folder = config.data_root.join(TASKS);
+        let (disk, loaded) = tokio::task::spawn_blocking(move || Store::open(&folder).map(|(store, loaded)| (Disk::new(&folder, store), loaded))).await??;
+        let board = Arc::new(Board::default());
+        let logs = config.data_root.join(LOGS);
+        let place = Place { node: config.node, hostname: config.hostname.clone(), logs: logs.clone() };
+        let tasks = Tasks::new(place, Arc::clone(&board), Arc::clone(&executor), disk, loaded);
+        let shared = Arc::new(ingress::Shared::new(handover, Arc::clone(&board)));
+        let counters = Arc::clone(&shared.counters);
+        let ingress = Ingress::start(config.publish_addr, tasks.table(), shared);
+        let (description, descriptions) = watch::channel(Arc::new(described(&config.description, &*executor, Vec::new())));
+        let (connected, is_connected) = watch::channel(false);
+        let connections = Arc::<Connections>::default();
+        let (commands, received) = mpsc::channel(MAX_COMMANDS);
+        let agent = Agent {
+            node: config.node,
+            boot: SessionId::from_bytes(rand::random()),
+            tasks,
+            board: Arc::clone(&board),
+            executor,
+            ingress,
+            base: config.description,
+            description,
+            connected,
+            connections: Arc::clone(&connections),
+            commands: received,
+        };
+        tokio::spawn(agent.run());
+        let readers = Arc::new(Readers::new(config.node, logs, Arc::clone(&board)));
+        Ok(Self { readers, board, counters, description: descriptions, connected: is_connected, connections, commands })
+    }
+
+    /// Begins a session with a leader at the other ends of these channels; an older session ends. The agent drops both ends when
+    /// the session is over, and waits for the next call.
+    pub fn connect(&self, tx: mpsc::Sender<WorkerFrame>, rx: mpsc::Receiver<ManagerFrame>) {
+        self.connections.put((tx, rx));
+    }
+
+    /// Whether a leader has welcomed this worker, as it changes.
+    pub fn connected(&self) -> watch::Receiver<bool> {
+        self.connected.clone()
+    }
+
+    /// The tasks of this node that are not forgotten yet, by id.
+    pub fn tasks(&self) -> Vec<LocalTask> {
+        self.board.tasks()
+    }
+
+    /// The node as the leader is told.
+    pub fn description(&self) -> NodeDescription {
+        NodeDescription::clone(&self.description.borrow())
+    }
+
+    /// Digests of the images that tasks of this node run (the reference itself where it names none).
+    pub fn images_in_use(&self) -> Vec<String> {
+        let images = self.board.images();
+        images.iter().map(|image| image.split_once('@').map_or(&**image, |(_, digest)| digest).to_owned()).collect()
+    }
+
+    /// What became of connections to published ports.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Log lines of one task or of a service's tasks on this node.
+    pub fn logs(&self, selector: Selector, query: Query) -> Logs {
+        self.readers.read(selector, query)
+    }
+
+    /// Says goodbye and ends; the tasks keep running.
+    pub async fn stop(self) {
+        self.end(Command::Stop).await;
+    }
+
+    /// Ends all tasks, removes assignments and logs, then ends.
+    pub async fn leave(self) {
+        self.end(Command::Leave).await;
+    }
+
+    async fn end(self, command: impl FnOnce(oneshot::Sender<()>) -> Command) {
+        let (done, ended) = oneshot::channel();
+        if self.commands.send(command(done)).await.is_ok() {
+            // An error is an agent that ended on its own: it is over either way.
+            let _ = ended.await;
+        }
+    }
+}
