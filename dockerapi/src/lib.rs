@@ -16,6 +16,7 @@ mod convert;
 mod error;
 mod filters;
 mod model;
+mod names;
 mod negotiate;
 mod resolve;
 mod router;

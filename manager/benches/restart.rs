@@ -4,6 +4,7 @@
 
 #![allow(clippy::expect_used, clippy::panic)] // A bench that cannot go on has nothing to say.
 
+use openraft_rt_tokio::TokioRuntime;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -11,13 +12,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use wsw_api::control::{Rollback, Write};
-use wsw_api::entry::Outcome;
+use wsw_api::entry::{Change, Entry, Outcome};
 use wsw_api::id::{ServiceId, SessionId, TaskId};
 use wsw_api::object::NodeDescription;
 use wsw_api::session::{MAX_STATUSES, ManagerFrame, WorkerFrame};
 use wsw_api::spec::{Annotations, Availability, ClusterSpec, ContainerSpec, EndpointSpec, ServiceMode, ServiceSpec, TaskSpec};
 use wsw_api::task::{TaskState, TaskStatus};
 use wsw_api::time::Time;
+use wsw_manager::identity::Identity;
+use wsw_manager::raft::machine::View;
+use wsw_manager::raft::node;
+use wsw_manager::raft::types::Command;
 use wsw_manager::{Config, InitSpec, Manager};
 
 /// The log's size on disk when the restart is measured.
@@ -85,6 +90,7 @@ impl Worker {
         loop {
             match self.from.recv().await.expect("open") {
                 ManagerFrame::Committed { seq } if seq == self.seq => return,
+                ManagerFrame::Refused { reason } => panic!("{reason}"),
                 _ => {}
             }
         }
@@ -122,16 +128,34 @@ async fn grow(root: &Path) -> usize {
     }
     let rate = f64::from(rounds) * worker.tasks.len() as f64 / start.elapsed().as_secs_f64();
     println!("statuses committed: {rate:.0} a second");
-    let mut rounds = 0;
-    while disk(root, "log") < LOG_BYTES && rounds < 2_000 {
-        // Long texts, so that the log grows faster than the state.
-        worker.report(&format!("{rounds} {}", "x".repeat(200))).await;
-        rounds += 1;
-    }
     let tasks = manager.store().task_count();
-    println!("log {} MiB, snapshot {} MiB, {tasks} tasks", disk(root, "log") >> 20, disk(root, "snapshot") >> 20);
     manager.shutdown().await;
+    lengthen(root, &worker.tasks).await;
+    println!("log {} MiB, snapshot {} MiB, {tasks} tasks", disk(root, "log") >> 20, disk(root, "snapshot") >> 20);
     tasks
+}
+
+/// Writes entries of statuses until the log is long enough. Snapshots are taken as ever, but nothing is purged.
+async fn lengthen(root: &Path, tasks: &[TaskId]) {
+    let identity = Identity::load(root).expect("identity").expect("there");
+    let folder = root.join("raft");
+    let id = node::read_id(&folder).expect("id").expect("there");
+    let place = node::Place { folder, key: identity.data_key, id, cluster: "bench".into(), kept: 2 * LOG_BYTES };
+    let view = Arc::new(View::default());
+    let raft = node::Node::<TokioRuntime>::open(&place, view.clone()).await.expect("opened");
+    assert!(raft.stand_if_alone().await.expect("stood"));
+    raft.lead().await.expect("leads");
+    let session = view.store().session(&identity.node).expect("a session");
+    let mut at = view.store().time().0;
+    while disk(root, "log") < LOG_BYTES {
+        for part in tasks.chunks(MAX_STATUSES) {
+            at += 1;
+            let rows = part.iter().map(|id| (*id, TaskStatus::new(TaskState::Running, Time(at), "started"))).collect();
+            let entry = Entry { time: Time(at), changes: vec![Change::Statuses { node: identity.node, session, rows }], ..Entry::default() };
+            raft.raft.client_write(Command(Arc::new(entry))).await.expect("written");
+        }
+    }
+    raft.close().await.expect("closed");
 }
 
 fn main() {

@@ -9,6 +9,7 @@ use crate::init;
 use crate::leader::Settings;
 use crate::leader::clock::wall;
 use crate::leader::inbox::{Arrival, ConnectionId, Link, Outbox, Queued, Reply, channels};
+use crate::raft::compact::KEPT_BYTES;
 use crate::raft::crypto::random;
 use crate::raft::machine::View;
 use crate::raft::node::{self, Place};
@@ -118,7 +119,8 @@ impl Manager {
     async fn start(config: &Config, identity: &Identity, raft_id: u64, start: Start) -> io::Result<(Self, Begun)> {
         let (outbox, inbox) = channels();
         let (view, current, stop) = (Arc::new(View::default()), Current::default(), CancellationToken::new());
-        let place = Place { folder: config.data_root.join(RAFT), key: identity.data_key.clone(), id: raft_id, cluster: identity.cluster.to_string() };
+        let place =
+            Place { folder: config.data_root.join(RAFT), key: identity.data_key.clone(), id: raft_id, cluster: identity.cluster.to_string(), kept: KEPT_BYTES };
         let settings = Settings { node: identity.node, addr: config.advertise_addr };
         let supervisor = Supervisor { place, settings, view: view.clone(), current: current.clone(), inbox, stop: stop.clone() };
         let (ready, started) = oneshot::channel();

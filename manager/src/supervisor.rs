@@ -99,10 +99,10 @@ impl Supervisor {
             // Damage or a wrong key is for the user to mend; a full disk is outlived.
             Err(err) if again && is_full(&err) => {
                 let _gone = ready.send(Ok(Begun::Later));
-                return match self.open_again(raft, err.to_string()).await {
-                    Some(node) => self.serve(raft, node).await,
-                    None => {}
-                };
+                if let Some(node) = self.open_again(raft, err.to_string()).await {
+                    self.serve(raft, node).await;
+                }
+                return;
             }
             Err(err) => return drop(ready.send(Err(err))),
         };

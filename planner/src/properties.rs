@@ -287,7 +287,7 @@ fn check_recovery(world: &mut World) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
 
     #[test]
     fn histories_keep_every_property(steps in steps()) {
@@ -385,8 +385,7 @@ fn garbage_change() -> impl Strategy<Value = Change> {
         Just(TaskState::Orphaned)
     ];
     let status = (state, small()).prop_map(|(state, at)| TaskStatus::new(state, Time(at), "x"));
-    let desired =
-        prop_oneof![Just(DesiredState::Ready), Just(DesiredState::Running), Just(DesiredState::Shutdown), Just(DesiredState::Remove)].boxed();
+    let desired = prop_oneof![Just(DesiredState::Ready), Just(DesiredState::Running), Just(DesiredState::Shutdown), Just(DesiredState::Remove)].boxed();
     let tasks = prop::collection::vec(small().prop_map(task_id), 0..5).boxed();
     let nodes = prop::collection::vec(small().prop_map(node_id), 0..3).boxed();
     let row = (small(), 0..4_u32, prop::option::of(0..4_u32)).prop_map(|(id, slot, node)| NewTask { id: task_id(id), slot, node, replaces: None });

@@ -9,6 +9,7 @@
 //! the exec root does not outlive the machine, and the shims neither (the record carries the boot id).
 //! Never: trusts what it reads beyond its shape: the folder belongs to the shims' user.
 
+use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::users::User;
@@ -17,12 +18,9 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use tokio::sync::Semaphore;
 use wsw_api::shim::{EXIT_REPORT, ExitReport};
 use wsw_api::{ServiceId, TaskId};
 
-/// File work at a time: it is memory work on a tmpfs, more threads than cores only cost.
-const WRITERS: usize = 4;
 const RECORD: &str = "record.json";
 const CONFIG: &str = "config.json";
 /// Far above what any of the files has.
@@ -46,26 +44,20 @@ pub(crate) struct Record {
 }
 
 /// The folder of bundles.
-#[derive(Debug)]
 pub(crate) struct Bundles {
     folder: PathBuf,
     user: Option<User>,
-    writers: Semaphore,
+    work: Batch,
 }
 
 impl Bundles {
     pub(crate) fn open(folder: PathBuf, user: Option<User>) -> Result<Self> {
         files::folder(&folder, 0o711)?;
-        Ok(Self { folder, user, writers: Semaphore::new(WRITERS) })
+        Ok(Self { folder, user, work: Batch::default() })
     }
 
     pub(crate) fn path(&self, task: TaskId) -> PathBuf {
         self.folder.join(task.to_string())
-    }
-
-    async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        let _slot = self.writers.acquire().await.map_err(|_| Error::Temporary("the bundles are closed".into()))?;
-        files::blocking(work).await
     }
 
     /// Makes the bundle. One of an attempt that was cut off is replaced.
@@ -73,26 +65,26 @@ impl Bundles {
         let (path, user) = (self.path(record.task), self.user);
         let shown = path.display().to_string();
         let record = serde_json::to_vec(&record).map_err(|error| Error::Invalid(format!("record: {error}")))?;
-        self.work(move || make(&path, &config, &record, user)).await?.map_err(|e| Error::io(format_args!("write bundle {shown}"), &e))
+        self.work.run(move || make(&path, &config, &record, user)).await?.map_err(|e| Error::io(format_args!("write bundle {shown}"), &e))
     }
 
     /// Removes the bundle; one that is not there is fine.
     pub(crate) async fn remove(&self, task: TaskId) -> Result<()> {
         let path = self.path(task);
         let shown = path.display().to_string();
-        self.work(move || discard(&path)).await?.map_err(|e| Error::io(format_args!("remove bundle {shown}"), &e))
+        self.work.run(move || discard(&path)).await?.map_err(|e| Error::io(format_args!("remove bundle {shown}"), &e))
     }
 
     /// What the shim wrote about the task's end.
     pub(crate) async fn exit_report(&self, task: TaskId) -> Option<ExitReport> {
         let path = self.path(task);
-        self.work(move || read_json(&path.join(EXIT_REPORT))).await.ok().flatten()
+        self.work.run(move || read_json(&path.join(EXIT_REPORT))).await.ok().flatten()
     }
 
     /// All records, with their exit reports. Folders that are none of ours are removed.
     pub(crate) async fn records(&self) -> Result<Vec<(Record, Option<ExitReport>)>> {
         let folder = self.folder.clone();
-        self.work(move || scan(&folder)).await
+        self.work.run(move || scan(&folder)).await
     }
 }
 

@@ -15,6 +15,7 @@
 //!
 //! Never: decides whether a task should run (the worker), reads cluster state, speaks HTTP.
 
+mod batch;
 mod bundle;
 mod compiler;
 mod error;

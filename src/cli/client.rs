@@ -23,6 +23,8 @@ use super::errors::Error;
 
 /// The newest API version that this client speaks (that of docker 28).
 pub const API_VERSION: &str = "1.50";
+/// docker's port for an address without one.
+const DEFAULT_TCP_PORT: u16 = 2375;
 /// What a daemon speaks that does not say so.
 const OLDEST_ASSUMED: &str = "1.24";
 /// An answer that is read whole is at most this large: a list of 100,000 tasks stays below it.
@@ -50,7 +52,11 @@ impl Host {
     pub fn parse(text: &str) -> Result<Host, Error> {
         match text.split_once("://") {
             Some(("unix", path)) => Ok(Host::Unix(path.into())),
-            Some(("tcp" | "http", address)) => Ok(Host::Tcp(address.trim_end_matches('/').to_owned())),
+            Some(("tcp" | "http", address)) => {
+                let address = address.trim_end_matches('/');
+                let has_port = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+                Ok(Host::Tcp(if has_port { address.to_owned() } else { format!("{address}:{DEFAULT_TCP_PORT}") }))
+            }
             Some((scheme, _)) => Err(Error::Plain(format!("unable to resolve host {text:?}: the scheme {scheme:?} is not supported (use unix:// or tcp://)"))),
             None if text.starts_with('/') => Ok(Host::Unix(text.into())),
             None => Err(Error::Plain(format!("unable to parse docker host `{text}`"))),

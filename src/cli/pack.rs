@@ -28,7 +28,9 @@ pub struct Packed {
 
 /// Whether the word names a file rather than an image.
 pub fn is_path(word: &str) -> bool {
-    word.ends_with(".wasm") || word.starts_with("./") || word.starts_with("../") || word.starts_with('/')
+    let looks_so = word.ends_with(".wasm") || word.starts_with("./") || word.starts_with("../") || word.starts_with('/');
+    // An image name may have slashes too; a file that is there wins over one, a bare word never means a file.
+    looks_so || (word.contains('/') && Path::new(word).is_file())
 }
 
 /// Packs the file, loads it into the daemon and says by which image it is known.

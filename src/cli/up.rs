@@ -40,7 +40,7 @@ const PACE: Duration = Duration::from_millis(20);
 const LOG_TAIL: u64 = 2048;
 
 pub const UP: &[Flag] = &[
-    Flag::string("advertise-addr", "Address that other nodes reach this one at").default("127.0.0.1"),
+    Flag::string("advertise-addr", "Address that other nodes reach this one at (default the listen address)"),
     Flag::string("data-root", "Root directory of persistent state"),
     Flag::string("exec-root", "Root directory for execution state: bundles and sockets"),
     Flag::string("listen-addr", "Address of node-to-node traffic").default(LOCAL),
@@ -94,11 +94,25 @@ fn start(session: &Session, matches: &Matches, paths: &Paths, log: &Path) -> Res
     for (flag, path) in [("--data-root", &paths.data_root), ("--exec-root", &paths.exec_root), ("--pidfile", &paths.pidfile)] {
         command.arg(flag).arg(path);
     }
-    for (flag, default) in [("listen-addr", LOCAL), ("advertise-addr", "127.0.0.1"), ("log-level", "info")] {
-        command.arg(format!("--{flag}")).arg(matches.text_or(flag, default));
+    let (listen, advertise) = addresses(matches);
+    for (flag, value) in [("--listen-addr", listen), ("--advertise-addr", advertise), ("--log-level", matches.text_or("log-level", "info").to_owned())] {
+        command.arg(flag).arg(value);
     }
     command.stdin(Stdio::null()).stdout(file).stderr(copy).current_dir("/");
     command.spawn().map_err(|error| failed("cannot start the daemon", error))
+}
+
+/// Where the daemon listens and which address it tells others: the same, unless it listens on every address.
+fn addresses(matches: &Matches) -> (String, String) {
+    let listen = matches.text_or("listen-addr", LOCAL);
+    let advertise = match matches.text("advertise-addr") {
+        Some(given) => given.to_owned(),
+        None => match listen.parse::<std::net::SocketAddr>() {
+            Ok(address) if address.ip().is_unspecified() => format!("127.0.0.1:{}", address.port()),
+            _ => listen.to_owned(),
+        },
+    };
+    (listen.to_owned(), advertise)
 }
 
 async fn wait_until_ready(session: &Session, child: &mut Child, log: &Path) -> Result<(), Error> {
@@ -137,16 +151,8 @@ async fn make_swarm(session: &Session, matches: &Matches) -> Result<String, Erro
         let info = session.client.get("/info", &[]).await?;
         match text(&info["Swarm"]["LocalNodeState"]) {
             "inactive" => {
-                let words: Vec<String> = [
-                    "swarm",
-                    "init",
-                    "--listen-addr",
-                    matches.text_or("listen-addr", LOCAL),
-                    "--advertise-addr",
-                    matches.text_or("advertise-addr", "127.0.0.1"),
-                ]
-                .map(str::to_owned)
-                .into();
+                let (listen, advertise) = addresses(matches);
+                let words: Vec<String> = ["swarm", "init", "--listen-addr", &listen, "--advertise-addr", &advertise].map(str::to_owned).into();
                 let Outcome::Run { leaf, .. } = parse(&commands::ROOT, &words)? else { return Err(Error::plain("swarm init is not a command")) };
                 return swarm::create(session, &swarm::init_request(&leaf)?).await;
             }

@@ -36,9 +36,14 @@ impl DaemonBackend {
         let _ = self.node.local_events.send(Event { time: host::now(), kind: Kind::Image, action, id: name.to_owned(), attributes });
     }
 
-    /// Digests of images that tasks of this node run.
+    /// Digests of images that tasks of this node run. A service may name its image without one.
     fn images_in_use(&self) -> Vec<String> {
-        self.node.worker().map(|worker| worker.images_in_use()).unwrap_or_default()
+        let named = self.node.worker().map(|worker| worker.images_in_use()).unwrap_or_default();
+        let digest = |name: String| match self.node.wasm.images().resolve(&name) {
+            Ok(image) => image.digest,
+            Err(_) => name,
+        };
+        named.into_iter().map(digest).collect()
     }
 }
 
@@ -94,7 +99,7 @@ impl Backend for DaemonBackend {
             running,
             stopped: tasks.len() as u64 - running,
             images: node.wasm.images().count(),
-            warnings: node.worker().map(|worker| worker.description().problems.clone()).unwrap_or_default(),
+            warnings: node.worker().map(|worker| worker.description().problems).unwrap_or_default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             now: host::now(),
         }

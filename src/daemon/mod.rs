@@ -56,7 +56,8 @@ pub struct Args {
 pub fn run(args: Args) -> Result<()> {
     init_log(if args.debug { "debug" } else { &args.log_level })?;
     let listen = args.listen_addr.as_deref().map(|text| address::listen("--listen-addr", text)).transpose()?;
-    let advertise = args.advertise_addr.as_deref().map(|text| address::advertise("--advertise-addr", text, DEFAULT_PORT)).transpose()?;
+    let advertise =
+        args.advertise_addr.as_deref().map(|text| address::advertise("--advertise-addr", text, listen.map_or(DEFAULT_PORT, |addr| addr.port()))).transpose()?;
     let paths = Paths::resolve(args.host.as_deref(), args.data_root, args.exec_root, args.pidfile)?;
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("wsw").build().context("cannot start the runtime")?;

@@ -27,6 +27,8 @@ use wsw_worker::Worker;
 
 /// Wait before a worker asks its manager for a new session; a session ends when Raft reopens its storage.
 const RECONNECT: Duration = Duration::from_millis(100);
+/// A session that is not welcomed by then is asked for anew; an election takes a fraction of it.
+const WELCOME_LIMIT: Duration = Duration::from_secs(10);
 
 /// What the daemon's flags say; they win over what clients ask.
 #[derive(Debug, Clone, Copy)]
@@ -202,9 +204,7 @@ impl Node {
     pub async fn init(&self, request: InitRequest) -> wsw_api::Result<NodeId> {
         let _turn = self.transition.lock().await;
         if self.member().is_some() {
-            return Err(Error::unavailable(
-                "This node is already part of a swarm. Use \"docker swarm leave\" to leave this swarm and join another one.",
-            ));
+            return Err(Error::unavailable("This node is already part of a swarm. Use \"docker swarm leave\" to leave this swarm and join another one."));
         }
         let invalid = |error: anyhow::Error| Error::invalid(format!("{error:#}"));
         let listen = self.listen_addr(&request.listen_addr).map_err(invalid)?;
@@ -274,6 +274,7 @@ impl Node {
             link.abort();
         }
         member.worker.clone().leave().await;
+        self.wasm.close().await;
         if let Ok(manager) = &member.manager {
             manager.clone().shutdown().await;
         }
@@ -282,27 +283,41 @@ impl Node {
         Ok(())
     }
 
-    /// Stops the parts; tasks go on.
+    /// Stops the parts; tasks go on, shims without any end.
     pub async fn stop(&self) {
         let member = self.member.write().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(member) = member else { return };
-        if let Some(link) = &member.link {
-            link.abort();
+        if let Some(member) = member {
+            if let Some(link) = &member.link {
+                link.abort();
+            }
+            member.worker.clone().stop().await;
+            if let Ok(manager) = &member.manager {
+                manager.clone().shutdown().await;
+            }
         }
-        member.worker.clone().stop().await;
-        if let Ok(manager) = &member.manager {
-            manager.clone().shutdown().await;
-        }
+        self.wasm.close().await;
     }
 }
 
 /// Keeps the worker's session with its own manager, over the in-process transport.
+///
+/// Our own copy of the sender lives only until the welcome: afterwards the manager must see when the worker lets go of the session.
 async fn link(worker: Worker, manager: Manager) {
     loop {
         let (to_manager, from_manager) = manager.connect();
-        let closed = to_manager.clone();
+        let refused = to_manager.clone();
+        let mut connected = worker.connected();
         worker.connect(to_manager, from_manager);
-        closed.closed().await;
+        let welcomed = tokio::select! {
+            up = connected.wait_for(|up| *up) => up.is_ok(),
+            () = refused.closed() => false,
+            () = tokio::time::sleep(WELCOME_LIMIT) => false,
+        };
+        drop(refused);
+        // An error means that the worker is gone, and this task with it.
+        if welcomed && connected.wait_for(|up| !*up).await.is_err() {
+            return;
+        }
         tokio::time::sleep(RECONNECT).await;
     }
 }

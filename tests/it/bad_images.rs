@@ -22,9 +22,9 @@ fn files() {
         file
     };
     refused(&node, &node.folder().join("missing.wasm"), &["missing.wasm"]);
-    refused(&node, &write("empty.wasm", b""), &["empty.wasm"]);
-    refused(&node, &write("text.wasm", b"this is no program"), &["text.wasm"]);
-    refused(&node, &write("elf.wasm", b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0"), &["elf.wasm"]);
+    refused(&node, &write("empty.wasm", b""), &["empty:latest", "empty"]);
+    refused(&node, &write("text.wasm", b"this is no program"), &["text:latest"]);
+    refused(&node, &write("elf.wasm", b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0"), &["elf:latest"]);
     refused(&node, &wat(node.folder(), "no-start"), &["_start"]);
     refused(&node, &wat(node.folder(), "foreign-import"), &["acme:rocket/launch"]);
     let good = std::fs::read(guest("sum")).expect("it is built");
@@ -39,7 +39,12 @@ fn files() {
 fn precompiled() {
     let node = Node::swarm();
     let input = std::fs::File::open(guest("sum")).expect("it is built");
-    let compiled = Command::new(env!("CARGO_BIN_EXE_wsw")).arg("wasm-compile").stdin(input).stderr(Stdio::inherit()).output().expect("the binary starts");
+    let compiled = Command::new(env!("CARGO_BIN_EXE_wsw"))
+        .args(["wasm-compile", "--memory", "1000000000"])
+        .stdin(input)
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("the binary starts");
     assert!(compiled.status.success() && compiled.stdout.starts_with(b"\x7fELF"), "the compiler writes an artefact");
     let file = node.folder().join("precompiled.wasm");
     std::fs::write(&file, compiled.stdout).expect("the folder is ours");

@@ -50,6 +50,46 @@ fn killed_in_the_middle_of_scaling() {
     assert_eq!(slots.len(), 30, "a slot has one runnable task: {slots:?}");
 }
 
+/// Promise 1: what was acknowledged is there after `kill -9`, and what was refused or unanswered is there once or not at all.
+#[test]
+fn what_was_acknowledged_is_kept() {
+    let mut node = Node::swarm();
+    let mut acknowledged = Vec::new();
+    for round in 0..4 {
+        let socket = node.socket();
+        let writer = std::thread::spawn(move || {
+            let mut names = Vec::new();
+            for number in 0.. {
+                let name = format!("s{round}-{number}");
+                let spec = serde_json::json!({
+                    "Name": name, "Mode": {"Replicated": {"Replicas": 0}}, "TaskTemplate": {"ContainerSpec": {"Image": "nosuch:1"}},
+                });
+                match harness::over_unix(&socket, "POST", "/services/create", spec.to_string().as_bytes()) {
+                    Ok(answer) if answer.status == 201 => names.push(name),
+                    _ => break,
+                }
+            }
+            names
+        });
+        until("some writes to be taken", || match node.json("/services").as_array().map_or(0, Vec::len) {
+            count if count > acknowledged.len() + 20 => Ok(()),
+            count => Err(format!("{count} services")),
+        });
+        node.kill(); // in the middle of a write
+        acknowledged.extend(writer.join().expect("the writer does not panic"));
+        node.restart();
+        let services = node.json("/services");
+        let mut names: Vec<&str> = services.as_array().into_iter().flatten().filter_map(|service| service["Spec"]["Name"].as_str()).collect();
+        names.sort_unstable();
+        let all = names.len();
+        names.dedup();
+        assert_eq!(names.len(), all, "no service twice");
+        let lost: Vec<_> = acknowledged.iter().filter(|name| names.binary_search(&name.as_str()).is_err()).collect();
+        assert!(lost.is_empty(), "acknowledged, and lost: {lost:?}");
+        assert!(all <= acknowledged.len() + round + 1, "at most one unanswered write a round was taken: {all} of {}", acknowledged.len());
+    }
+}
+
 #[test]
 fn a_dead_shim_is_replaced_with_its_tasks() {
     let node = Node::swarm();
@@ -103,10 +143,7 @@ fn a_second_daemon_is_refused() {
     let refused = run(&mut node.daemon_command()).failed();
     assert!(refused.contains(&node.data_root().display().to_string()) || refused.contains("already running"), "it says why: {refused}");
     // A different socket and exec root change nothing: it is the data root that has one owner.
-    let mut command = node.daemon_command();
-    command.arg("-H").arg(format!("unix://{}", node.folder().join("s2").display())).arg("--exec-root").arg(node.folder().join("e2"));
-    command.arg("--pidfile").arg(node.folder().join("pid2")).arg("--listen-addr").arg(format!("127.0.0.1:{}", harness::free_udp_port()));
-    let refused = run(&mut command).failed();
+    let refused = run(&mut node.daemon_beside("2", harness::free_udp_port())).failed();
     assert!(refused.contains(&node.data_root().display().to_string()), "it names the folder: {refused}");
     assert_eq!(node.api("GET", "/_ping", &[]).body, "OK", "the first one is not disturbed");
 }

@@ -1,6 +1,6 @@
 //! `wsw up` and `wsw down`: a node in the background for a laptop, everything found by default.
 
-use crate::harness::{give_to_ordinary_user, guest, ordinary_user, processes_below, run, until};
+use crate::harness::{give_to_ordinary_user, guest, kill_below, ordinary_user, processes_below, run, until};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -17,21 +17,39 @@ fn wsw(home: &Path, arguments: &[&str]) -> Command {
     command
 }
 
+/// A home folder; when it is dropped nothing started in it goes on.
+struct Home(tempfile::TempDir);
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        kill_below(self.0.path());
+    }
+}
+
 #[test]
 fn up_and_down() {
-    let home = tempfile::Builder::new().prefix("w").rand_bytes(5).tempdir().expect("there is a temporary folder");
-    std::fs::create_dir(home.path().join("r")).expect("it is ours");
-    std::fs::copy(guest("tick"), home.path().join("tick.wasm")).expect("it is ours");
-    give_to_ordinary_user(home.path());
-    run(&mut wsw(home.path(), &["up"])).ok();
-    let nodes = run(&mut wsw(home.path(), &["node", "ls"])).ok();
+    let home = Home(tempfile::Builder::new().prefix("w").rand_bytes(5).tempdir().expect("there is a temporary folder"));
+    let folder = home.0.path();
+    std::fs::create_dir(folder.join("r")).expect("it is ours");
+    std::fs::copy(guest("tick"), folder.join("tick.wasm")).expect("it is ours");
+    give_to_ordinary_user(folder);
+    run(&mut wsw(folder, &["up"])).ok();
+    let nodes = run(&mut wsw(folder, &["node", "ls"])).ok();
     assert!(nodes.contains("Leader"), "up makes a swarm of one: {nodes}");
-    run(&mut wsw(home.path(), &["up"])).ok(); // again changes nothing
-    run(&mut wsw(home.path(), &["service", "create", "--name", "infinite_service", "./tick.wasm"])).ok();
-    run(&mut wsw(home.path(), &["down"])).ok();
-    until("nothing to run after down", || match processes_below(home.path()) {
+    run(&mut wsw(folder, &["up"])).ok(); // again changes nothing
+    run(&mut wsw(folder, &["service", "create", "--name", "infinite_service", "./tick.wasm"])).ok();
+    let tasks = || run(&mut wsw(folder, &["service", "ps", "-q", "--no-trunc", "infinite_service"])).ok();
+    let before = tasks();
+
+    let said = run(&mut wsw(folder, &["down"])).ok();
+    assert!(said.contains("1 task goes on"), "{said}");
+    run(&mut wsw(folder, &["node", "ls"])).failed();
+    run(&mut wsw(folder, &["up"])).ok();
+    assert_eq!(tasks(), before, "the task went on, and is found again");
+
+    run(&mut wsw(folder, &["down", "--all"])).ok();
+    until("nothing to run after down --all", || match processes_below(folder) {
         pids if pids.is_empty() => Ok(()),
         pids => Err(format!("{pids:?}")),
     });
-    run(&mut wsw(home.path(), &["node", "ls"])).failed();
 }

@@ -120,3 +120,60 @@ fn progress_and_completion() {
         assert!(node.wsw(&["completion", shell]).ok().contains("wsw"), "{shell}");
     }
 }
+
+/// A service of its own shim, and one that shares: the label decides, and a death is the group's alone.
+#[test]
+fn groups_have_shims_of_their_own() {
+    let node = Node::swarm();
+    for (name, group) in [("first", "shared"), ("second", "shared"), ("alone", "own"), ("apart", "service")] {
+        let label = format!("wsw.wasm.group={group}");
+        node.wsw(&["service", "create", "--name", name, "--replicas", "2", "--container-label", &label, &path("tick")]).ok();
+    }
+    let shims = |name: &str| {
+        let mut pids: Vec<i64> = node.running(name).into_values().collect();
+        assert_eq!(pids.len(), 2, "{name}");
+        pids.dedup();
+        pids
+    };
+    let (first, second, alone, apart) = (shims("first"), shims("second"), shims("alone"), shims("apart"));
+    assert_eq!(first, second, "shared is shared");
+    assert_eq!((first.len(), alone.len(), apart.len()), (1, 2, 1));
+    assert!(!alone.contains(&first[0]) && !apart.contains(&first[0]) && !alone.contains(&apart[0]), "{first:?} {alone:?} {apart:?}");
+}
+
+/// Docker's daemon makes a name up; so do we.
+#[test]
+fn without_a_name() {
+    let node = Node::swarm();
+    for _ in 0..3 {
+        node.wsw(&["service", "create", "-q", &path("tick")]).ok();
+    }
+    let names = node.wsw(&["service", "ls", "--format", "{{.Name}}"]).ok();
+    let mut names: Vec<&str> = names.lines().collect();
+    names.sort_unstable();
+    names.dedup();
+    assert!(names.len() == 3 && names.iter().all(|name| name.contains('_')), "{names:?}");
+}
+
+/// Many writers at once: a name is taken once, and nothing is lost between them.
+#[test]
+fn writers_at_once() {
+    let node = Node::swarm();
+    let tick = path("tick");
+    let codes: Vec<i32> = std::thread::scope(|scope| {
+        let create = || node.wsw(&["service", "create", "-d", "--name", "contended", &tick]).code;
+        let writers: Vec<_> = (0..6).map(|_| scope.spawn(create)).collect();
+        writers.into_iter().map(|writer| writer.join().expect("the writer does not panic")).collect()
+    });
+    assert_eq!(codes.iter().filter(|code| **code == 0).count(), 1, "{codes:?}");
+    node.wait_running("contended", 1);
+    std::thread::scope(|scope| {
+        for number in 0..6 {
+            let (node, tick) = (&node, &tick);
+            scope.spawn(move || node.wsw(&["service", "create", "--name", &format!("s{number}"), "--replicas", "3", tick]).ok());
+        }
+    });
+    for number in 0..6 {
+        assert_eq!(node.running(&format!("s{number}")).len(), 3, "s{number}");
+    }
+}

@@ -12,7 +12,7 @@ use crate::{
     ticker::{Metered, interrupt_by_epochs},
 };
 use futures_util::FutureExt;
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, pin::Pin, sync::Arc};
 use wasmtime::{Store, Trap};
 use wasmtime_wasi::I32Exit;
 use wsw_api::{log::Stream, shim::ExitReport};
@@ -22,15 +22,22 @@ const RUN_FAILED: u32 = 1;
 /// Longest reason: it travels in the task's status.
 const MAX_REASON: usize = 512;
 
+/// A guest that runs, to be polled; small, because thousands sleep.
+type Guest = Pin<Box<dyn Future<Output = ExitReport> + Send>>;
+
 /// Runs the task to its end and finishes it.
 pub async fn run(task: Arc<Task>, program: Arc<Program>) {
-    let report = tokio::select! {
-        biased;
-        stop = task.stopped() => stopped(stop),
-        ended = AssertUnwindSafe(guest(&task, &program)).catch_unwind() => ended.unwrap_or_else(|_| {
-            ExitReport { code: TRAPPED, reason: Some("internal error of the shim while the guest ran".to_owned()), ran: true }
-        }),
+    let report = match guest(&task, &program) {
+        Err(report) => report,
+        Ok(guest) => tokio::select! {
+            biased;
+            stop = task.stopped() => stopped(stop),
+            ended = AssertUnwindSafe(guest).catch_unwind() => ended.unwrap_or_else(|_| {
+                ExitReport { code: TRAPPED, reason: Some("internal error of the shim while the guest ran".to_owned()), ran: true }
+            }),
+        },
     };
+    drop(program);
     task.finish(report).await;
 }
 
@@ -38,17 +45,15 @@ fn stopped(stop: Stop) -> ExitReport {
     ExitReport { code: stop.code(), reason: None, ran: true }
 }
 
-async fn guest(task: &Task, program: &Program) -> ExitReport {
-    let linked = match program.on_demand() {
-        Ok(linked) => linked,
-        Err(error) => return not_started(&error.to_string()),
-    };
+/// Makes the guest's store and the future that instantiates and runs it.
+fn guest(task: &Task, program: &Program) -> Result<Guest, ExitReport> {
     let (stdout, stderr) = (task.sink.stream(Stream::Stdout), task.sink.stream(Stream::Stderr));
     let limiter = Limiter::new(task.memory.clone());
-    let ticker = program.engines().ticker().clone();
+    let (ticker, spent) = (program.engines().ticker().clone(), task.spent.clone());
     let identity = &task.spec.identity;
-    match linked {
+    match program.on_demand().map_err(|error| not_started(&error.to_string()))? {
         Linked::Module(pre) => {
+            let pre = pre.clone();
             let mut store = Store::new(pre.module().engine(), ModuleGuest::new(identity, stdout, stderr, limiter));
             store.limiter(|guest| &mut guest.limiter);
             interrupt_by_epochs(&mut store);
@@ -57,9 +62,10 @@ async fn guest(task: &Task, program: &Program) -> ExitReport {
                 let start = instance.get_typed_func::<(), ()>(&mut store, "_start").map_err(Ended::Instantiate)?;
                 start.call_async(&mut store, ()).await.map_err(Ended::Run)
             };
-            report(Metered::new(run, ticker, task.spent.clone()).await.map(|()| 0))
+            Ok(Box::pin(Metered::new(run, ticker, spent).map(|ended| report(ended.map(|()| 0)))))
         }
         Linked::Command(pre) => {
+            let pre = pre.clone();
             let mut store = Store::new(pre.engine(), ComponentGuest::new(identity, stdout, stderr, limiter));
             store.limiter(|guest| &mut guest.limiter);
             interrupt_by_epochs(&mut store);
@@ -67,9 +73,10 @@ async fn guest(task: &Task, program: &Program) -> ExitReport {
                 let command = pre.instantiate_async(&mut store).await.map_err(Ended::Instantiate)?;
                 command.wasi_cli_run().call_run(&mut store).await.map_err(Ended::Run)
             };
-            report(Metered::new(run, ticker, task.spent.clone()).await.map(|answer| if answer.is_ok() { 0 } else { RUN_FAILED }))
+            let code = |answer: Result<(), ()>| if answer.is_ok() { 0 } else { RUN_FAILED };
+            Ok(Box::pin(Metered::new(run, ticker, spent).map(move |ended| report(ended.map(code)))))
         }
-        Linked::Http(_) => not_started("a server is not run as a command"),
+        Linked::Http(_) => Err(not_started("a server is not run as a command")),
     }
 }
 

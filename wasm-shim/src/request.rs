@@ -62,8 +62,7 @@ pub async fn serve(taken: InFlight, request: Request<Incoming>) -> Result<Respon
     };
     let (send, mut response) = oneshot::channel();
     let exchange = Arc::new(Exchange { taken, broken: AtomicBool::new(false) });
-    let run = run(exchange.clone(), request, send);
-    let mut guest = Metered::new(run, replica.program.engines().ticker().clone(), replica.task.spent.clone());
+    let mut guest = guest(exchange.clone(), request, send);
     // The guest first: most have answered and returned when they are polled for the first time, and neither a timer nor a task is needed.
     let early = tokio::select! {
         biased;
@@ -145,6 +144,13 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.replica.waiting.fetch_sub(1, Ordering::SeqCst);
     }
+}
+
+/// The guest's future; not made in an `async fn`, which would keep room for it beside the box that it is in.
+fn guest(exchange: Arc<Exchange>, request: Request<Incoming>, send: oneshot::Sender<GuestResponse>) -> Metered<impl Future<Output = wasmtime::Result<()>>> {
+    let replica = exchange.taken.replica();
+    let (ticker, spent) = (replica.program.engines().ticker().clone(), replica.task.spent.clone());
+    Metered::new(run(exchange, request, send), ticker, spent)
 }
 
 /// The guest's part of a request.

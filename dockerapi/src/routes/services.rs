@@ -5,6 +5,7 @@ use crate::convert::service;
 use crate::error::{Answer, ApiError};
 use crate::filters::Filters;
 use crate::model::{self, service as api};
+use crate::names;
 use crate::resolve;
 use http::StatusCode;
 use wsw_api::control::{Rollback, Write};
@@ -51,7 +52,11 @@ pub async fn inspect(call: Call) -> Answer {
 
 /// `POST /services/create`.
 pub async fn create(mut call: Call) -> Answer {
-    let spec = service::read(call.json::<api::ServiceSpec>().await?)?;
+    let mut spec = service::read(call.json::<api::ServiceSpec>().await?)?;
+    if spec.annotations.name.is_empty() {
+        let store = call.backend.view().await?;
+        spec.annotations.name = names::choose(rand::random(), |name| store.service_by_name(name).is_some());
+    }
     match call.backend.write(Write::CreateService { spec: Box::new(spec) }).await? {
         Outcome::ServiceCreated { id, warnings } => {
             let warnings = (!warnings.is_empty()).then_some(warnings);

@@ -13,8 +13,10 @@ const JSON_IN_QUERY: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.a
 
 /// What docker 28's `service create --name NAME -p 8080:80 --replicas N app:latest` sends.
 pub fn service_body(name: &str, replicas: u64) -> String {
+    // One service has a port of its own choice, the others take what is free.
+    let published = if name == "web" { 8080 } else { 0 };
     format!(
-        r#"{{"Name":"{name}","Labels":{{"team":"a"}},"TaskTemplate":{{"ContainerSpec":{{"Image":"app:latest","Env":["A=b"],"Init":false,"DNSConfig":{{}}}},"Resources":{{"Limits":{{"MemoryBytes":67108864}},"Reservations":{{}}}},"Placement":{{}},"ForceUpdate":0}},"Mode":{{"Replicated":{{"Replicas":{replicas}}}}},"EndpointSpec":{{"Mode":"vip","Ports":[{{"Protocol":"tcp","TargetPort":80,"PublishedPort":8080,"PublishMode":"ingress"}}]}}}}"#
+        r#"{{"Name":"{name}","Labels":{{"team":"a"}},"TaskTemplate":{{"ContainerSpec":{{"Image":"app:latest","Env":["A=b"],"Init":false,"DNSConfig":{{}}}},"Resources":{{"Limits":{{"MemoryBytes":67108864}},"Reservations":{{}}}},"Placement":{{}},"ForceUpdate":0}},"Mode":{{"Replicated":{{"Replicas":{replicas}}}}},"EndpointSpec":{{"Mode":"vip","Ports":[{{"Protocol":"tcp","TargetPort":80,"PublishedPort":{published},"PublishMode":"ingress"}}]}}}}"#
     )
 }
 

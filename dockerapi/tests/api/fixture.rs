@@ -128,7 +128,7 @@ impl Fixture {
         let template =
             Template { service: id, version, annotations: spec.annotations.clone(), spec: Arc::new(spec.task.clone()), endpoint: spec.endpoint.clone() };
         let mut ports = spec.endpoint.ports.clone();
-        ports.iter_mut().filter(|port| port.published == 0).for_each(|port| port.published = 30_000);
+        ports.iter_mut().filter(|port| port.published == 0).for_each(|port| port.published = 30_000 + store.services().count() as u16);
         let wanted = match spec.mode {
             ServiceMode::Replicated { replicas } => replicas as u32,
             _ => 1,

@@ -173,8 +173,10 @@ impl<'a> Leader<'a> {
         let behind = if self.workers.is_behind() { BEHIND } else { LOOK };
         let soonest = (self.swept + SWEEP).min(Instant::now() + behind);
         // A full disk holds the agenda up; it is looked at when there is room.
-        let agenda = self.agenda.next_wake().filter(|_| !self.node.space.is_low());
-        agenda.into_iter().chain(self.workers.next_wake()).map(|at| self.clock.when(at)).fold(soonest, Instant::min)
+        let agenda = self.agenda.next_wake().filter(|_| !self.node.space.is_low()).map(|at| self.clock.when(at));
+        // What is due for a worker that is behind or away stays due: it must not keep the loop busy.
+        let sessions = self.workers.next_wake().map(|at| self.clock.when(at).max(Instant::now() + BEHIND));
+        agenda.into_iter().chain(sessions).fold(soonest, Instant::min)
     }
 }
 

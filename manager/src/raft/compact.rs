@@ -20,7 +20,7 @@ const MAX_LOG_BYTES: u64 = 64 * 1024 * 1024;
 /// The log may grow to so many snapshots before the next one: snapshots then are a fifth of what is written.
 const SNAPSHOTS_OF_LOG: u64 = 4;
 /// Kept behind the snapshot, for managers that are a little behind: sending it is cheaper than a whole snapshot.
-const KEPT_BYTES: u64 = 16 * 1024 * 1024;
+pub const KEPT_BYTES: u64 = 16 * 1024 * 1024;
 /// Between two looks: a log grows by some mebibytes in that time at most.
 const PERIOD: Duration = Duration::from_millis(250);
 
@@ -35,6 +35,8 @@ pub struct Compactor<RT: AsyncRuntime> {
     pub log: LogStore<RT>,
     pub view: Arc<View>,
     pub space: Arc<Space>,
+    /// Bytes of log kept behind the snapshot.
+    pub kept: u64,
 }
 
 impl<RT: AsyncRuntime> Compactor<RT> {
@@ -67,7 +69,7 @@ impl<RT: AsyncRuntime> Compactor<RT> {
             *tried = applied;
             return self.raft.trigger().snapshot().await;
         }
-        let kept = if low { 0 } else { KEPT_BYTES };
+        let kept = if low { 0 } else { self.kept };
         match self.log.before_newest(kept).min(last) {
             Some(upto) if self.log.purge_is_worth(upto) => self.raft.trigger().purge_log(upto).await,
             _ => Ok(()),

@@ -49,6 +49,8 @@ pub struct Place {
     pub id: RaftId,
     /// For openraft's messages.
     pub cluster: String,
+    /// Bytes of log kept behind the snapshot.
+    pub kept: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -99,7 +101,7 @@ impl<RT: AsyncRuntime> Node<RT> {
         let machine = Machine::open(place.folder.clone(), place.key.clone(), view.clone())?;
         let raft = Raft::new(place.id, Arc::new(settings(&place.cluster)?), Network, log.clone(), machine).await.map_err(io::Error::other)?;
         let stop = CancellationToken::new();
-        let compactor = Compactor { raft: raft.clone(), log: log.clone(), view, space: space.clone() };
+        let compactor = Compactor { raft: raft.clone(), log: log.clone(), view, space: space.clone(), kept: place.kept };
         let _task = Types::<RT>::spawn(compactor.run(stop.clone()));
         Ok(Self { raft, log, space, writer, stop })
     }

@@ -77,7 +77,10 @@ fn is_tag(tag: &str) -> bool {
 fn is_digest(digest: &str) -> bool {
     let Some((algorithm, hex)) = digest.split_once(':') else { return false };
     let named = algorithm.bytes().next().is_some_and(|b| b.is_ascii_alphabetic());
-    named && algorithm.bytes().all(|b| b.is_ascii_alphanumeric() || b"+.-_".contains(&b)) && hex.len() >= MIN_DIGEST && hex.bytes().all(|b| b.is_ascii_hexdigit())
+    named
+        && algorithm.bytes().all(|b| b.is_ascii_alphanumeric() || b"+.-_".contains(&b))
+        && hex.len() >= MIN_DIGEST
+        && hex.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 #[cfg(test)]
@@ -87,7 +90,9 @@ mod tests {
     #[test]
     fn references() {
         let digest = "a".repeat(64);
-        for good in ["alpine", "app:latest", "my_app", "a--b", "localhost/app", "localhost:5000/x/y:1.0", "Registry.example/x", "[::1]:5000/app", "library/alpine:3"] {
+        for good in
+            ["alpine", "app:latest", "my_app", "a--b", "localhost/app", "localhost:5000/x/y:1.0", "Registry.example/x", "[::1]:5000/app", "library/alpine:3"]
+        {
             assert!(is_reference(good), "{good}");
         }
         assert!(is_reference(&format!("app:latest@sha256:{digest}")));

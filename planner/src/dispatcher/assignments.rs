@@ -38,15 +38,7 @@ pub(super) struct Sent {
 
 impl Sent {
     pub(super) fn new(boot: SessionId) -> Self {
-        Self {
-            boot,
-            fresh: true,
-            tasks: BTreeMap::new(),
-            templates: BTreeMap::new(),
-            dirty: BTreeSet::new(),
-            endpoints_seen: 0,
-            endpoints_at: Time(0),
-        }
+        Self { boot, fresh: true, tasks: BTreeMap::new(), templates: BTreeMap::new(), dirty: BTreeSet::new(), endpoints_seen: 0, endpoints_at: Time(0) }
     }
 
     pub(super) fn boot(&self) -> SessionId {

@@ -3,15 +3,13 @@
 //! Owns: which nodes those are. A node is the slot: its task is replaced there or not at all.
 //! Paused nodes keep their task and get no new one; a node that is down, drained or no longer fits loses it.
 
-use super::nodes::Verdict;
+use super::nodes::{Verdict, takes_tasks};
 use super::slot::{self, Kind};
 use super::update::Rollout;
 use super::work::Work;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use wsw_api::id::NodeId;
-use wsw_api::object::{Node, NodeState};
-use wsw_api::spec::Availability;
 use wsw_api::task::{DesiredState, Task};
 
 /// Global tasks have no slot number.
@@ -44,8 +42,4 @@ pub(super) fn reconcile(work: &mut Work<'_>) {
         }
     }
     rollout.conclude(work);
-}
-
-fn takes_tasks(node: &Node) -> bool {
-    node.status.state == NodeState::Ready && node.spec.availability == Availability::Active
 }

@@ -43,6 +43,11 @@ impl Verdict {
     }
 }
 
+/// Whether new tasks may go to the node.
+pub(super) fn takes_tasks(node: &Node) -> bool {
+    node.status.state == NodeState::Ready && node.spec.availability == Availability::Active
+}
+
 /// One node with its room.
 pub(super) struct Row<'a> {
     pub(super) node: &'a Arc<Node>,
@@ -55,7 +60,7 @@ pub(super) struct Row<'a> {
 
 impl Row<'_> {
     pub(super) fn is_available(&self) -> bool {
-        self.node.status.state == NodeState::Ready && self.node.spec.availability == Availability::Active
+        takes_tasks(self.node)
     }
 
     pub(super) fn has_room(&self, wants: &Resources) -> bool {

@@ -25,7 +25,8 @@ pub(super) fn reconcile(work: &mut Work<'_>, replicas: u64) {
     let tasks: Vec<&Arc<Task>> = view.tasks_of_service(&work.service.id).collect();
     count_failures(work, &tasks);
     let groups = tasks.chunk_by(|a, b| a.slot == b.slot);
-    let slots: Vec<Slot<'_, '_>> = groups.map(|tasks| Slot { number: tasks.first().map_or(0, |task| task.slot), tasks, kind: slot::kind(work, tasks) }).collect();
+    let slots: Vec<Slot<'_, '_>> =
+        groups.map(|tasks| Slot { number: tasks.first().map_or(0, |task| task.slot), tasks, kind: slot::kind(work, tasks) }).collect();
     let taken = slots.iter().filter(|slot| slot.kind != Kind::Empty).count();
     let replicas = usize::try_from(replicas).unwrap_or(usize::MAX);
     let surplus: BTreeSet<u32> = if taken > replicas { surplus(&slots, replicas) } else { BTreeSet::new() };

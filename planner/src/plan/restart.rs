@@ -3,7 +3,7 @@
 //! Owns: conditions, attempts, the delay, and how long a successor waits for its predecessor (SwarmKit's restart supervisor).
 //! Invariants: the delay and the attempts count ends of the task's own; when the node is the cause the successor is wanted at once.
 
-use super::work::{Judgement, Work};
+use super::work::{Create, Judgement, Work};
 use std::sync::Arc;
 use wsw_api::spec::RestartCondition;
 use wsw_api::task::{DesiredState, Task, TaskState};
@@ -43,47 +43,52 @@ pub(super) fn should_restart(work: &Work<'_>, slot: &[&Arc<Task>], task: &Task, 
 }
 
 /// How often the slot was restarted for an end of its own, with this template, within the window before the task ended.
+/// A successor of such an end has a `restart_at`, also without a delay; one that its node is the cause of has none.
 fn attempts(slot: &[&Arc<Task>], ended: &Task, window: Nanos) -> u64 {
     let since = Time(ended.meta.updated_at.0.saturating_sub(window));
     let counts = |task: &&&Arc<Task>| {
-        let Some(replaces) = task.replaces.filter(|_| task.template == ended.template) else { return false };
-        if window > 0 && task.meta.created_at <= since {
-            return false;
-        }
-        match slot.iter().find(|old| old.id == replaces) {
-            // A successor is made when the end is seen; an end that is reported later was not the cause.
-            Some(old) => old.template == ended.template && Cause::of(old) == Cause::Task && old.meta.updated_at <= task.meta.created_at,
-            None => task.restart_at.is_some(),
-        }
+        let recent = window == 0 || task.meta.created_at > since;
+        task.template == ended.template && task.restart_at.is_some() && recent
     };
     u64::try_from(slot.iter().filter(counts).count()).unwrap_or(u64::MAX)
 }
 
 /// Until when a waiting successor must wait, if it must: for its delay, and for the others of its slot to be over.
 pub(super) fn waits_until(work: &mut Work<'_>, slot: &[&Arc<Task>], task: &Task) -> Option<Time> {
-    let mut until = task.restart_at.filter(|at| *at > work.now);
-    for old in slot.iter().filter(|old| old.id != task.id) {
-        until = until.max(blocks_until(work, old, old.meta.updated_at));
-    }
-    until
+    let delay = task.restart_at.filter(|at| *at > work.now);
+    delay.max(others_until(work, slot, Some(task)))
 }
 
-/// The desired state of a successor of `current`, which this plan stops: it waits for `current` and others of the slot to be over.
-pub(super) fn successor_state(work: &mut Work<'_>, slot: &[&Arc<Task>], current: &Task) -> DesiredState {
-    let now = work.now;
-    let mut blocked = None;
-    for old in slot {
-        let since = if old.id == current.id { now } else { old.meta.updated_at };
-        blocked = blocked.max(blocks_until(work, old, since));
-    }
-    let Some(at) = blocked else { return DesiredState::Running };
+/// The successor of `current`, which is over or which this plan stops (`stops`). It waits for the delay, and for `current` and
+/// the others of the slot to be over.
+pub(super) fn successor(work: &mut Work<'_>, slot: &[&Arc<Task>], current: &Task, stops: bool, restart_at: Option<Time>) -> Create {
+    let own = if stops { blocks_until(work, current, work.now) } else { None };
+    let delay = restart_at.filter(|at| *at > work.now);
+    let until = delay.max(own).max(others_until(work, slot, Some(current)));
+    Create { restart_at, replaces: Some(current.id), ..begin(work, current.slot, until) }
+}
+
+/// A task for a slot that has nothing but history, some of which may still be stopping.
+pub(super) fn first(work: &mut Work<'_>, history: &[&Arc<Task>], slot: u32) -> Create {
+    let until = others_until(work, history, None);
+    begin(work, slot, until)
+}
+
+fn begin(work: &mut Work<'_>, slot: u32, until: Option<Time>) -> Create {
+    let Some(at) = until else { return Create::new(slot, DesiredState::Running) };
     work.wake_at(at);
-    DesiredState::Ready
+    Create::new(slot, DesiredState::Ready)
+}
+
+fn others_until(work: &mut Work<'_>, slot: &[&Arc<Task>], task: Option<&Task>) -> Option<Time> {
+    let others = slot.iter().filter(|other| task.is_none_or(|task| task.id != other.id));
+    others.filter_map(|old| blocks_until(work, old, old.meta.updated_at)).max()
 }
 
 /// Until when a task that was told to stop at `since` holds up its successor; none when it is over, out of reach or overdue.
 fn blocks_until(work: &mut Work<'_>, old: &Task, since: Time) -> Option<Time> {
-    let node = old.node.filter(|_| old.status.state.is_live())?;
+    // What is to be removed belongs to an earlier life of the slot (before it was scaled away); nobody waits for it.
+    let node = old.node.filter(|_| old.status.state.is_live() && old.desired != DesiredState::Remove)?;
     if work.verdict(&node).is_out_of_reach() {
         return None;
     }

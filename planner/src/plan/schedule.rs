@@ -3,11 +3,11 @@
 //! Owns: the batch. Filters are in `filter.rs`, the order of nodes in `spread.rs`. Nodes are scored once per batch.
 //! Invariant: no task is put on a node that any filter refuses, counting what this plan placed before.
 
+use super::Reason;
 use super::filter::{self, Failures, Pipeline};
 use super::nodes::Table;
 use super::spread::{Branch, Key};
 use super::work::{Op, Work};
-use super::Reason;
 use crate::Store;
 use std::sync::Arc;
 use wsw_api::object::{Node, Template};

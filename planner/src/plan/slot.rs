@@ -2,7 +2,7 @@
 //!
 //! Owns: replacing tasks (restart, update, node trouble) and starting successors.
 //! Invariants: S1 at most one task of a slot is wanted after a step; S2 a successor starts when its predecessor is over,
-//! out of reach, or overdue; S3 a task of an old template is never left wanted.
+//! out of reach, or overdue; S3 a task of an old template is not left wanted where it can be replaced.
 //! ```text
 //!   wanted ──ends──────────> shutdown + successor (ready, after the delay) ──> running
 //!   wanted ──old template──> shutdown + successor (ready, when it is over)  ──> running
@@ -52,6 +52,11 @@ pub(super) fn step<'a>(work: &mut Work<'a>, tasks: &[&'a Arc<Task>], home: Optio
         }
         if let Some(create) = advance(work, tasks, current, home, rollout) {
             made = true;
+            if current.template == work.service.template {
+                rollout.pending()
+            } else {
+                rollout.replaced()
+            }
             work.create(Create { node: home, ..create });
         }
     }
@@ -61,14 +66,14 @@ pub(super) fn step<'a>(work: &mut Work<'a>, tasks: &[&'a Arc<Task>], home: Optio
 /// Makes a task in a slot that has nothing but history.
 pub(super) fn refill(work: &mut Work<'_>, tasks: &[&Arc<Task>], slot: u32, home: Option<NodeId>, rollout: &mut Rollout) {
     rollout.pending();
-    let stopping = tasks.iter().any(|task| task.desired == DesiredState::Shutdown && task.status.state.is_live() && reachable(work, task));
-    let desired = if stopping { DesiredState::Ready } else { DesiredState::Running };
-    work.create(Create { node: home, ..Create::fresh(slot, desired) });
+    let create = restart::first(work, tasks, slot);
+    work.create(Create { node: home, ..create });
     clean(work, tasks, true);
 }
 
-fn reachable(work: &mut Work<'_>, task: &Task) -> bool {
-    task.node.is_some_and(|node| !work.verdict(&node).is_out_of_reach())
+/// Whether a global service's node takes a new task; other services find one.
+fn takes_tasks(work: &Work<'_>, home: Option<NodeId>) -> bool {
+    home.is_none_or(|home| work.view.node(&home).is_some_and(|node| super::nodes::takes_tasks(node)))
 }
 
 /// Which of several wanted tasks stays: of the current template, alive, placed, furthest, oldest.
@@ -80,48 +85,40 @@ fn rank(work: &Work<'_>, task: &Task) -> impl Ord + use<> {
 /// Decides about the wanted task; the answer is its successor when it needs one.
 fn advance<'a>(work: &mut Work<'a>, tasks: &[&'a Arc<Task>], task: &'a Arc<Task>, home: Option<NodeId>, rollout: &mut Rollout) -> Option<Create> {
     let stale = task.template != work.service.template;
-    if stale {
-        rollout.replaced();
-    }
     if !task.status.state.is_live() {
         work.desire(task, DesiredState::Shutdown);
-        return after_end(work, tasks, task, home, rollout);
+        return after_end(work, tasks, task, home);
     }
     match task.node.map(|node| work.verdict(&node)) {
-        Some(Verdict::Fine) | None if stale => {
+        // What could not be replaced on its node (a global service's, paused or unknown) goes on as it is.
+        Some(Verdict::Fine) | None if stale && takes_tasks(work, home) => {
             work.desire(task, DesiredState::Shutdown);
-            Some(Create::instead_of(task, restart::successor_state(work, tasks, task), None))
+            Some(restart::successor(work, tasks, task, true, None))
         }
         Some(Verdict::Fine) | None => {
             stay(work, tasks, task, rollout);
             None
         }
-        Some(trouble) => {
-            rollout.pending();
-            leave(work, tasks, task, trouble, home)
-        }
+        Some(trouble) => leave(work, tasks, task, trouble, home),
     }
 }
 
 /// The task is over.
-fn after_end(work: &mut Work<'_>, tasks: &[&Arc<Task>], task: &Task, home: Option<NodeId>, rollout: &mut Rollout) -> Option<Create> {
-    if home.is_some_and(|home| work.verdict(&home) != Verdict::Fine) {
+fn after_end(work: &mut Work<'_>, tasks: &[&Arc<Task>], task: &Task, home: Option<NodeId>) -> Option<Create> {
+    if !takes_tasks(work, home) || home.is_some_and(|home| work.verdict(&home) != Verdict::Fine) {
         return None;
     }
     if task.template != work.service.template {
-        return Some(Create::instead_of(task, DesiredState::Running, None));
+        return Some(restart::successor(work, tasks, task, false, None));
     }
-    // Nobody told a wanted task to stop: an end in shutdown is its own, and its successor waits like that of a failure.
-    let cause = if task.status.state == TaskState::Shutdown { Cause::Task } else { Cause::of(task) };
+    let cause = Cause::of(task);
     if !restart::should_restart(work, tasks, task, cause) {
         return None;
     }
-    rollout.pending();
-    let delay = work.service.spec.task.restart.delay;
-    if cause == Cause::Node || delay == 0 {
-        return Some(Create::instead_of(task, DesiredState::Running, None));
-    }
-    Some(Create::instead_of(task, DesiredState::Ready, Some(work.now.after(delay))))
+    // Nobody told a wanted task to stop: an end in shutdown counts no attempt, but waits like any other end of its own.
+    let own = cause == Cause::Task || task.status.state == TaskState::Shutdown;
+    let restart_at = own.then(|| work.now.after(work.service.spec.task.restart.delay));
+    Some(restart::successor(work, tasks, task, false, restart_at))
 }
 
 /// The task stays: it may wait for its node or for its moment.
@@ -135,7 +132,7 @@ fn stay<'a>(work: &mut Work<'a>, tasks: &[&Arc<Task>], task: &'a Arc<Task>, roll
             None => work.desire(task, DesiredState::Running),
         }
     }
-    if task.status.state != TaskState::Running {
+    if task.status.state != TaskState::Running || task.template != work.service.template {
         rollout.pending();
     }
 }
@@ -155,8 +152,7 @@ fn leave(work: &mut Work<'_>, tasks: &[&Arc<Task>], task: &Task, trouble: Verdic
         return None;
     }
     // What was judged is over. A drained node stops its task first.
-    let others: Vec<&Arc<Task>> = tasks.iter().copied().filter(|other| judgement.is_none() || other.id != task.id).collect();
-    Some(Create::instead_of(task, restart::successor_state(work, &others, task), None))
+    Some(restart::successor(work, tasks, task, judgement.is_none(), None))
 }
 
 /// History: what is over and to be removed goes, what its node will never report is judged, the rest is kept up to the limit.

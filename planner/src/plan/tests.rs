@@ -3,6 +3,7 @@
 use crate::fixture::{World, node_id, spec};
 use expect_test::expect;
 use wsw_api::control::Write;
+use wsw_api::entry::{Applied, MAX_ENTRY_BYTES};
 use wsw_api::id::ServiceId;
 use wsw_api::object::NodeState;
 use wsw_api::spec::{Availability, Platform, RestartCondition, ServiceMode};
@@ -444,11 +445,30 @@ fn a_global_service_has_one_task_on_each_fit_node() {
 #[test]
 fn a_large_plan_is_cut_at_slots_and_each_piece_is_small_enough() {
     let mut world = World::new(50);
-    let web = world.create(spec("web", 25_000));
-    assert_eq!(world.store.task_count_of_service(&web), 25_000);
+    let web = world.create(spec("web", 11_000));
+    assert_eq!(world.store.task_count_of_service(&web), 11_000);
+    let (store, id) = (world.store.clone(), web);
     world.update(web, |spec| spec.task.force_update = 1);
+    let mut draft = crate::Draft::new(&store, world.now);
+    let old = store.service(&id).unwrap();
+    let (version, mut spec) = (old.meta.version, (*old.spec).clone());
+    spec.task.force_update = 1;
+    let write = Write::UpdateService { id, version, spec: Box::new(spec), rollback: Default::default() };
+    let request = wsw_api::control::Request { id: wsw_api::id::RequestId::default(), write };
+    let mut mint = crate::fixture::counter(6);
+    draft.write(&request, &mut mint).unwrap();
+    let plan = draft.plan(&mut crate::Agenda::default(), &mut mint);
+    assert!(plan.pieces.len() >= 2);
+    let mut copy = store.clone();
+    for entry in draft.finish() {
+        assert!(rmp_serde::to_vec(&entry).unwrap().len() <= MAX_ENTRY_BYTES);
+        assert_eq!(copy.apply(copy.index() + 1, &entry), Applied::Done);
+        let mut runnable = std::collections::BTreeMap::new();
+        copy.tasks_of_service(&id).filter(|task| task.is_runnable()).for_each(|task| *runnable.entry(task.slot).or_insert(0) += 1);
+        assert!(runnable.len() == 11_000 && runnable.values().all(|count| *count == 1), "each entry keeps the property by itself");
+    }
     let tasks: Vec<&std::sync::Arc<Task>> = world.store.tasks_of_service(&web).collect();
-    assert_eq!(tasks.len(), 50_000);
+    assert_eq!(tasks.len(), 22_000);
     for slot in tasks.chunk_by(|a, b| a.slot == b.slot) {
         assert_eq!(slot.iter().filter(|task| task.is_runnable()).count(), 1, "slot {}", slot[0].slot);
     }

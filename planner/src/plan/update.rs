@@ -38,12 +38,7 @@ impl Rollout {
                     UpdateState::RollbackStarted => Some((UpdateState::RollbackCompleted, "rollback completed")),
                     UpdateState::Paused | UpdateState::Completed | UpdateState::RollbackPaused | UpdateState::RollbackCompleted => None,
                 };
-                done.map(|(state, message)| UpdateStatus {
-                    state,
-                    started_at: status.started_at,
-                    completed_at: Some(work.now),
-                    message: message.to_owned(),
-                })
+                done.map(|(state, message)| UpdateStatus { state, started_at: status.started_at, completed_at: Some(work.now), message: message.to_owned() })
             }
             _ => None,
         };

@@ -156,9 +156,6 @@ impl<'a> Work<'a> {
 
     /// Makes a task in the slot; the scheduler gives it a node unless it is said here.
     pub(super) fn create(&mut self, create: Create) {
-        if let Some(at) = create.restart_at {
-            self.wake_at(at);
-        }
         self.ops.push((self.group, Op::Create(u32::try_from(self.creates.len()).unwrap_or(u32::MAX))));
         self.creates.push(create);
     }
@@ -171,13 +168,8 @@ impl<'a> Work<'a> {
 }
 
 impl Create {
-    /// A first task of a slot.
-    pub(super) fn fresh(slot: u32, desired: DesiredState) -> Self {
+    /// A task of the slot, without a place yet.
+    pub(super) fn new(slot: u32, desired: DesiredState) -> Self {
         Self { slot, desired, restart_at: None, replaces: None, node: None, reason: None, skipped: false }
-    }
-
-    /// A task in place of `old`.
-    pub(super) fn instead_of(old: &Task, desired: DesiredState, restart_at: Option<Time>) -> Self {
-        Self { restart_at, replaces: Some(old.id), ..Self::fresh(old.slot, desired) }
     }
 }

@@ -82,7 +82,8 @@ impl Store {
                 if let Some(old) = self.services.get(id).cloned() {
                     let mut service = (*old).clone();
                     service.update_status = status.clone();
-                    service.meta = self.stamp(Some(old.meta));
+                    // The version stays: a rollout that goes on must not make its user's next write "out of sequence".
+                    service.meta.updated_at = self.time;
                     touched.services.insert(*id);
                     self.services.insert(*id, Arc::new(service));
                 }
@@ -226,12 +227,9 @@ impl Store {
         let [waits, assigned] = [(TaskState::Pending, WAITS), (TaskState::Assigned, ASSIGNED)]
             .map(|(state, message)| self.texts.share_status(&TaskStatus::new(state, self.time, message)));
         let nodes: Vec<Option<NodeId>> = new.nodes.iter().map(|id| self.nodes.contains_key(id).then_some(*id)).collect();
-        for row in &new.rows {
-            if self.tasks.contains_key(&row.id) {
-                continue;
-            }
+        let tasks = new.rows.iter().map(|row| {
             let node = row.node.and_then(|at| nodes.get(at as usize).copied().flatten());
-            let task = Task {
+            Task {
                 id: row.id,
                 meta,
                 service: new.service,
@@ -243,12 +241,9 @@ impl Store {
                 replaces: row.replaces,
                 job_iteration: new.job_iteration,
                 status: if node.is_some() { assigned.clone() } else { waits.clone() },
-            };
-            if let Some(node) = node {
-                touched.tasks_by_node.entry(node).or_default().push(row.id);
             }
-            self.insert_task(task, touched);
-        }
+        });
+        self.insert_tasks((new.service, new.template), tasks, touched);
     }
 
     fn assign(&mut self, id: &TaskId, node: NodeId, touched: &mut Touched) {

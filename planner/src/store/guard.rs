@@ -27,9 +27,7 @@ impl Store {
                 (self.templates.contains_key(&(*service, *version)), format!("template {version} of service {service} is gone"))
             }
             Guard::NodeExists(id) => (self.nodes.contains_key(id), format!("node {id} was removed in the meantime")),
-            Guard::NodeVersion(id, version) => {
-                (self.nodes.get(id).is_some_and(|n| n.meta.version == *version), format!("node {id} changed in the meantime"))
-            }
+            Guard::NodeVersion(id, version) => (self.nodes.get(id).is_some_and(|n| n.meta.version == *version), format!("node {id} changed in the meantime")),
             Guard::TaskExists(id) => (self.tasks.contains_key(id), format!("task {id} is gone")),
         };
         if holds { Ok(()) } else { Err(Error::conflict(what)) }

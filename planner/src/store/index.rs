@@ -6,7 +6,7 @@
 use super::{Store, TemplateRow, Touched};
 use imbl::OrdMap;
 use std::sync::Arc;
-use wsw_api::id::{NodeId, TaskId};
+use wsw_api::id::{NodeId, ServiceId, TaskId};
 use wsw_api::spec::{Protocol, PublishMode};
 use wsw_api::task::{Task, TaskState};
 
@@ -64,8 +64,41 @@ impl Store {
         if let Some(row) = self.templates.get_mut(&(task.service, task.template)) {
             row.tasks = row.tasks.saturating_add(1);
         }
-        self.shift(&task, Share::default(), Share::of(&task), touched);
+        self.shift(&task, Share::default(), Share::of(&task), 1, touched);
         self.tasks.insert(task.id, Arc::new(task));
+    }
+
+    /// Puts new tasks of one service and template, which differ in id, slot and place only: each index is touched once per
+    /// node and not once per task. An id that is taken already is left alone.
+    pub(super) fn insert_tasks(&mut self, template: (ServiceId, u64), tasks: impl Iterator<Item = Task>, touched: &mut Touched) {
+        let service = template.0;
+        let slots = self.by_service.entry(service).or_default();
+        let mut places: Vec<(Option<NodeId>, TaskId)> = Vec::new();
+        for task in tasks {
+            let (id, slot, node) = (task.id, task.slot, task.node);
+            if let Some(old) = self.tasks.insert(id, Arc::new(task)) {
+                self.tasks.insert(id, old);
+                continue;
+            }
+            slots.insert((slot, id));
+            places.push((node, id));
+        }
+        if slots.is_empty() {
+            self.by_service.remove(&service);
+        }
+        if let Some(row) = self.templates.get_mut(&template) {
+            row.tasks = row.tasks.saturating_add(to_u32(places.len()));
+        }
+        places.sort_unstable();
+        for group in places.chunk_by(|a, b| a.0 == b.0) {
+            let Some((node, sample)) = group.first().and_then(|(node, id)| Some((*node, self.tasks.get(id)?.clone()))) else { continue };
+            let share = Share::of(&sample);
+            if let Some(node) = node {
+                self.by_node.entry(node).or_default().extend(group.iter().map(|(_, id)| *id));
+                touched.tasks_by_node.entry(node).or_default().extend(group.iter().map(|(_, id)| *id));
+            }
+            self.shift(&sample, Share::default(), share, to_u32(group.len()), touched);
+        }
     }
 
     /// Changes a task in place. The closure says whether it changed anything.
@@ -92,7 +125,7 @@ impl Store {
                 self.by_node.entry(node).or_default().insert(*id);
             }
         }
-        self.shift(&task, before, after, touched);
+        self.shift(&task, before, after, 1, touched);
         true
     }
 
@@ -116,35 +149,35 @@ impl Store {
         if let Some(row) = self.templates.get_mut(&(task.service, task.template)) {
             row.tasks = row.tasks.saturating_sub(1);
         }
-        self.shift(&task, Share::of(&task), Share::default(), touched);
+        self.shift(&task, Share::of(&task), Share::default(), 1, touched);
         Some(task)
     }
 
-    /// Moves the counts from what the task added before to what it adds now.
-    fn shift(&mut self, task: &Task, before: Share, after: Share, touched: &mut Touched) {
+    /// Moves the counts from what `tasks` tasks like this one added before to what they add now.
+    fn shift(&mut self, task: &Task, before: Share, after: Share, tasks: u32, touched: &mut Touched) {
         if before.unplaced != after.unplaced {
-            count(&mut self.unplaced, task.service, after.unplaced);
+            count(&mut self.unplaced, task.service, after.unplaced, tasks);
         }
         if before.node == after.node {
             if let Some(node) = after.node {
-                self.shift_on(node, task, before, after, touched);
+                self.shift_on(node, task, before, after, tasks, touched);
             }
             return;
         }
         if let Some(node) = before.node {
-            self.shift_on(node, task, before, Share::default(), touched);
+            self.shift_on(node, task, before, Share::default(), tasks, touched);
         }
         if let Some(node) = after.node {
-            self.shift_on(node, task, Share::default(), after, touched);
+            self.shift_on(node, task, Share::default(), after, tasks, touched);
         }
     }
 
-    fn shift_on(&mut self, node: NodeId, task: &Task, before: Share, after: Share, touched: &mut Touched) {
+    fn shift_on(&mut self, node: NodeId, task: &Task, before: Share, after: Share, tasks: u32, touched: &mut Touched) {
         if before.active != after.active || before.running != after.running {
             let of_service = self.placed.entry(task.service).or_default();
             let placed = of_service.entry(node).or_default();
-            step(&mut placed.active, before.active, after.active);
-            step(&mut placed.running, before.running, after.running);
+            step(&mut placed.active, before.active, after.active, tasks);
+            step(&mut placed.running, before.running, after.running, tasks);
             if *placed == Placed::default() {
                 of_service.remove(&node);
                 if of_service.is_empty() {
@@ -157,13 +190,13 @@ impl Store {
         }
         if before.active != after.active || before.holds != after.holds {
             let load = self.loads.entry(node).or_default();
-            step(&mut load.active, before.active, after.active);
+            step(&mut load.active, before.active, after.active, tasks);
             if before.holds != after.holds
                 && let Some(row) = self.templates.get(&(task.service, task.template))
             {
-                hold(load, row, after.holds);
+                hold(load, row, after.holds, tasks);
                 for (protocol, port) in host_ports(row) {
-                    count(&mut self.host_ports, (node, protocol, port), after.holds);
+                    count(&mut self.host_ports, (node, protocol, port), after.holds, tasks);
                 }
             }
             if *load == Load::default() {
@@ -174,11 +207,11 @@ impl Store {
     }
 }
 
-fn hold(load: &mut Load, row: &TemplateRow, holds: bool) {
+fn hold(load: &mut Load, row: &TemplateRow, holds: bool, tasks: u32) {
     let wants = row.template.spec.resources.reservations;
     let change = if holds { u64::saturating_add } else { u64::saturating_sub };
-    load.nano_cpus = change(load.nano_cpus, wants.nano_cpus);
-    load.memory_bytes = change(load.memory_bytes, wants.memory_bytes);
+    load.nano_cpus = change(load.nano_cpus, wants.nano_cpus.saturating_mul(u64::from(tasks)));
+    load.memory_bytes = change(load.memory_bytes, wants.memory_bytes.saturating_mul(u64::from(tasks)));
 }
 
 /// The ports that a task of the template binds on its own node.
@@ -187,14 +220,18 @@ fn host_ports(row: &TemplateRow) -> impl Iterator<Item = (Protocol, u16)> + '_ {
     ports.filter(|port| port.mode == PublishMode::Host && port.published != 0).map(|port| (port.protocol, port.published))
 }
 
-fn step(counter: &mut u32, before: bool, after: bool) {
-    *counter = counter.saturating_add(u32::from(after)).saturating_sub(u32::from(before));
+fn step(counter: &mut u32, before: bool, after: bool, tasks: u32) {
+    *counter = counter.saturating_add(u32::from(after) * tasks).saturating_sub(u32::from(before) * tasks);
 }
 
-/// One more or one less; a count of zero is not kept.
-fn count<K: Ord + Clone>(map: &mut OrdMap<K, u32>, key: K, more: bool) {
+fn to_u32(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// So many more or less; a count of zero is not kept.
+fn count<K: Ord + Clone>(map: &mut OrdMap<K, u32>, key: K, more: bool, tasks: u32) {
     let counter = map.entry(key.clone()).or_default();
-    step(counter, !more, more);
+    step(counter, !more, more, tasks);
     if *counter == 0 {
         map.remove(&key);
     }

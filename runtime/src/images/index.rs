@@ -55,9 +55,12 @@ impl Index {
         files::write_synced(path, &bytes, 0o600).map_err(|e| Error::io(format_args!("write {}", path.display()), &e))
     }
 
-    /// Adds an image; its names leave the images that had them before.
-    pub(crate) fn add(&mut self, record: Record, names: &[Reference]) {
+    /// Adds an image; its names leave the images that had them before. One that is there already keeps its age.
+    pub(crate) fn add(&mut self, mut record: Record, names: &[Reference]) {
         let digest = record.image.digest.clone();
+        if let Some(known) = self.images.get(&digest) {
+            record.image.created = known.image.created;
+        }
         self.names.extend(names.iter().map(|name| (name.tagged(), digest.clone())));
         self.images.insert(digest, record);
     }

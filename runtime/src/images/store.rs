@@ -59,7 +59,9 @@ impl Inner {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut index = (*self.index()).clone();
         let (mut staged, mut answer) = (Vec::new(), Vec::new());
-        for (found, classified) in images {
+        for (found, mut classified) in images {
+            // An artefact need not say when it was made (then the same file has the same digest everywhere): it came to be here, now.
+            classified.image.created = classified.image.created.or(Some(crate::shim::now()));
             let names = found.names.iter().map(|name| familiar(&name.tagged()).to_owned());
             answer.extend(if found.names.is_empty() { vec![classified.image.digest.clone()] } else { names.collect() });
             let blobs = classified.blobs.iter().map(|blob| blob.digest.clone()).collect();

@@ -92,7 +92,9 @@ impl Shim {
     /// Waits until the process listens and answers. When it ends before, the error says how and quotes its log.
     pub(crate) async fn await_start(number: u32, place: Place, mut process: Process) -> Result<Self> {
         let connected = tokio::select! {
-            connected = tokio::time::timeout(START_LIMIT, connect_soon(&place)) => connected.map_err(|_| format!("it did not listen within {} s", START_LIMIT.as_secs())),
+            connected = tokio::time::timeout(START_LIMIT, connect_soon(&place)) => {
+                connected.map_err(|_| format!("it did not listen within {} s", START_LIMIT.as_secs()))
+            }
             how = process.ended() => Err(how),
         };
         match connected {

@@ -23,6 +23,8 @@ use wsw_api::{ServiceId, TaskId};
 
 /// Services whose shims died twice within this time get shims of their own.
 const SUSPICION: Duration = Duration::from_secs(600);
+/// A shim without tasks is gone within this after it was told to end.
+const END_LIMIT: Duration = Duration::from_secs(2);
 /// Services that are watched after deaths at the same time; the oldest is forgotten first.
 const MAX_SUSPECTS: usize = 4_096;
 
@@ -231,6 +233,7 @@ impl Pool {
             let Some(entry) = state.shims.remove(&number) else { return };
             if entry.tasks.is_empty() {
                 tracing::info!(shim = number, how, "Wasm shim ended");
+                let _ = files::remove(&pool.place(number).log);
                 return;
             }
             tracing::warn!(shim = number, how, tasks = entry.count(), "Wasm shim died");
@@ -275,7 +278,7 @@ impl Pool {
     pub(crate) async fn end_idle(&self, all: bool) {
         let idle = {
             let mut state = self.lock();
-            let spare = state.shims.iter().filter(|(_, entry)| entry.current && entry.group == Group::Shared).map(|(number, _)| *number).next();
+            let spare = state.shims.iter().find(|(_, entry)| entry.current && entry.group == Group::Shared).map(|(number, _)| *number);
             let unwanted = |number: &u32, entry: &Entry| !entry.ending && entry.tasks.is_empty() && (all || spare != Some(*number));
             let idle = state.shims.iter_mut().filter(|(number, entry)| unwanted(number, entry));
             idle.filter_map(|(_, entry)| {
@@ -284,7 +287,14 @@ impl Pool {
             })
             .collect::<Vec<_>>()
         };
-        futures_util::future::join_all(idle.iter().map(|shim| shim.shutdown())).await;
+        let end = |shim: Arc<Shim>| async move {
+            shim.shutdown().await;
+            // Its record goes with it, so that the next daemon does not look for it.
+            if tokio::time::timeout(END_LIMIT, shim.life().ended()).await.is_ok() {
+                record::remove(&self.settings.folder, shim.number);
+            }
+        };
+        futures_util::future::join_all(idle.into_iter().map(end)).await;
     }
 
     /// The live shim of this number.

@@ -10,11 +10,14 @@ use crate::executor::{Adopted, AdoptedState, Exit, Started};
 use crate::shim::{Lease, Refusal, TaskState, now};
 use futures_util::StreamExt;
 use std::sync::Arc;
+use std::time::Duration;
 use ttrpc::Code;
 use wsw_api::shim::ExitReport;
 
 /// `State` calls under way at a time: they are answered from memory.
 const ASKING: usize = 256;
+/// From a task's report to its end is one step of the shim.
+const LAST_MOMENT: Duration = Duration::from_secs(2);
 
 pub(super) async fn adopt(wasm: &Wasm) -> Vec<Adopted> {
     let records = match wasm.bundles.records().await {
@@ -74,8 +77,18 @@ async fn ask(wasm: &Wasm, record: &Record, lease: Lease) -> Option<(AdoptedState
 /// The shim may forget the task.
 async fn release(record: &Record, lease: Option<Lease>) {
     let Some(lease) = lease else { return };
-    match lease.shim.delete(&record.task.to_string()).await {
-        Err(Refusal::Silent(text)) => tracing::warn!(task = %record.task, text, "an ended task was not deleted"),
-        Ok(()) | Err(_) => {}
+    let id = record.task.to_string();
+    let deleted = match lease.shim.delete(&id).await {
+        // The report is there a moment before the end.
+        Err(refusal) if refusal.is(Code::FAILED_PRECONDITION) => {
+            let _ = tokio::time::timeout(LAST_MOMENT, lease.shim.wait(&id)).await;
+            lease.shim.delete(&id).await
+        }
+        other => other,
+    };
+    match deleted {
+        Ok(()) | Err(Refusal::Died(_)) => {}
+        Err(refusal) if refusal.is(Code::NOT_FOUND) => {}
+        Err(refusal) => tracing::warn!(task = %record.task, error = %crate::Error::from(refusal), "an ended task was not deleted"),
     }
 }

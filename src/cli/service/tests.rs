@@ -50,111 +50,46 @@ fn the_least_that_docker_sends() {
 }
 
 #[test]
-fn all_kinds_of_flags() {
-    let words = [
-        "-d",
-        "--name",
-        "x",
-        "--replicas",
-        "3",
-        "-e",
-        "A=1",
-        "-l",
-        "a=b",
-        "--container-label",
-        "c=d",
-        "-p",
-        "8080:80",
-        "-p",
-        "published=53,target=5353,protocol=udp",
-        "--mount",
-        "type=bind,source=/a,target=/b,ro",
-        "--network",
-        "name=net1,alias=al",
-        "--limit-cpu",
-        "1.5",
-        "--limit-memory",
-        "64m",
-        "--reserve-cpu",
-        ".5",
-        "--restart-condition",
-        "none",
-        "--restart-delay",
-        "1s",
-        "--update-delay",
-        "2s",
-        "--update-monitor",
-        "0s",
-        "--rollback-order",
-        "start-first",
-        "--constraint",
-        "node.role==manager",
-        "--placement-pref",
-        "spread=node.labels.x",
-        "--dns",
-        "1.1.1.1",
-        "--host",
-        "h:1.2.3.4",
-        "--health-cmd",
-        "curl x",
-        "--health-interval",
-        "3s",
-        "--stop-grace-period",
-        "4s",
-        "--cap-add",
-        "net_admin",
-        "--sysctl",
-        "a=b",
-        "--ulimit",
-        "nofile=1:2",
-        "--log-driver",
-        "none",
-        "--log-opt",
-        "a=b",
-        "-t",
-        "--init",
-        "--read-only",
-        "--user",
-        "u",
-        "--group",
-        "g",
-        "-w",
-        "/w",
-        "--hostname",
-        "hh",
-        "--stop-signal",
-        "TERM",
-        "--entrypoint",
-        "a b",
-        "app",
-        "cmd",
-        "-x",
-        "arg",
-    ];
-    let expected = json!({
-        "EndpointSpec": {"Mode": "vip", "Ports": [
-            {"Protocol": "tcp", "PublishMode": "ingress", "PublishedPort": 8080, "TargetPort": 80},
-            {"Protocol": "udp", "PublishMode": "ingress", "PublishedPort": 53, "TargetPort": 5353}
-        ]},
-        "Labels": {"a": "b"}, "Mode": {"Replicated": {"Replicas": 3}}, "Name": "x",
-        "RollbackConfig": {"FailureAction": "pause", "MaxFailureRatio": 0, "Monitor": 5_000_000_000i64, "Order": "start-first", "Parallelism": 1},
-        "TaskTemplate": {
-            "ContainerSpec": {
-                "Args": ["cmd", "-x", "arg"], "CapabilityAdd": ["CAP_NET_ADMIN"], "Command": ["a", "b"], "DNSConfig": {"Nameservers": ["1.1.1.1"]},
-                "Dir": "/w", "Env": ["A=1"], "Groups": ["g"], "Healthcheck": {"Interval": 3_000_000_000i64, "Test": ["CMD-SHELL", "curl x"]},
-                "Hostname": "hh", "Hosts": ["1.2.3.4 h"], "Image": "app", "Init": true, "Labels": {"c": "d"},
-                "Mounts": [{"ReadOnly": true, "Source": "/a", "Target": "/b", "Type": "bind"}], "ReadOnly": true,
-                "StopGracePeriod": 4_000_000_000i64, "StopSignal": "TERM", "Sysctls": {"a": "b"}, "TTY": true,
-                "Ulimits": [{"Hard": 2, "Name": "nofile", "Soft": 1}], "User": "u"
-            },
-            "ForceUpdate": 0, "LogDriver": {"Name": "none", "Options": {"a": "b"}}, "Networks": [{"Aliases": ["al"], "Target": "net1"}],
-            "Placement": {"Constraints": ["node.role==manager"], "Preferences": [{"Spread": {"SpreadDescriptor": "node.labels.x"}}]},
-            "Resources": {"Limits": {"MemoryBytes": 67_108_864, "NanoCPUs": 1_500_000_000i64}, "Reservations": {"NanoCPUs": 500_000_000}},
-            "RestartPolicy": {"Condition": "none", "Delay": 1_000_000_000, "MaxAttempts": 0}
-        },
-        "UpdateConfig": {"Delay": 2_000_000_000i64, "FailureAction": "pause", "MaxFailureRatio": 0, "Order": "stop-first", "Parallelism": 1}
+fn what_runs_in_the_container() {
+    let words = "-e A=1 --container-label c=d --mount type=bind,source=/a,target=/b,ro --dns 1.1.1.1 --host h:1.2.3.4 --health-interval 3s \
+                 --stop-grace-period 4s --cap-add net_admin --sysctl a=b --ulimit nofile=1:2 -t --init --read-only --user u --group g -w /w --hostname hh \
+                 --stop-signal TERM app cmd -x arg";
+    let words: Vec<&str> = ["--health-cmd", "curl x", "--entrypoint", "a b"].into_iter().chain(words.split_whitespace()).collect();
+    let mut expected = plain(json!({"Replicated": {}}));
+    expected["TaskTemplate"]["ContainerSpec"] = json!({
+        "Args": ["cmd", "-x", "arg"], "CapabilityAdd": ["CAP_NET_ADMIN"], "Command": ["a", "b"], "DNSConfig": {"Nameservers": ["1.1.1.1"]},
+        "Dir": "/w", "Env": ["A=1"], "Groups": ["g"], "Healthcheck": {"Interval": 3_000_000_000i64, "Test": ["CMD-SHELL", "curl x"]},
+        "Hostname": "hh", "Hosts": ["1.2.3.4 h"], "Image": "app", "Init": true, "Labels": {"c": "d"},
+        "Mounts": [{"ReadOnly": true, "Source": "/a", "Target": "/b", "Type": "bind"}], "ReadOnly": true,
+        "StopGracePeriod": 4_000_000_000i64, "StopSignal": "TERM", "Sysctls": {"a": "b"}, "TTY": true,
+        "Ulimits": [{"Hard": 2, "Name": "nofile", "Soft": 1}], "User": "u"
     });
     check_create(&words, expected);
+}
+
+#[test]
+fn how_and_where_tasks_run() {
+    let words = "-d --name x --replicas 3 -l a=b -p 8080:80 -p published=53,target=5353,protocol=udp --network name=net1,alias=al --limit-cpu 1.5 \
+                 --limit-memory 64m --reserve-cpu .5 --restart-condition none --restart-delay 1s --update-delay 2s --update-monitor 0s \
+                 --rollback-order start-first --constraint node.role==manager --placement-pref spread=node.labels.x --log-driver none --log-opt a=b app";
+    let mut expected = plain(json!({"Replicated": {"Replicas": 3}}));
+    expected["Name"] = json!("x");
+    expected["Labels"] = json!({"a": "b"});
+    expected["EndpointSpec"]["Ports"] = json!([
+        {"Protocol": "tcp", "PublishMode": "ingress", "PublishedPort": 8080, "TargetPort": 80},
+        {"Protocol": "udp", "PublishMode": "ingress", "PublishedPort": 53, "TargetPort": 5353}
+    ]);
+    let config = json!({"FailureAction": "pause", "MaxFailureRatio": 0, "Parallelism": 1});
+    (expected["UpdateConfig"], expected["RollbackConfig"]) = (config.clone(), config);
+    (expected["UpdateConfig"]["Delay"], expected["UpdateConfig"]["Order"]) = (json!(2_000_000_000i64), json!("stop-first"));
+    (expected["RollbackConfig"]["Monitor"], expected["RollbackConfig"]["Order"]) = (json!(5_000_000_000i64), json!("start-first"));
+    let task = &mut expected["TaskTemplate"];
+    task["LogDriver"] = json!({"Name": "none", "Options": {"a": "b"}});
+    task["Networks"] = json!([{"Aliases": ["al"], "Target": "net1"}]);
+    task["Placement"] = json!({"Constraints": ["node.role==manager"], "Preferences": [{"Spread": {"SpreadDescriptor": "node.labels.x"}}]});
+    task["Resources"] = json!({"Limits": {"MemoryBytes": 67_108_864, "NanoCPUs": 1_500_000_000i64}, "Reservations": {"NanoCPUs": 500_000_000}});
+    task["RestartPolicy"] = json!({"Condition": "none", "Delay": 1_000_000_000, "MaxAttempts": 0});
+    check_create(&words.split_whitespace().collect::<Vec<_>>(), expected);
 }
 
 #[test]

@@ -12,8 +12,8 @@ mod wait;
 
 pub use command::{Follow, Run, run};
 pub use guests::{guest, image_tar, wat};
-pub use http::get;
-pub use leftovers::{processes_below, unmount_below};
+pub use http::{get, over_unix};
+pub use leftovers::{kill_below, processes_below, unmount_below};
 pub use node::{Node, Setup};
 pub use user::{give_to_ordinary_user, ordinary_user};
 pub use wait::{free_tcp_port, free_udp_port, stays, until};

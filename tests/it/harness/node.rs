@@ -72,9 +72,6 @@ impl Node {
     pub fn data_root(&self) -> &Path {
         &self.data_root
     }
-    pub fn exec_root(&self) -> PathBuf {
-        self.folder.path().join("e")
-    }
     pub fn socket(&self) -> PathBuf {
         self.folder.path().join("s")
     }
@@ -96,12 +93,18 @@ impl Node {
 
     /// The daemon's command line, for tests that start a second one.
     pub fn daemon_command(&self) -> Command {
+        self.daemon_beside("", self.udp_port)
+    }
+
+    /// The same data root with everything else of its own: socket, exec root and pid file have this suffix.
+    pub fn daemon_beside(&self, suffix: &str, udp_port: u16) -> Command {
         let mut command = Command::new(&self.binary);
         if let Some(user) = self.user {
             command.uid(user).gid(user);
         }
-        command.arg("daemon").arg("-H").arg(self.host()).arg("--data-root").arg(&self.data_root).arg("--exec-root").arg(self.exec_root());
-        command.arg("--pidfile").arg(self.folder.path().join("pid")).arg("--listen-addr").arg(format!("127.0.0.1:{}", self.udp_port));
+        let path = |name: &str| self.folder.path().join(format!("{name}{suffix}"));
+        command.arg("daemon").arg("-H").arg(format!("unix://{}", path("s").display())).arg("--data-root").arg(&self.data_root);
+        command.arg("--exec-root").arg(path("e")).arg("--pidfile").arg(path("pid")).arg("--listen-addr").arg(format!("127.0.0.1:{udp_port}"));
         command.args(&self.flags).env_remove("WSW_HOST").env_remove("DOCKER_HOST");
         command
     }

@@ -47,8 +47,8 @@ fn bad_files_are_refused_with_a_reason() {
 #[test]
 fn a_module_that_needs_too_much_memory_is_refused_with_a_reason() {
     // One function of many steps: cheap to write, dear to compile.
-    let steps = "(local.set 0 (i32.mul (local.get 0) (local.get 1)))".repeat(60_000);
-    let wat = format!(r#"(module (func (export "_start")) (func (param i32 i32) {steps}))"#);
+    let steps = "(i32.store (local.get 0) (local.get 1))".repeat(60_000);
+    let wat = format!(r#"(module (memory 1) (func (export "_start")) (func (param i32 i32) {steps}))"#);
     let message = message(&wat::parse_str(&wat).unwrap(), 32 << 20);
     assert!(message.contains("memory"), "{message}");
 }

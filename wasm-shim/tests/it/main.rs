@@ -9,6 +9,7 @@ mod commands;
 mod compile;
 mod guests;
 mod harness;
+mod scratch;
 mod servers;
 mod shim;
 

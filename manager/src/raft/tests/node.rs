@@ -2,6 +2,7 @@
 
 use super::key;
 use super::log::segments;
+use crate::raft::compact::KEPT_BYTES;
 use crate::raft::machine::View;
 use crate::raft::node::{Node, Place, mint, read_id};
 use crate::raft::types::Command;
@@ -16,10 +17,16 @@ use wsw_api::spec::{Annotations, Availability, NodeRole, NodeSpec};
 
 type TokioNode = Node<TokioRuntime>;
 
+fn place(folder: &Path) -> Place {
+    Place { folder: folder.to_owned(), key: key(), id: read_id(folder).unwrap().unwrap(), cluster: "test".into(), kept: KEPT_BYTES }
+}
+
 async fn open(folder: &Path) -> (TokioNode, Arc<View>) {
+    open_place(place(folder)).await
+}
+
+async fn open_place(place: Place) -> (TokioNode, Arc<View>) {
     let view = Arc::new(View::default());
-    let id = read_id(folder).unwrap().unwrap();
-    let place = Place { folder: folder.to_owned(), key: key(), id, cluster: "test".into() };
     let node = TokioNode::open(&place, view.clone()).await.unwrap();
     node.initialize("127.0.0.1:2377").await.unwrap();
     assert!(node.stand_if_alone().await.unwrap());
@@ -85,6 +92,28 @@ async fn a_snapshot_and_the_log_after_it_make_the_same_state() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_grows_is_cut_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    mint(folder.path()).unwrap();
+    let kept = 1024 * 1024;
+    let (node, view) = open_place(Place { kept, ..place(folder.path()) }).await;
+    // 40 entries of 700 kB about the same three nodes: the log outgrows the state.
+    for n in 0..40 {
+        let mut entry = put(n % 3, 700_000);
+        (entry.requests, entry.guards) = (Vec::new(), Vec::new());
+        assert_eq!(write(&node, entry).await, Applied::Done);
+    }
+    node.raft.wait(None).metrics(|metrics| metrics.purged.is_some(), "a purge").await.unwrap();
+    let expected = view.store().to_snapshot();
+    node.close().await.unwrap();
+    let left: u64 = segments(folder.path()).iter().map(|path| path.metadata().unwrap().len()).sum();
+    assert!(left < 20 * 1024 * 1024, "{left} bytes");
+    let (node, view) = open(folder.path()).await;
+    assert!(view.store().to_snapshot().nodes == expected.nodes);
+    node.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_state_without_its_snapshot_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     mint(folder.path()).unwrap();
@@ -103,8 +132,7 @@ async fn a_state_without_its_snapshot_is_refused() {
             std::fs::remove_file(path).unwrap();
         }
     }
-    let place = Place { folder: folder.path().to_owned(), key: key(), id: read_id(folder.path()).unwrap().unwrap(), cluster: "test".into() };
-    let refused = TokioNode::open(&place, Arc::new(View::default())).await.err().unwrap();
+    let refused = TokioNode::open(&place(folder.path()), Arc::new(View::default())).await.err().unwrap();
     assert!(refused.to_string().contains("purged"), "{refused}");
 }
 

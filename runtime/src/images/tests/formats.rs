@@ -15,7 +15,7 @@ async fn an_artifact_goes_in_and_is_there_after_a_restart() {
     assert_eq!((image.platform.os.as_str(), image.platform.architecture.as_str()), ("wasi", "wasm"));
     assert_eq!((image.wasm_kind, image.entrypoint.as_slice()), (Some(Kind::Command), &["app.wasm".to_owned()][..]));
     assert_eq!(image.created, Some(Time(1_767_323_045_000_000_000)));
-    assert_eq!(image.layers, [image.module_digest.clone()]);
+    assert_eq!(image.layers, std::slice::from_ref(&image.module_digest));
     let manifest = store.images.manifest("app").await.unwrap();
     assert_eq!(manifest.len() as u64, image.manifest_size);
     assert!(image.size > image.manifest_size);
@@ -110,7 +110,7 @@ async fn what_this_version_does_not_run_is_refused_by_name() {
     let elf: &[u8] = b"\x7fELF\x02\x01";
     let layer = tar(&[("a.wasm", &module("a")), ("b.wasm", &module("b"))]);
     let mut cases: Vec<(Vec<u8>, &str)> = vec![
-        (saved(&["nginx:1"], &linux, &[layer.clone()]), "image nginx:1 is a Linux image (linux/amd64); this version runs Wasm only"),
+        (saved(&["nginx:1"], &linux, std::slice::from_ref(&layer)), "image nginx:1 is a Linux image (linux/amd64); this version runs Wasm only"),
         (saved(&["two:1"], &wasm, &[layer]), "several .wasm files (/a.wasm, /b.wasm)"),
         (saved(&["none:1"], &wasm, &[]), "no .wasm file"),
         (artifact("elf:1", elf), "image elf:1: the module is a native or precompiled (ELF) file"),
