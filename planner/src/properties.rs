@@ -287,7 +287,7 @@ fn check_recovery(world: &mut World) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
     fn histories_keep_every_property(steps in steps()) {

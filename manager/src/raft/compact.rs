@@ -43,17 +43,19 @@ impl<RT: AsyncRuntime> Compactor<RT> {
     /// Runs until it is stopped or Raft ends.
     pub async fn run(self, stop: CancellationToken) {
         let applied = self.view.applied();
-        let (mut tried, mut seen) = (None, 0);
+        let (mut tried, mut seen) = (None, None);
         loop {
             let waits = Types::<RT>::select2(stop.cancelled(), Types::<RT>::sleep(PERIOD));
             if matches!(waits.await, Select2::First(())) {
                 return;
             }
             let now = *applied.borrow();
-            if now == seen && !self.space.is_low() {
+            // A snapshot that has become whole lets the log be purged, also when nothing is written any more.
+            let look = Some((now, self.view.snapshot()));
+            if look == seen && !self.space.is_low() {
                 continue;
             }
-            seen = now;
+            seen = look;
             if self.step(Some(now), &mut tried).await.is_err() {
                 return;
             }

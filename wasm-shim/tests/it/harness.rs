@@ -25,11 +25,6 @@ pub const PROCESS: &str = "WSW_TEST_PROCESS";
 pub const MEMORY: u64 = 1 << 30;
 
 fn process(words: &[&str]) -> Command {
-    if let Ok(bin) = std::env::var("WSW_BIN") {
-        let mut c = Command::new(bin);
-        c.args(words.iter().filter(|w| **w != "debug" && **w != "--log-level")).env_clear();
-        return c;
-    }
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "entry", "--nocapture", "--test-threads=1"]).env_clear().env(PROCESS, words.join("\n"));
     command

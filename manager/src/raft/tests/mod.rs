@@ -16,7 +16,6 @@ use openraft_rt_tokio::TokioRuntime;
 use std::path::Path;
 use std::sync::Arc;
 use wsw_api::entry::{Change, Entry};
-use wsw_api::id::TaskId;
 
 type Log = LogStore<TokioRuntime>;
 
@@ -36,10 +35,10 @@ fn id(term: u64, index: u64) -> LogId {
     StoredId(term, 1, index).log_id()
 }
 
-/// An entry of about `16 × tasks` bytes that is told from all others.
-fn entry(term: u64, index: u64, tasks: usize) -> RaftEntry {
-    let tasks = (0..tasks).map(|n| TaskId::from_bytes([(index as u8) ^ (n as u8); 16])).collect();
-    let command = Command(Arc::new(Entry { time: wsw_api::Time(index), changes: vec![Change::RemoveTasks(tasks)], ..Entry::default() }));
+/// An entry of about `16 × size` bytes that is told from all others.
+fn entry(term: u64, index: u64, size: usize) -> RaftEntry {
+    let reason = format!("{index} {}", "x".repeat(16 * size)).into();
+    let command = Command(Arc::new(Entry { time: wsw_api::Time(index), changes: vec![Change::Explain { reason, tasks: Vec::new() }], ..Entry::default() }));
     RaftEntry { log_id: id(term, index), payload: Payload::Normal(command) }
 }
 

@@ -9,11 +9,15 @@ use crate::raft::types::Command;
 use openraft_rt_tokio::TokioRuntime;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use wsw_api::Time;
 use wsw_api::entry::{Applied, Change, Entry, Guard, Outcome};
 use wsw_api::id::{NodeId, RequestId};
 use wsw_api::object::{Meta, Node as NodeRecord, NodeDescription, NodeState, NodeStatus};
 use wsw_api::spec::{Annotations, Availability, NodeRole, NodeSpec};
+
+/// How long an answer is waited for before the question is repeated.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 type TokioNode = Node<TokioRuntime>;
 
@@ -55,6 +59,17 @@ fn put(n: u8, label: usize) -> Entry {
     }
 }
 
+/// Takes a snapshot of everything so far. One that the compactor has under way makes Raft pass over the request, so it is asked again.
+async fn snapshot(node: &TokioNode, last: u64) {
+    let metrics = || node.raft.wait(Some(ASK_AGAIN));
+    while metrics().metrics(|metrics| metrics.snapshot.as_ref().is_some_and(|id| id.index >= last), "snapshot").await.is_err() {
+        node.raft.trigger().snapshot().await.unwrap();
+    }
+    while metrics().metrics(|metrics| metrics.purged.as_ref().is_some_and(|id| id.index >= last), "purge").await.is_err() {
+        node.raft.trigger().purge_log(last).await.unwrap();
+    }
+}
+
 async fn write(node: &TokioNode, entry: Entry) -> Applied {
     node.raft.client_write(Command(Arc::new(entry))).await.unwrap().data
 }
@@ -68,11 +83,8 @@ async fn a_snapshot_and_the_log_after_it_make_the_same_state() {
         assert_eq!(write(&node, put(n, 700_000)).await, Applied::Done);
     }
     let last = *view.applied().borrow();
-    node.raft.trigger().snapshot().await.unwrap();
-    node.raft.wait(None).metrics(|metrics| metrics.snapshot.as_ref().is_some_and(|id| id.index >= last), "snapshot").await.unwrap();
     let before = segments(folder.path()).len();
-    node.raft.trigger().purge_log(last).await.unwrap();
-    node.raft.wait(None).metrics(|metrics| metrics.purged.as_ref().is_some_and(|id| id.index >= last), "purge").await.unwrap();
+    snapshot(&node, last).await;
     for n in 30..35 {
         assert_eq!(write(&node, put(n, 10)).await, Applied::Done);
     }
@@ -120,10 +132,7 @@ async fn a_state_without_its_snapshot_is_refused() {
     let (node, view) = open(folder.path()).await;
     write(&node, put(1, 10)).await;
     let last = *view.applied().borrow();
-    node.raft.trigger().snapshot().await.unwrap();
-    node.raft.wait(None).metrics(|metrics| metrics.snapshot.as_ref().is_some_and(|id| id.index >= last), "snapshot").await.unwrap();
-    node.raft.trigger().purge_log(last).await.unwrap();
-    node.raft.wait(None).metrics(|metrics| metrics.purged.as_ref().is_some_and(|id| id.index >= last), "purge").await.unwrap();
+    snapshot(&node, last).await;
     write(&node, put(2, 10)).await;
     node.close().await.unwrap();
     for entry in std::fs::read_dir(folder.path()).unwrap() {
