@@ -150,3 +150,70 @@ impl Draft {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{self, World, node_id, session, spec};
+    use wsw_api::control::Write;
+    use wsw_api::entry::Applied;
+    use wsw_api::task::TaskState;
+
+    fn request(number: u64, name: &str) -> Request {
+        let write = Write::CreateService { spec: Box::new(spec(name, 2)) };
+        Request { id: RequestId::from_bytes(fixture::bytes(8, number)), write }
+    }
+
+    #[test]
+    fn a_write_and_its_plan_are_one_entry_and_a_retry_answers_from_memory() {
+        let mut world = World::new(2);
+        let mut mint = fixture::counter(5);
+        let mut draft = Draft::new(&world.store, Time(5));
+        let first = draft.write(&request(1, "web"), &mut mint).unwrap();
+        assert_eq!(draft.write(&request(1, "web"), &mut mint).unwrap(), first);
+        assert!(draft.write(&request(2, "web"), &mut mint).is_err(), "the name is taken within the draft");
+        draft.plan(&mut world.agenda, &mut mint);
+        let entries = draft.finish();
+        assert_eq!(entries.len(), 1);
+        assert_eq!(entries[0].requests, [(request(1, "web").id, first.clone())]);
+        assert_eq!(world.commit(&entries[0]), Applied::Done);
+        assert_eq!(world.store.task_count(), 2);
+        assert!(matches!(world.commit(&entries[0]), Applied::Refused(_)), "once only");
+        let mut again = Draft::new(&world.store, Time(6));
+        assert_eq!(again.write(&request(1, "web"), &mut mint).unwrap(), first);
+        assert!(again.finish().is_empty());
+    }
+
+    #[test]
+    fn an_entry_worked_out_on_an_older_state_is_refused() {
+        let mut world = World::new(1);
+        let mut mint = fixture::counter(5);
+        let mut entries = Vec::new();
+        for number in 1..=2 {
+            let mut draft = Draft::new(&world.store, Time(5));
+            draft.write(&request(number, "web"), &mut mint).unwrap();
+            entries.extend(draft.finish());
+        }
+        assert_eq!(world.commit(&entries[0]), Applied::Done);
+        let Applied::Refused(error) = world.commit(&entries[1]) else { panic!("two services of one name") };
+        assert_eq!(error.message, "service web already exists");
+    }
+
+    #[test]
+    fn many_statuses_are_cut_into_entries() {
+        let mut world = World::new(1);
+        world.create(spec("web", 2_000));
+        let long: std::sync::Arc<str> = "x".repeat(1_000).into();
+        let row = |id: TaskId| (id, TaskStatus { err: long.clone(), ..TaskStatus::new(TaskState::Failed, Time(9), "") });
+        let rows: Vec<_> = world.store.tasks().map(|task| row(task.id)).collect();
+        let mut draft = Draft::new(&world.store, Time(9));
+        draft.change(vec![Change::Statuses { node: node_id(1), session: session(1), rows }]);
+        let entries = draft.finish();
+        assert!(entries.len() > 1);
+        for entry in &entries {
+            assert!(crate::size::encoded(entry) <= MAX_ENTRY_BYTES);
+            assert_eq!(world.commit(entry), Applied::Done);
+        }
+        assert!(world.store.tasks().all(|task| task.status.state == TaskState::Failed));
+    }
+}

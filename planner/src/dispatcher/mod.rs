@@ -87,6 +87,8 @@ pub struct Sessions {
     live: BTreeMap<NodeId, Session>,
     deadlines: Deadlines,
     endpoints: Endpoints,
+    /// The latest moment that a caller named.
+    now: Time,
     ended: Vec<(NodeId, SessionId, String)>,
 }
 
@@ -105,7 +107,7 @@ impl Sessions {
 
     /// Begins a leadership: every ready node is unknown until its session is back.
     pub fn lead(&mut self, view: &Store, now: Time) -> Vec<Change> {
-        *self = Self::new(self.heartbeat);
+        *self = Self { now, ..Self::new(self.heartbeat) };
         for service in view.services() {
             self.endpoints.refresh(view, &service.id);
         }
@@ -203,6 +205,7 @@ impl Sessions {
 
     /// Judges deadlines. Call it after the inbound queue was drained: a frame that waits there is not silence.
     pub fn expire(&mut self, view: &Store, now: Time) -> Vec<Change> {
+        self.now = self.now.max(now);
         let judged = self.deadlines.judge(now, &self.heartbeat, view.node_count());
         let mut changes = Vec::new();
         for (id, state, message) in judged {
@@ -251,6 +254,7 @@ impl Sessions {
 
     /// The frames for a node: its complete set at first, then what changed.
     pub fn frames(&mut self, view: &Store, node: NodeId, now: Time) -> Vec<Assignments> {
+        self.now = self.now.max(now);
         match self.live.get_mut(&node) {
             Some(session) => session.sent.frames(view, node, &self.endpoints, now),
             None => Vec::new(),
@@ -267,9 +271,10 @@ impl Sessions {
         self.live.get(node).map(|session| session.sent.boot())
     }
 
-    /// When [`Sessions::expire`] or [`Sessions::pending`] has something next.
+    /// When [`Sessions::expire`] or [`Sessions::pending`] has something next. What is pending already (its worker is slow, or its
+    /// connection broke) is no reason to wake.
     pub fn next_wake(&self) -> Option<Time> {
-        let flush = self.live.values().filter_map(|session| session.sent.flush_at(&self.endpoints)).min();
+        let flush = self.live.values().filter_map(|session| session.sent.flush_at(&self.endpoints)).filter(|at| *at > self.now).min();
         self.deadlines.first().into_iter().chain(flush).min()
     }
 }

@@ -22,6 +22,8 @@ mod update;
 mod work;
 
 #[cfg(test)]
+mod placement_tests;
+#[cfg(test)]
 mod tests;
 
 pub use emit::Piece;
