@@ -1,6 +1,6 @@
 //! Waiting for a state with a bound, and ports that nobody uses.
 //!
-//! The only place of the tests that sleeps, and only between two looks at the state that is waited for.
+//! Tests sleep only inside the harness (here, and for processes in `command` and `leftovers`), between two looks at the state waited for.
 
 use std::net::{TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering};
