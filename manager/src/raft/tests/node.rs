@@ -18,6 +18,8 @@ use wsw_api::spec::{Annotations, Availability, NodeRole, NodeSpec};
 
 /// How long an answer is waited for before the question is repeated.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// A purge that has not come by then does not come: the test fails and does not hang.
+const PURGE_BOUND: Duration = Duration::from_secs(60);
 
 type TokioNode = Node<TokioRuntime>;
 
@@ -115,7 +117,7 @@ async fn a_log_that_grows_is_cut_by_itself() {
         (entry.requests, entry.guards) = (Vec::new(), Vec::new());
         assert_eq!(write(&node, entry).await, Applied::Done);
     }
-    node.raft.wait(None).metrics(|metrics| metrics.purged.is_some(), "a purge").await.unwrap();
+    node.raft.wait(Some(PURGE_BOUND)).metrics(|metrics| metrics.purged.is_some(), "a purge").await.unwrap();
     let expected = view.store().to_snapshot();
     node.close().await.unwrap();
     let left: u64 = segments(folder.path()).iter().map(|path| path.metadata().unwrap().len()).sum();
