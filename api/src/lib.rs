@@ -11,6 +11,7 @@ pub mod event;
 pub mod id;
 pub mod labels;
 pub mod log;
+pub mod mount;
 pub mod object;
 pub mod session;
 pub mod shim;

@@ -4,6 +4,7 @@
 //! `dockerapi`, so that nothing which a user set is silently lost.
 //! Invariants: maps are ordered; durations are nanoseconds; sizes are bytes; CPUs are billionths of a CPU.
 
+pub use crate::mount::{BindOptions, Mount, MountKind, TmpfsOptions, VolumeDriver, VolumeOptions};
 use crate::time::{Nanos, SECOND};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -72,6 +73,8 @@ pub struct ContainerSpec {
     pub stop_signal: String,
     /// None is the default of 10 s.
     pub stop_grace_period: Option<Nanos>,
+    #[serde(default)]
+    pub mounts: Vec<Mount>,
 }
 
 impl ContainerSpec {

@@ -27,6 +27,9 @@ pub(crate) fn labels(request: &TaskRequest) -> Result<WasmLabels> {
 /// The bundle's `config.json`.
 pub(crate) fn runtime_spec(request: &TaskRequest, image: &Image, labels: &WasmLabels, artifact: &Path) -> Result<Vec<u8>> {
     let container = &request.spec.container;
+    if !container.mounts.is_empty() {
+        return Err(Error::Unsupported("ContainerSpec.Mounts: this node has no mounts yet; leave them out".into()));
+    }
     let mut process = Process::default();
     process.set_args(Some(args(container, image))).set_env(Some(env(request, image))).set_cwd(cwd(container, image).into());
     process.set_capabilities(None).set_rlimits(None).set_no_new_privileges(Some(true));

@@ -2,7 +2,7 @@
 //!
 //! Owns: which of Docker's container fields wsw serves. Image references, label and constraint values are checked by the planner.
 
-use super::{go_nanos, non_negative, not_served, some_list, some_text, unserved};
+use super::{go_nanos, mount, non_negative, not_served, some_list, some_text, unserved};
 use crate::model::{self, task as api};
 use serde_json::json;
 use wsw_api::spec::{ContainerSpec, Placement, Platform, ResourceRequirements, Resources, RestartCondition, RestartPolicy, TaskSpec};
@@ -49,13 +49,13 @@ fn read_container(spec: api::ContainerSpec) -> Result<ContainerSpec> {
             None => None,
             given => Some(non_negative("ContainerSpec.StopGracePeriod", given)?),
         },
+        mounts: spec.mounts.unwrap_or_default().into_iter().map(mount::read).collect::<Result<_>>()?,
     })
 }
 
 fn refuse_container(spec: &api::ContainerSpec) -> Result<()> {
     for (field, value) in [
         ("ContainerSpec.Privileges", &spec.privileges),
-        ("ContainerSpec.Mounts", &spec.mounts),
         ("ContainerSpec.Hosts", &spec.hosts),
         ("ContainerSpec.DNSConfig", &spec.dns),
         ("ContainerSpec.Secrets", &spec.secrets),
@@ -162,6 +162,7 @@ fn write_container(spec: &ContainerSpec, defaults: bool) -> api::ContainerSpec {
         open_stdin: spec.open_stdin.then_some(true),
         read_only: spec.read_only.then_some(true),
         stop_grace_period: grace.and_then(go_nanos),
+        mounts: some_list(&spec.mounts.iter().map(mount::write).collect::<Vec<_>>()),
         // docker's CLI always sends these two, so moby always shows them
         dns: Some(json!({})),
         isolation: Some("default".into()),

@@ -7,6 +7,7 @@
 
 pub mod container;
 pub mod image;
+pub mod mount;
 pub mod node;
 pub mod service;
 pub mod swarm;

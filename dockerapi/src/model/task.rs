@@ -1,6 +1,6 @@
 //! Tasks and their specs (`swarm.Task`, `swarm.TaskSpec`).
 
-use super::{Map, Platform, Unserved, Version, answers, model};
+use super::{Map, Platform, Unserved, Version, answers, model, mount::Mount};
 use std::sync::Arc;
 
 model! {
@@ -34,7 +34,7 @@ model! {
         tty: bool = "TTY",
         open_stdin: bool = "OpenStdin",
         read_only: bool = "ReadOnly",
-        mounts: Unserved = "Mounts",
+        mounts: Vec<Mount> = "Mounts",
         stop_grace_period: i64 = "StopGracePeriod",
         healthcheck: Unserved = "Healthcheck",
         hosts: Unserved = "Hosts",

@@ -29,6 +29,9 @@ async fn bodies_are_refused_with_the_field() {
         r#"{"TaskTemplate":{"ContainerSpec":{"Image":"a"}},"RollbackConfig":{"FailureAction":"rollback"}}"#,
         r#"{"TaskTemplate":{"ContainerSpec":{"Image":"a"}},"EndpointSpec":{"Ports":[{"TargetPort":70000}]}}"#,
         r#"{"TaskTemplate":{"ContainerSpec":{"Image":"a"}},"EndpointSpec":{"Ports":[{"Protocol":"icmp"}]}}"#,
+        r#"{"TaskTemplate":{"ContainerSpec":{"Image":"a","Mounts":[{"Type":"floppy","Source":"/a","Target":"/b"}]}}}"#,
+        r#"{"TaskTemplate":{"ContainerSpec":{"Image":"a","Mounts":[{"Type":"bind","BindOptions":{"Propagation":"far"}}]}}}"#,
+        r#"{"TaskTemplate":{"ContainerSpec":{"Image":"a","Mounts":[{"Type":"tmpfs","TmpfsOptions":{"SizeBytes":-1}}]}}}"#,
     ] {
         answers.push_str(&text(&fixture, "POST /services/create", body).await);
     }
@@ -52,6 +55,9 @@ async fn bodies_are_refused_with_the_field() {
         400 {"message":"RollbackConfig.FailureAction: unrecognized update failure action rollback"}
         400 {"message":"EndpointSpec.Ports.TargetPort: 70000 is not a port number (at most 65535)"}
         400 {"message":"EndpointSpec.Ports.Protocol: invalid value \"icmp\"; use tcp, udp or sctp"}
+        400 {"message":"invalid MountType: \"floppy\""}
+        400 {"message":"invalid MountPropagation: \"far\""}
+        400 {"message":"ContainerSpec.Mounts.TmpfsOptions.SizeBytes: must not be negative"}
     "#]]
     .assert_eq(&answers);
     assert_eq!(fixture.store().services().count(), 0);
@@ -62,7 +68,11 @@ async fn what_is_not_served_is_refused_by_its_name() {
     let fixture = Fixture::swarm();
     let mut answers = String::new();
     for (field, value) in [
-        ("Mounts", r#"[{"Type":"volume","Source":"a","Target":"/b"}]"#),
+        ("Mounts", r#"[{"Type":"npipe","Source":"a","Target":"/b"}]"#),
+        ("Mounts", r#"[{"Type":"cluster","Source":"a","Target":"/b"}]"#),
+        ("Mounts", r#"[{"Type":"image","Source":"a","Target":"/b"}]"#),
+        ("Mounts", r#"[{"Type":"bind","Source":"/a","Target":"/b","BindOptions":{"Propagation":"rshared"}}]"#),
+        ("Mounts", r#"[{"Type":"tmpfs","Target":"/b","TmpfsOptions":{"Options":[["exec"]]}}]"#),
         ("Secrets", r#"[{"SecretID":"x"}]"#),
         ("Configs", r#"[{"ConfigID":"x"}]"#),
         ("Healthcheck", r#"{"Test":["CMD","true"]}"#),
@@ -87,7 +97,11 @@ async fn what_is_not_served_is_refused_by_its_name() {
         service_body("web", 1).replace(r#""Reservations":{}"#, r#""Reservations":{"GenericResources":[{"DiscreteResourceSpec":{"Kind":"gpu","Value":1}}]}"#);
     answers.push_str(&text(&fixture, "POST /services/create", generic).await);
     expect![[r#"
-        501 {"message":"ContainerSpec.Mounts: not supported by this version of wsw; leave it out"}
+        501 {"message":"ContainerSpec.Mounts: type \"npipe\" is not supported by this version of wsw; use bind, volume or tmpfs"}
+        501 {"message":"ContainerSpec.Mounts: type \"cluster\" is not supported by this version of wsw; use bind, volume or tmpfs"}
+        501 {"message":"ContainerSpec.Mounts: type \"image\" is not supported by this version of wsw; use bind, volume or tmpfs"}
+        501 {"message":"ContainerSpec.Mounts.BindOptions.Propagation: \"rshared\" is not supported by this version of wsw; use rprivate"}
+        501 {"message":"ContainerSpec.Mounts.TmpfsOptions.Options: not supported by this version of wsw; leave it out"}
         501 {"message":"ContainerSpec.Secrets: not supported by this version of wsw; leave it out"}
         501 {"message":"ContainerSpec.Configs: not supported by this version of wsw; leave it out"}
         501 {"message":"ContainerSpec.Healthcheck: not supported by this version of wsw; leave it out"}

@@ -5,6 +5,7 @@
 
 mod cluster;
 mod image;
+mod mounts;
 mod node;
 mod ports;
 mod service;

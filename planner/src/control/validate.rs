@@ -2,7 +2,7 @@
 //!
 //! Owns: the checks of SwarmKit's `controlapi/service.go`, with its messages, and wsw's own bounds.
 
-use super::{Code, image, invalid, refuse};
+use super::{Code, image, invalid, mounts, refuse};
 use crate::constraint::Constraint;
 use std::collections::BTreeSet;
 use wsw_api::entry::MAX_ENTRY_BYTES;
@@ -66,6 +66,7 @@ fn task(task: &TaskSpec) -> Result<()> {
     if !image::is_reference(&container.image) {
         return Err(invalid(format!("ContainerSpec: {:?} is not a valid repository/tag", container.image)));
     }
+    mounts::check(&container.mounts)?;
     labels::parse(&container.labels).map(|_| ())
 }
 
