@@ -13,6 +13,7 @@ pub mod labels;
 pub mod log;
 pub mod mount;
 pub mod object;
+pub mod outbound;
 pub mod session;
 pub mod shim;
 pub mod spec;

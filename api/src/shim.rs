@@ -11,7 +11,10 @@
 //! ```
 
 use crate::id::ServiceId;
+use crate::spec::{PortConfig, Protocol};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::fmt;
 use std::net::SocketAddr;
 
 /// Version of this contract; sent in each hand-over.
@@ -25,7 +28,7 @@ pub const COMPILED: &str = "wsw.wasm.compiled";
 pub const KIND: &str = "wsw.wasm.kind";
 /// The service's id: connections are handed to the service, requests go to its ready tasks.
 pub const SERVICE: &str = "wsw.wasm.service";
-/// Hosts that the guest may reach; a comma list (DESIGN section 7). Served by the next issue, refused unless empty.
+/// What the guest may reach: [`crate::outbound::Outbound`] as text. Absent or empty: nothing.
 pub const ALLOW_OUTBOUND: &str = "wsw.wasm.allow-outbound";
 /// Concurrent requests of one replica.
 pub const MAX_INSTANCES: &str = "wsw.wasm.max-instances";
@@ -33,10 +36,17 @@ pub const MAX_INSTANCES: &str = "wsw.wasm.max-instances";
 pub const QUEUE: &str = "wsw.wasm.queue";
 /// Time limit of one request, as a decimal number of nanoseconds.
 pub const REQUEST_TIMEOUT: &str = "wsw.wasm.request-timeout";
+/// Target ports of the task's published ports, which a command may bind: [`Listen`] as text. Absent or empty: none.
+pub const LISTEN: &str = "wsw.wasm.listen";
+/// `v2`: connections to a command's listening sockets begin with a PROXY header.
+pub const PROXY_PROTOCOL: &str = "wsw.wasm.proxy-protocol";
 /// All annotations with this prefix that are not listed above are refused by name.
 pub const PREFIX: &str = "wsw.wasm.";
 /// Every annotation of the contract.
-pub const ANNOTATIONS: [&str; 8] = [MODULE_DIGEST, COMPILED, KIND, SERVICE, ALLOW_OUTBOUND, MAX_INSTANCES, QUEUE, REQUEST_TIMEOUT];
+pub const ANNOTATIONS: [&str; 10] = [MODULE_DIGEST, COMPILED, KIND, SERVICE, ALLOW_OUTBOUND, MAX_INSTANCES, QUEUE, REQUEST_TIMEOUT, LISTEN, PROXY_PROTOCOL];
+
+/// The name of our shim, as `wsw.runtime` and a node's plugins spell it.
+pub const RUNTIME_NAME: &str = "io.wsw.wasm.v1";
 
 /// Prefix of `CreateTaskRequest.stdout` and `.stderr` for Wasm tasks: the rest is an absolute path of a log file in
 /// the format of [`crate::log`], which the shim appends to. Both streams name the same file.
@@ -80,6 +90,44 @@ impl Kind {
     /// Reads the annotation's value.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Http, Self::Command, Self::Module].into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// Ports that a task may listen on, as the guest knows them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listen(BTreeSet<(Protocol, u16)>);
+
+impl Listen {
+    /// The target ports of published ports. SCTP has no sockets in WASI.
+    pub fn of(ports: &[PortConfig]) -> Self {
+        Self(ports.iter().filter(|port| port.protocol != Protocol::Sctp).map(|port| (port.protocol, port.target)).collect())
+    }
+
+    /// Reads the annotation's value: `8080/tcp,53/udp`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let one = |entry: &str| {
+            let (port, protocol) = entry.split_once('/')?;
+            let protocol = [Protocol::Tcp, Protocol::Udp].into_iter().find(|known| known.as_str() == protocol)?;
+            Some((protocol, port.parse().ok().filter(|port| *port > 0_u16)?))
+        };
+        text.split(',').filter(|entry| !entry.is_empty()).map(one).collect::<Option<_>>().map(Self)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn allows(&self, protocol: Protocol, port: u16) -> bool {
+        self.0.contains(&(protocol, port))
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (protocol, port)) in self.0.iter().enumerate() {
+            write!(f, "{}{port}/{}", if index > 0 { "," } else { "" }, protocol.as_str())?;
+        }
+        Ok(())
     }
 }
 
@@ -133,4 +181,23 @@ pub enum HandoverOutcome {
     None,
     /// The shim's bound on connections is reached; nothing was read from it.
     Full,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_to_listen_on_print_as_they_are_read() {
+        let port = |protocol, target| PortConfig { protocol, target, published: 1, ..PortConfig::default() };
+        let ports = [port(Protocol::Udp, 53), port(Protocol::Tcp, 8080), port(Protocol::Sctp, 9), port(Protocol::Tcp, 8080)];
+        let listen = Listen::of(&ports);
+        assert_eq!(listen.to_string(), "8080/tcp,53/udp");
+        assert_eq!(Listen::parse("8080/tcp,53/udp"), Some(listen.clone()));
+        assert!(listen.allows(Protocol::Udp, 53) && !listen.allows(Protocol::Tcp, 53));
+        assert_eq!(Listen::parse(""), Some(Listen::default()));
+        for wrong in ["80", "80/sctp", "0/tcp", "x/tcp", "70000/udp"] {
+            assert_eq!(Listen::parse(wrong), None, "{wrong}");
+        }
+    }
 }

@@ -16,12 +16,19 @@ use wsw_api::spec::ContainerSpec;
 /// Version of the runtime spec that the bundle follows.
 const OCI_VERSION: &str = "1.0.2";
 
-/// The labels of a task, understood.
+/// The labels of a task, understood. A runtime other than ours is not on this node.
 pub(crate) fn labels(request: &TaskRequest) -> Result<WasmLabels> {
-    labels::parse(&request.spec.container.labels).map_err(|error| match error.class {
+    let labels = labels::parse(&request.spec.container.labels).map_err(|error| match error.class {
         wsw_api::Class::Unimplemented => Error::Unsupported(error.message),
         _ => Error::Invalid(error.message),
-    })
+    })?;
+    match labels.runtime.as_deref() {
+        None | Some(shim::RUNTIME_NAME) => Ok(labels),
+        Some(other) => {
+            let (name, own) = (labels::RUNTIME, shim::RUNTIME_NAME);
+            Err(Error::Unsupported(format!("label {name}: runtime {other} is not on this node; use {own} for a Wasm image, or remove the label")))
+        }
+    }
 }
 
 /// The bundle's `config.json`.
@@ -113,6 +120,16 @@ fn annotations(request: &TaskRequest, image: &Image, labels: &WasmLabels, artifa
         (shim::KIND.to_owned(), kind.as_str().to_owned()),
         (shim::SERVICE.to_owned(), request.service.to_string()),
     ]);
+    if !labels.outbound.is_empty() {
+        all.insert(shim::ALLOW_OUTBOUND.to_owned(), labels.outbound.to_string());
+    }
+    if kind != shim::Kind::Http {
+        // A server of HTTP is handed connections and sees the true client; a command binds, and is connected to.
+        all.insert(shim::LISTEN.to_owned(), shim::Listen::of(&request.ports).to_string());
+        if labels.proxy_protocol {
+            all.insert(shim::PROXY_PROTOCOL.to_owned(), "v2".to_owned());
+        }
+    }
     if kind == shim::Kind::Http {
         all.insert(shim::MAX_INSTANCES.to_owned(), labels.max_instances.to_string());
         all.insert(shim::QUEUE.to_owned(), labels.queue.to_string());
@@ -185,6 +202,33 @@ mod tests {
         }
         assert!(!env.iter().any(|variable| variable.starts_with("C=")));
         assert!(env.iter().any(|variable| variable.starts_with("WSW_TASK_NAME=web.3.")));
+    }
+
+    #[test]
+    fn a_runtime_that_is_not_here_is_refused_by_name() {
+        let with = |runtime: &str| {
+            let labels = BTreeMap::from([(labels::RUNTIME.to_owned(), runtime.to_owned())]);
+            super::labels(&request(ContainerSpec { labels, ..ContainerSpec::default() })).map_err(|error| error.to_string())
+        };
+        assert!(with("io.wsw.wasm.v1").is_ok());
+        let error = with("io.containerd.runc.v2").unwrap_err();
+        assert!(error.contains("wsw.runtime") && error.contains("runtime io.containerd.runc.v2 is not on this node"), "{error}");
+    }
+
+    #[test]
+    fn the_network_is_annotated_by_what_the_task_is() {
+        let labels = BTreeMap::from([(labels::ALLOW_OUTBOUND.to_owned(), "A.example".to_owned()), (labels::PROXY_PROTOCOL.to_owned(), "v2".to_owned())]);
+        let mut request = request(ContainerSpec { labels, ..ContainerSpec::default() });
+        request.ports = vec![wsw_api::spec::PortConfig { target: 8080, published: 9000, ..Default::default() }];
+        let labels = super::labels(&request).unwrap();
+        let annotations = |kind| super::annotations(&request, &Image { wasm_kind: Some(kind), ..image() }, &labels, Path::new("/c")).unwrap();
+        let command = annotations(Kind::Command);
+        assert_eq!(
+            (command[shim::ALLOW_OUTBOUND].as_str(), command[shim::LISTEN].as_str(), command[shim::PROXY_PROTOCOL].as_str()),
+            ("a.example", "8080/tcp", "v2")
+        );
+        let http = annotations(Kind::Http);
+        assert!(http.contains_key(shim::ALLOW_OUTBOUND) && !http.contains_key(shim::LISTEN) && !http.contains_key(shim::PROXY_PROTOCOL));
     }
 
     #[test]

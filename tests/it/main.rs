@@ -14,6 +14,7 @@ mod bad_roots;
 mod crash;
 mod diff;
 mod harness;
+mod labels;
 mod laptop;
 mod ports;
 mod services;

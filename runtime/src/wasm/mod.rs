@@ -101,7 +101,7 @@ impl Executor for Wasm {
             Some(user) => format!("a process of its own user ({})", user.uid),
             None => "process only".into(),
         };
-        let plugins = vec![("Runtime".into(), "io.wsw.wasm.v1".into())];
+        let plugins = vec![("Runtime".into(), wsw_api::shim::RUNTIME_NAME.into())];
         Capabilities { platforms: PLATFORMS.iter().map(platform).collect(), plugins, isolation }
     }
 
