@@ -4,7 +4,7 @@
 //! Invariants: an empty list allows nothing; an address that is guarded (loopback, link-local, unspecified, multicast, a cloud's metadata
 //! service, one of the node's own) is reached only by an entry that means it: a network inside that range, or the own address itself.
 //! `*`, `0.0.0.0/0` and names never reach it, whatever a name's owner answers; the one exception is the name `localhost`, listed as such.
-//! Never: resolves a name, knows which addresses the node has (they come in).
+//! Never: resolves a name, knows which addresses the node has (the caller says).
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -85,19 +85,19 @@ impl Outbound {
         self.0.iter().any(|entry| entry.target == Target::Any || entry.target.names(&name))
     }
 
-    /// Whether a connection to this address may be made. `name` is the one that was looked up for it, `own` are the node's addresses.
-    pub fn allows(&self, name: Option<&str>, address: IpAddr, port: u16, own: &[IpAddr]) -> bool {
+    /// Whether a connection to this address may be made. `name` is the one that was looked up for it, `own` says that
+    /// the address is one of the node's.
+    pub fn allows(&self, name: Option<&str>, address: IpAddr, port: u16, own: bool) -> bool {
         let address = from_translated(address);
         let name = name.map(canonical_name);
         let guard = GUARDED.iter().find(|net| net.contains(address));
-        let is_own = own.iter().any(|own| own.to_canonical() == address);
         let by_localhost = address.is_loopback() && name.as_deref() == Some(LOCALHOST);
         self.0.iter().filter(|entry| entry.port.is_none_or(|wanted| wanted == port)).any(|entry| match (&entry.target, guard) {
             (Target::Net(net), Some(guard)) => guard.includes(net) && net.contains(address),
-            (Target::Net(net), None) => net.contains(address) && (!is_own || net.is_one()),
+            (Target::Net(net), None) => net.contains(address) && (!own || net.is_one()),
             (Target::Name(listed), Some(_)) => by_localhost && listed == LOCALHOST,
             (_, Some(_)) => false,
-            (_, None) if is_own => false,
+            (_, None) if own => false,
             (Target::Any, None) => true,
             (target, None) => name.as_deref().is_some_and(|name| target.names(name)),
         })
@@ -414,8 +414,8 @@ mod tests {
             ("2001:db8::10", "-", "2001:db8::10", 80, true),
         ];
         for (text, name, address, port, want) in cases {
-            let name = Some(name).filter(|name| *name != "-");
-            assert_eq!(list(text).allows(name, ip(address), port, &own), want, "{text:?}: {name:?} {address} {port}");
+            let (name, is_own) = (Some(name).filter(|name| *name != "-"), own.contains(&ip(address)));
+            assert_eq!(list(text).allows(name, ip(address), port, is_own), want, "{text:?}: {name:?} {address} {port}");
         }
     }
 }
