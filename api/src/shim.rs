@@ -4,11 +4,12 @@
 //! to talk about connections; a shim of an older version keeps its tasks and gets no new ones.
 //! Used by `runtime` (the client) and `wasm-shim` (the server).
 //!
-//! Files of one shim, all below `<exec root>/wasm/`:
+//! Files of one shim, all below `<exec root>/wasm/`; shim `n` reaches nothing but `x/<n>/` once it runs guests:
 //! ```text
-//! s/<n>.sock       ttrpc, Task API v3        s/<n>.sock.fd   SOCK_SEQPACKET, connections as descriptors
-//! s/<n>.log        the shim's stderr         b/<task id>/    one bundle per task: config.json, exit.json
+//! s/<n>.sock       ttrpc, Task API v3        s/<n>.sock.fd     SOCK_SEQPACKET, connections as descriptors
+//! s/<n>.log        the shim's stderr         x/<n>/<task id>/  one bundle per task: config.json, exit.json, m/<i>/ (mounts)
 //! ```
+//! Logs of its tasks are in `<data root>/logs/<n>/`.
 
 use crate::id::ServiceId;
 use crate::spec::{PortConfig, Protocol};
@@ -53,7 +54,8 @@ pub const RUNTIME_NAME: &str = "io.wsw.wasm.v1";
 pub const LOG_SCHEME: &str = "cri://";
 /// Suffix of the hand-over socket beside the ttrpc socket.
 pub const HANDOVER_SUFFIX: &str = ".fd";
-/// File in the bundle that the shim writes before `Wait` answers: an [`ExitReport`] as JSON.
+/// File in the bundle that the shim writes before `Wait` answers: an [`ExitReport`] as JSON. It is there before and empty, since the
+/// bundle's folder is not the shim's to write in.
 pub const EXIT_REPORT: &str = "exit.json";
 /// Default of [`MAX_INSTANCES`].
 pub const DEFAULT_MAX_INSTANCES: u32 = 64;
@@ -65,6 +67,31 @@ pub const DEFAULT_REQUEST_TIMEOUT: u64 = 60 * crate::time::SECOND;
 pub const DEFAULT_CAPACITY: u32 = 5_000;
 /// The largest hand-over message, header only.
 pub const MAX_HANDOVER: usize = 512;
+
+/// Which sockets a shim can make once it runs guests; fixed for its life, so tasks of one need share a shim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Network {
+    /// None at all: connections are handed to it.
+    #[default]
+    None,
+    /// TCP and UDP over IPv4 and IPv6.
+    Inet,
+}
+
+impl Network {
+    /// The argument's value (`--network`).
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Inet => "inet",
+        }
+    }
+    /// Reads the argument's value.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::None, Self::Inet].into_iter().find(|network| network.as_str() == text)
+    }
+}
 
 /// What a Wasm file is, by its exports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

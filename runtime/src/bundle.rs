@@ -1,13 +1,14 @@
-//! One folder per task below the exec root: what the shim reads, and the record by which a later daemon finds the task again.
+//! One folder per task below its shim's own: what the shim reads, and the record by which a later daemon finds the task again.
 //!
 //! ```text
-//! b/<task id>/config.json   OCI runtime spec          record.json   ours; written before `Create`, gone after `Delete`
-//!             exit.json     how it ended, written by the shim
+//! x/<shim>/<task id>/config.json   OCI runtime spec     record.json   ours; written before `Create`, gone after `Delete`
+//!                    exit.json     how it ended         m/<i>/        what is mounted for the task
 //! ```
 //!
-//! Invariants: a folder with a record exists before the shim hears of the task; a folder without one is debris. Nothing is synced:
-//! the exec root does not outlive the machine, and the shims neither (the record carries the boot id).
-//! Never: trusts what it reads beyond its shape: the folder belongs to the shims' user.
+//! Invariants: a folder with a record exists before the shim hears of the task; a folder without one is debris. As root the folder and
+//! all in it but `exit.json` are root's, so that a shim can neither change what is known of its tasks nor put a link where root mounts.
+//! Nothing is synced: the exec root does not outlive the machine, and the shims neither (the record carries the boot id).
+//! Never: removes what is mounted below a folder, trusts what the shim wrote beyond its shape.
 
 use crate::batch::Batch;
 use crate::error::{Error, Result};
@@ -51,33 +52,34 @@ pub(crate) struct Bundles {
 }
 
 impl Bundles {
-    pub(crate) fn open(folder: PathBuf, user: Option<User>) -> Result<Self> {
-        files::folder(&folder, 0o711)?;
-        Ok(Self { folder, user, work: Batch::default() })
+    /// `folder` holds the shims' own folders, which the pool makes.
+    pub(crate) fn open(folder: PathBuf, user: Option<User>) -> Self {
+        Self { folder, user, work: Batch::default() }
     }
 
-    pub(crate) fn path(&self, task: TaskId) -> PathBuf {
-        self.folder.join(task.to_string())
+    /// The folder of a task in a shim.
+    pub(crate) fn path(&self, shim: u32, task: TaskId) -> PathBuf {
+        self.folder.join(shim.to_string()).join(task.to_string())
     }
 
     /// Makes the bundle. One of an attempt that was cut off is replaced.
     pub(crate) async fn write(&self, record: Record, config: Vec<u8>) -> Result<()> {
-        let (path, user) = (self.path(record.task), self.user);
+        let (path, user) = (self.path(record.shim, record.task), self.user);
         let shown = path.display().to_string();
         let record = serde_json::to_vec(&record).map_err(|error| Error::Invalid(format!("record: {error}")))?;
         self.work.run(move || make(&path, &config, &record, user)).await?.map_err(|e| Error::io(format_args!("write bundle {shown}"), &e))
     }
 
     /// Removes the bundle; one that is not there is fine.
-    pub(crate) async fn remove(&self, task: TaskId) -> Result<()> {
-        let path = self.path(task);
+    pub(crate) async fn remove(&self, shim: u32, task: TaskId) -> Result<()> {
+        let path = self.path(shim, task);
         let shown = path.display().to_string();
-        self.work.run(move || discard(&path)).await?.map_err(|e| Error::io(format_args!("remove bundle {shown}"), &e))
+        self.work.run(move || files::remove_tree(&path)).await?.map_err(|e| Error::io(format_args!("remove bundle {shown}"), &e))
     }
 
     /// What the shim wrote about the task's end.
-    pub(crate) async fn exit_report(&self, task: TaskId) -> Option<ExitReport> {
-        let path = self.path(task);
+    pub(crate) async fn exit_report(&self, shim: u32, task: TaskId) -> Option<ExitReport> {
+        let path = self.path(shim, task);
         self.work.run(move || read_json(&path.join(EXIT_REPORT))).await.ok().flatten()
     }
 
@@ -89,43 +91,42 @@ impl Bundles {
 }
 
 fn make(path: &Path, config: &[u8], record: &[u8], user: Option<User>) -> std::io::Result<()> {
-    let create = || fs::DirBuilder::new().mode(0o700).create(path);
+    // Strangers are kept out by the folder above.
+    let create = || fs::DirBuilder::new().mode(0o755).create(path);
     match create() {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            discard(path)?;
+            files::remove_tree(path)?;
             create()?;
         }
         other => other?,
     }
-    // Readable for the folder's owner, who is not the files' owner when the daemon is root.
-    let write = |name: &str, bytes: &[u8]| OpenOptions::new().write(true).create_new(true).mode(0o644).open(path.join(name))?.write_all(bytes);
-    write(CONFIG, config)?;
-    write(RECORD, record)?;
-    user.map_or(Ok(()), |user| std::os::unix::fs::chown(path, Some(user.uid), Some(user.gid)))
-}
-
-/// A removal that was cut off leaves a folder with or without its record; either way `scan` deals with it.
-fn discard(path: &Path) -> std::io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        other => other,
+    let create = |name: &str, mode| OpenOptions::new().write(true).create_new(true).mode(mode).open(path.join(name));
+    create(CONFIG, 0o644)?.write_all(config)?;
+    if let Some(user) = user {
+        std::os::unix::fs::fchown(create(EXIT_REPORT, 0o600)?, Some(user.uid), Some(user.gid))?;
     }
+    create(RECORD, 0o600)?.write_all(record)
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_slice(&files::read_bounded(path, MAX_FILE).ok()?).ok()
 }
 
+/// A removal that was cut off leaves a folder with or without its record; one without is removed here.
 fn scan(folder: &Path) -> Vec<(Record, Option<ExitReport>)> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        let record = read_json::<Record>(&path.join(RECORD)).filter(|record| entry.file_name().to_str() == Some(&record.task.to_string()));
-        match record {
-            Some(record) => found.push((record, read_json(&path.join(EXIT_REPORT)))),
-            None => {
-                tracing::warn!(path = %path.display(), "removing a bundle without a usable record");
-                let _ = discard(&path);
+    for shim in files::numbered(folder) {
+        for entry in fs::read_dir(folder.join(shim.to_string())).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let ours = |record: &Record| record.shim == shim && entry.file_name().to_str() == Some(&record.task.to_string());
+            match read_json::<Record>(&path.join(RECORD)).filter(ours) {
+                Some(record) => found.push((record, read_json(&path.join(EXIT_REPORT)))),
+                None => {
+                    tracing::warn!(path = %path.display(), "removing a bundle without a usable record");
+                    if let Err(error) = files::remove_tree(&path) {
+                        tracing::warn!(path = %path.display(), %error, "it cannot be removed");
+                    }
+                }
             }
         }
     }
@@ -149,18 +150,20 @@ mod tests {
     #[tokio::test]
     async fn records_are_found_again_with_their_ends_and_debris_goes() {
         let dir = tempfile::tempdir().unwrap();
-        let bundles = Bundles::open(dir.path().join("b"), None).unwrap();
+        let home = dir.path().join("x/3");
+        fs::create_dir_all(&home).unwrap();
+        let bundles = Bundles::open(dir.path().join("x"), None);
         bundles.write(record(1), b"{}".to_vec()).await.unwrap();
         bundles.write(record(2), b"{}".to_vec()).await.unwrap();
         bundles.write(record(2), b"{}".to_vec()).await.unwrap();
         let report = ExitReport { code: 134, reason: Some("trap".into()), ran: true };
-        fs::write(bundles.path(record(2).task).join(EXIT_REPORT), serde_json::to_vec(&report).unwrap()).unwrap();
-        fs::create_dir(dir.path().join("b/debris")).unwrap();
-        fs::rename(bundles.path(record(1).task), dir.path().join("b/other")).unwrap();
+        fs::write(bundles.path(3, record(2).task).join(EXIT_REPORT), serde_json::to_vec(&report).unwrap()).unwrap();
+        fs::create_dir_all(home.join("debris/m/0")).unwrap();
+        fs::rename(bundles.path(3, record(1).task), home.join("other")).unwrap();
         assert_eq!(bundles.records().await.unwrap(), vec![(record(2), Some(report))]);
-        assert_eq!(fs::read_dir(dir.path().join("b")).unwrap().count(), 1);
-        bundles.remove(record(2).task).await.unwrap();
-        bundles.remove(record(2).task).await.unwrap();
+        assert_eq!(fs::read_dir(&home).unwrap().count(), 1);
+        bundles.remove(3, record(2).task).await.unwrap();
+        bundles.remove(3, record(2).task).await.unwrap();
         assert_eq!(bundles.records().await.unwrap(), vec![]);
     }
 }

@@ -3,8 +3,10 @@
 //! Owns: temporary name, sync, rename. Never: follows a link when it reads what another user could have placed.
 
 use crate::error::{Error, Result};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -67,12 +69,60 @@ pub(crate) fn read_bounded(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The numbers that folders in this one have as names.
+pub(crate) fn numbered(folder: &Path) -> Vec<u32> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
 /// Removes a file; one that is not there is fine.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     }
+}
+
+/// Removes a folder with all that is in it, but nothing that is mounted in it: what another folder shows there is not ours to delete.
+/// One that is not there is fine.
+pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
+    let folder = match rustix::fs::open(path, FOLDER, Mode::empty()) {
+        Ok(folder) => folder,
+        Err(rustix::io::Errno::NOENT) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    empty_tree(&folder, MAX_DEPTH)?;
+    fs::remove_dir(path)
+}
+
+/// Deeper than any folder that we make.
+const MAX_DEPTH: u32 = 64;
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+fn empty_tree(folder: &OwnedFd, depth: u32) -> io::Result<()> {
+    let below = depth.checked_sub(1).ok_or_else(|| io::Error::other("the folder is nested too deeply"))?;
+    for entry in rustix::fs::Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
+            Err(rustix::io::Errno::ISDIR | rustix::io::Errno::PERM) => {}
+            other => {
+                other?;
+                continue;
+            }
+        }
+        let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+        let inner = rustix::fs::openat2(folder, name, FOLDER, Mode::empty(), resolve).map_err(|error| match error {
+            rustix::io::Errno::XDEV => io::Error::new(io::ErrorKind::ResourceBusy, format!("{} is still mounted", name.to_string_lossy())),
+            other => other.into(),
+        })?;
+        empty_tree(&inner, below)?;
+        rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR)?;
+    }
+    Ok(())
 }
 
 /// Runs blocking file work off the async threads.
@@ -93,6 +143,38 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o444);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_tree_goes_without_what_links_show() {
+        let dir = tempfile::tempdir().unwrap();
+        let (tree, other) = (dir.path().join("t"), dir.path().join("other"));
+        fs::create_dir_all(tree.join("a/b")).unwrap();
+        fs::create_dir(&other).unwrap();
+        fs::write(other.join("kept"), b"x").unwrap();
+        fs::write(tree.join("a/b/f"), b"x").unwrap();
+        std::os::unix::fs::symlink(&other, tree.join("a/link")).unwrap();
+        remove_tree(&tree).unwrap();
+        assert!(!tree.exists() && other.join("kept").exists());
+        remove_tree(&tree).unwrap();
+    }
+
+    #[test]
+    fn what_is_mounted_in_a_tree_is_not_emptied() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (tree, other) = (dir.path().join("t"), dir.path().join("other"));
+        fs::create_dir_all(tree.join("m/0")).unwrap();
+        fs::create_dir(&other).unwrap();
+        fs::write(other.join("kept"), b"x").unwrap();
+        rustix::mount::mount_bind(&other, tree.join("m/0")).unwrap();
+        let error = remove_tree(&tree).unwrap_err();
+        rustix::mount::unmount(tree.join("m/0"), rustix::mount::UnmountFlags::DETACH).unwrap();
+        assert!(error.to_string().contains("0 is still mounted"), "{error}");
+        assert!(other.join("kept").exists());
+        remove_tree(&tree).unwrap();
     }
 
     #[test]

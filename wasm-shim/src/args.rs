@@ -3,7 +3,7 @@
 //! Owns: their spelling. Both are started by the daemon only, so there is no help text and no abbreviation.
 
 use std::path::PathBuf;
-use wsw_api::shim::DEFAULT_CAPACITY;
+use wsw_api::shim::{DEFAULT_CAPACITY, Network};
 
 /// Largest capacity that is taken: ids and pool sizes are 32 bits, and more than this would never fit `vm.max_map_count`.
 const MAX_CAPACITY: u32 = 1_000_000;
@@ -13,6 +13,14 @@ const MAX_CAPACITY: u32 = 1_000_000;
 pub struct ShimArgs {
     /// Where the Task API is served; the hand-over socket lies beside it.
     pub socket: PathBuf,
+    /// All that its tasks may touch is in this folder or mounted below it.
+    pub tasks: PathBuf,
+    /// Folder of its tasks' logs.
+    pub logs: PathBuf,
+    /// Folder of compiled code, which it only reads.
+    pub code: PathBuf,
+    /// Sockets that it can make once guests run.
+    pub network: Network,
     /// Tasks that may live at once.
     pub capacity: u32,
     pub log_level: tracing::level_filters::LevelFilter,
@@ -40,17 +48,27 @@ pub enum Error {
 
 /// Reads the arguments of `wasm-shim`.
 pub fn shim(args: &[String]) -> Result<ShimArgs, Error> {
-    let (mut socket, mut capacity, mut log_level) = (None, DEFAULT_CAPACITY, tracing::level_filters::LevelFilter::INFO);
+    let (mut socket, mut tasks, mut logs, mut code) = (None, None, None, None);
+    let (mut network, mut capacity, mut log_level) = (Network::None, DEFAULT_CAPACITY, tracing::level_filters::LevelFilter::INFO);
+    let absolute = |value: &str| Some(PathBuf::from(value)).filter(|path| path.is_absolute());
     each(args, |name, value| {
         match name {
-            "--socket" => socket = Some(PathBuf::from(value)).filter(|path| path.is_absolute()),
+            "--socket" => socket = Some(absolute(value)?),
+            "--tasks" => tasks = Some(absolute(value)?),
+            "--logs" => logs = Some(absolute(value)?),
+            "--code" => code = Some(absolute(value)?),
+            "--network" => network = Network::parse(value)?,
             "--capacity" => capacity = value.parse().ok().filter(|n| (1..=MAX_CAPACITY).contains(n))?,
             "--log-level" => log_level = value.parse().ok()?,
             _ => return Some(false),
         }
         Some(true)
     })?;
-    Ok(ShimArgs { socket: socket.ok_or(Error::Missing("--socket (an absolute path)"))?, capacity, log_level })
+    let socket = socket.ok_or(Error::Missing("--socket (an absolute path)"))?;
+    let tasks = tasks.ok_or(Error::Missing("--tasks (a folder)"))?;
+    let logs = logs.ok_or(Error::Missing("--logs (a folder)"))?;
+    let code = code.ok_or(Error::Missing("--code (a folder)"))?;
+    Ok(ShimArgs { socket, tasks, logs, code, network, capacity, log_level })
 }
 
 /// Reads the arguments of `wasm-compile`.
@@ -90,17 +108,26 @@ mod tests {
 
     #[test]
     fn arguments_are_read() {
-        let args = shim(&words("--socket /run/s/1.sock --capacity 7 --log-level debug")).unwrap();
-        assert_eq!((args.socket.to_str(), args.capacity), (Some("/run/s/1.sock"), 7));
-        assert_eq!(shim(&words("--socket /s")).unwrap().capacity, DEFAULT_CAPACITY);
+        let needed = "--socket /run/s/1.sock --tasks /x/1 --logs /l/1 --code /c";
+        let args = shim(&words(&format!("{needed} --network inet --capacity 7 --log-level debug"))).unwrap();
+        assert_eq!((args.socket.to_str(), args.capacity, args.network), (Some("/run/s/1.sock"), 7, Network::Inet));
+        let args = shim(&words(needed)).unwrap();
+        assert_eq!((args.capacity, args.network), (DEFAULT_CAPACITY, Network::None));
         assert_eq!(compile(&words("--memory 5")).unwrap(), CompileArgs { memory: 5 });
     }
 
     #[test]
     fn wrong_arguments_are_named() {
-        for (text, name) in
-            [("--capacity 0 --socket /s", "--capacity"), ("--socket s", "--socket"), ("--nope 1", "--nope"), ("--socket", "--socket"), ("", "--socket")]
-        {
+        for (text, name) in [
+            ("--capacity 0 --socket /s", "--capacity"),
+            ("--socket s", "--socket"),
+            ("--nope 1", "--nope"),
+            ("--network all", "--network"),
+            ("--socket", "--socket"),
+            ("", "--socket"),
+            ("--socket /s", "--tasks"),
+            ("--socket /s --tasks /x --logs /l", "--code"),
+        ] {
             let error = shim(&words(text)).unwrap_err().to_string();
             assert!(error.contains(name), "{text}: {error}");
         }

@@ -71,6 +71,9 @@ pub fn shim_main(args: Vec<String>) -> ExitCode {
 
 fn run(args: &ShimArgs) -> io::Result<()> {
     detach();
+    for folder in [&args.tasks, &args.logs, &args.code] {
+        std::fs::metadata(folder).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", folder.display())))?;
+    }
     let descriptors = raise_descriptors();
     let engines = Arc::new(Engines::new(Ticker::start()?));
     give_up_rights()?;
@@ -128,7 +131,7 @@ async fn serve(args: &ShimArgs, engines: Arc<Engines>, logs: Arc<Logs>, guests: 
     let mut server = ttrpc::r#async::Server::new().add_listener(listener).register_service(create_task(Arc::new(TaskApi::new(tasks.clone(), shutdown))));
     server.start().await.map_err(io::Error::other)?;
     let handing = tokio::spawn(handover.run());
-    tracing::info!(capacity = args.capacity, "serving");
+    tracing::info!(capacity = args.capacity, network = args.network.as_str(), "serving");
     loop {
         tokio::select! {
             now = shut_down.recv() => {

@@ -4,6 +4,7 @@
 //! (or could not be: the worker goes on); a bundle or log goes only after its record was; a failed write is mended by a rewrite
 //! of everything, tried again each second. Never: blocks the agent's loop.
 
+use crate::logs::place;
 use crate::store::{Error, Record, Store};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -143,12 +144,7 @@ fn write(folder: &Path, store: Option<Store>, batch: Batch, everything: Option<R
         None => store.append(&batch.record, batch.must_sync()),
     };
     if result.is_ok() {
-        for path in &batch.delete {
-            match std::fs::remove_file(path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => tracing::warn!(path = %path.display(), %error, "log not removed"),
-                _ => {}
-            }
-        }
+        place::remove(&batch.delete);
     }
     (Some(store), batch, result)
 }

@@ -33,6 +33,6 @@ mod worker;
 pub use board::LocalTask;
 pub use ingress::Counters;
 pub use logs::Selector;
+pub use logs::place::{log_path, rotated_log_path};
 pub use seam::Handover;
-pub use tasks::{log_path, rotated_log_path};
 pub use worker::{Config, Error, Worker};

@@ -10,6 +10,7 @@ use crate::clock;
 use crate::disk::{Disk, Written};
 use crate::driver::{Calls, Driver, Want};
 use crate::ingress;
+use crate::logs::place::{self, log_path, rotated_log_path};
 use crate::seam::{Adopted, AdoptedState, Controller, Executor, TaskRequest};
 use crate::session::Sent;
 use crate::set::{Assigned, Set};
@@ -315,7 +316,7 @@ impl Tasks {
     pub async fn wipe(self) {
         let (assignments, logs) = (self.disk.folder().to_owned(), self.place.logs.clone());
         drop(self);
-        let removal = tokio::task::spawn_blocking(move || remove_dir_all(&assignments).and_then(|()| empty(&logs)));
+        let removal = tokio::task::spawn_blocking(move || remove_dir_all(&assignments).and_then(|()| place::remove_all(&logs)));
         match removal.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "assignments or logs were not removed"),
@@ -350,26 +351,4 @@ fn remove_dir_all(folder: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
-}
-
-/// The folder itself stays: running shims are confined to it by its inode.
-fn empty(folder: &Path) -> io::Result<()> {
-    let entries = match std::fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    for entry in entries {
-        std::fs::remove_file(entry?.path())?;
-    }
-    Ok(())
-}
-
-/// Where a task's log is.
-pub fn log_path(folder: &Path, task: TaskId) -> PathBuf {
-    folder.join(format!("{task}.log"))
-}
-
-/// Where the log's older part is, once it was rotated.
-pub fn rotated_log_path(folder: &Path, task: TaskId) -> PathBuf {
-    folder.join(format!("{task}.log.1"))
 }

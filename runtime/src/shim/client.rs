@@ -81,6 +81,10 @@ pub(crate) struct Life {
 }
 
 impl Life {
+    pub(crate) fn is_over(&self) -> bool {
+        self.dead.is_cancelled()
+    }
+
     /// Answers when the shim is dead.
     pub(crate) async fn ended(&self) -> String {
         self.dead.cancelled().await;

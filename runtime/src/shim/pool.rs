@@ -6,7 +6,7 @@
 //! Never: knows what a task is beyond its service.
 
 use super::client::Shim;
-use super::process::{Place, Process};
+use super::process::{HOMES, Orders, Place, Process, SOCKETS};
 use super::record::{self, Record};
 use crate::error::{Error, Result};
 use crate::files;
@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::SetOnce;
-use wsw_api::shim::CONTRACT;
+use wsw_api::shim::{CONTRACT, Network};
 use wsw_api::{ServiceId, TaskId};
 
 /// Services whose shims died twice within this time get shims of their own.
@@ -40,8 +40,12 @@ pub(crate) enum Group {
 pub(crate) struct Settings {
     pub program: Arc<Program>,
     pub user: Option<User>,
-    /// `<exec root>/wasm`: records. The sockets are in `s/` below it.
+    /// `<exec root>/wasm`: records. The sockets are in `s/` below it, the shims' own folders in `x/`.
     pub folder: PathBuf,
+    /// The tasks' logs, one folder per shim.
+    pub logs: PathBuf,
+    /// Compiled code.
+    pub code: PathBuf,
     pub engine_key: String,
     pub capacity: u32,
     pub boot: String,
@@ -66,6 +70,7 @@ struct State {
 
 struct Entry {
     group: Group,
+    network: Network,
     /// Made by this build: takes new tasks.
     current: bool,
     /// No new tasks: it is being ended.
@@ -81,6 +86,11 @@ struct Entry {
 impl Entry {
     fn count(&self) -> u32 {
         self.tasks.values().sum()
+    }
+
+    /// A new task of these can come.
+    fn takes(&self, group: Group, network: Network) -> bool {
+        self.current && !self.ending && (self.group, self.network) == (group, network) && self.count() < self.room
     }
 
     fn live(&self) -> Option<&Arc<Shim>> {
@@ -116,7 +126,8 @@ impl Pool {
     /// Makes the folders. The sockets' folder belongs to the shims' user, the records' does not.
     pub(crate) fn open(settings: Settings) -> Result<Arc<Self>> {
         files::folder(&settings.folder, 0o711)?;
-        let sockets = settings.folder.join("s");
+        files::folder(&settings.folder.join(HOMES), 0o711)?;
+        let sockets = settings.folder.join(SOCKETS);
         files::folder(&sockets, 0o700)?;
         if let Some(user) = settings.user {
             std::os::unix::fs::chown(&sockets, Some(user.uid), Some(user.gid)).map_err(|e| Error::io(format_args!("chown {}", sockets.display()), &e))?;
@@ -129,32 +140,57 @@ impl Pool {
     }
 
     fn place(&self, number: u32) -> Place {
-        Place::new(&self.settings.folder.join("s"), number)
+        Place::new(&self.settings.folder, &self.settings.logs, number)
     }
 
     /// Takes up the shims of an earlier daemon. Those that do not answer are forgotten.
     pub(crate) async fn reconnect(self: &Arc<Self>) {
+        // A number that any file has is not used again: a new shim must not find an older one's tasks or logs in its folders.
+        for folder in [&self.settings.folder.join(HOMES), &self.settings.logs] {
+            files::numbered(folder).into_iter().for_each(|number| self.skip_number(number));
+        }
         for record in record::read_all(&self.settings.folder) {
             let place = self.place(record.number);
             let expected = self.settings.user.map_or_else(|| rustix::process::geteuid().as_raw(), |user| user.uid);
             let same_boot = record.boot == self.settings.boot;
             let shim = if same_boot { Shim::reconnect(record.number, place.clone(), Some(expected)).await } else { None };
-            self.skip_number(record.number);
+            let number = record.number;
+            self.skip_number(number);
             let Some(shim) = shim.map(Arc::new) else {
                 tracing::warn!(shim = record.number, "a shim of an earlier daemon is gone");
                 place.remove_sockets();
-                record::remove(&self.settings.folder, record.number);
+                record::remove(&self.settings.folder, number);
                 continue;
             };
             let current = record.engine == self.settings.engine_key && record.contract == CONTRACT;
             let cell = Arc::new(SetOnce::new_with(Some(Ok(shim.clone()))));
-            let entry = Entry { group: record.group, current, ending: false, tasks: BTreeMap::new(), room: record.capacity, shim: cell };
+            let Record { group, network, capacity, .. } = record;
+            let entry = Entry { group, network, current, ending: false, tasks: BTreeMap::new(), room: capacity, shim: cell };
             self.lock().shims.insert(record.number, entry);
             self.watch(&shim);
         }
     }
 
-    /// Numbers are not used again within the life of an exec root.
+    /// The process is gone. Its folders stay while there is something in them.
+    fn forget(&self, number: u32) {
+        record::remove(&self.settings.folder, number);
+        self.place(number).remove_empty();
+    }
+
+    /// Removes the empty folders of shims that are gone.
+    pub(crate) fn sweep(&self) {
+        let numbers = [&self.settings.folder.join(HOMES), &self.settings.logs].map(|folder| files::numbered(folder)).concat();
+        numbers.into_iter().for_each(|number| self.sweep_one(number));
+    }
+
+    /// The same for one, whose last task may have gone.
+    pub(crate) fn sweep_one(&self, number: u32) {
+        // One that comes up is in the table, too.
+        if !self.lock().shims.contains_key(&number) {
+            self.place(number).remove_empty();
+        }
+    }
+
     fn skip_number(&self, number: u32) {
         let mut state = self.lock();
         state.next = state.next.max(number);
@@ -170,33 +206,33 @@ impl Pool {
     }
 
     /// A place for a new task; starts a shim when none has room. All that wait for the same start share its outcome.
-    pub(crate) async fn take(self: &Arc<Self>, group: Group, service: ServiceId) -> Result<Lease> {
-        let (number, cell) = self.choose(group, service);
+    pub(crate) async fn take(self: &Arc<Self>, group: Group, network: Network, service: ServiceId) -> Result<Lease> {
+        let (number, cell) = self.choose(group, network, service);
         // Until the lease exists, the place is given back by this guard: the caller may go away.
         let guard = Reserved { pool: self, number, service, armed: true };
         let shim = cell.wait().await.clone()?;
         Ok(guard.into_lease(shim))
     }
 
-    fn choose(self: &Arc<Self>, group: Group, service: ServiceId) -> (u32, Starting) {
+    fn choose(self: &Arc<Self>, group: Group, network: Network, service: ServiceId) -> (u32, Starting) {
         let mut state = self.lock();
         let suspected = state.deaths.get(&service).is_some_and(|(deaths, last)| *deaths > 1 && last.elapsed() < SUSPICION);
         let group = if suspected && group == Group::Shared { Group::Service(service) } else { group };
-        let fits = |entry: &Entry| entry.current && !entry.ending && entry.group == group && entry.count() < entry.room;
+        let fits = |entry: &Entry| entry.takes(group, network);
         let number = match state.shims.iter().find(|(_, entry)| fits(entry)) {
             Some((number, _)) => *number,
             None => {
                 state.next += 1;
                 let number = state.next;
                 let (room, cell) = (self.settings.capacity, Starting::default());
-                state.shims.insert(number, Entry { group, current: true, ending: false, tasks: BTreeMap::new(), room, shim: cell.clone() });
+                state.shims.insert(number, Entry { group, network, current: true, ending: false, tasks: BTreeMap::new(), room, shim: cell.clone() });
                 // On a task of its own: whoever waits may go away, the process is there all the same.
                 let pool = self.clone();
                 tokio::spawn(async move {
-                    let started = pool.start(number, group).await;
+                    let started = pool.start(number, group, network).await;
                     if started.is_err() {
                         pool.lock().shims.remove(&number);
-                        record::remove(&pool.settings.folder, number);
+                        pool.forget(number);
                     }
                     let _ = cell.set(started);
                 });
@@ -210,12 +246,13 @@ impl Pool {
         (number, cell.unwrap_or_default())
     }
 
-    async fn start(self: &Arc<Self>, number: u32, group: Group) -> Result<Arc<Shim>> {
-        let Settings { program, user, folder, engine_key, capacity, boot } = &self.settings;
-        let record = Record { number, engine: engine_key.clone(), contract: CONTRACT, capacity: *capacity, group, boot: boot.clone() };
+    async fn start(self: &Arc<Self>, number: u32, group: Group, network: Network) -> Result<Arc<Shim>> {
+        let Settings { program, user, folder, code, engine_key, capacity, boot, .. } = &self.settings;
+        let capacity = *capacity;
+        let record = Record { number, engine: engine_key.clone(), contract: CONTRACT, capacity, group, network, boot: boot.clone() };
         record.write(folder)?;
         let place = self.place(number);
-        let process = Process::start(program, *user, &place, *capacity)?;
+        let process = Process::start(program, *user, &place, &Orders { code, network, capacity })?;
         let shim = Arc::new(Shim::await_start(number, place, process).await?);
         tracing::info!(shim = number, pid = shim.pid(), "Wasm shim started");
         self.watch(&shim);
@@ -228,7 +265,7 @@ impl Pool {
         tokio::spawn(async move {
             let how = life.ended().await;
             let Some(pool) = pool.upgrade() else { return };
-            record::remove(&pool.settings.folder, number);
+            pool.forget(number);
             let mut state = pool.lock();
             let Some(entry) = state.shims.remove(&number) else { return };
             if entry.tasks.is_empty() {
@@ -254,15 +291,13 @@ impl Pool {
         }
         if entry.tasks.is_empty() {
             entry.room = self.settings.capacity;
-            let spare = state
-                .shims
-                .iter()
-                .any(|(other, entry)| *other != number && entry.current && !entry.ending && entry.group == Group::Shared && entry.count() < entry.room);
+            let network = entry.network;
+            let spare = state.shims.iter().any(|(other, entry)| *other != number && entry.takes(Group::Shared, network));
             self.retire(&mut state, number, spare);
         }
     }
 
-    /// Ends an empty shim that nobody will need again. One current shared shim stays for the next task.
+    /// Ends an empty shim that nobody will need again. One current shared shim of each network stays for the next task.
     fn retire(&self, state: &mut State, number: u32, spare: bool) {
         let Some(entry) = state.shims.get_mut(&number) else { return };
         let keep = entry.current && entry.group == Group::Shared && !spare;
@@ -278,8 +313,11 @@ impl Pool {
     pub(crate) async fn end_idle(&self, all: bool) {
         let idle = {
             let mut state = self.lock();
-            let spare = state.shims.iter().find(|(_, entry)| entry.current && entry.group == Group::Shared).map(|(number, _)| *number);
-            let unwanted = |number: &u32, entry: &Entry| !entry.ending && entry.tasks.is_empty() && (all || spare != Some(*number));
+            let spare = [Network::None, Network::Inet].map(|network| {
+                let spare = |entry: &Entry| entry.current && entry.group == Group::Shared && entry.network == network;
+                state.shims.iter().find(|(_, entry)| spare(entry)).map(|(number, _)| *number)
+            });
+            let unwanted = |number: &u32, entry: &Entry| !entry.ending && entry.tasks.is_empty() && (all || !spare.contains(&Some(*number)));
             let idle = state.shims.iter_mut().filter(|(number, entry)| unwanted(number, entry));
             idle.filter_map(|(_, entry)| {
                 entry.ending = true;
@@ -291,7 +329,7 @@ impl Pool {
             shim.shutdown().await;
             // Its record goes with it, so that the next daemon does not look for it.
             if tokio::time::timeout(END_LIMIT, shim.life().ended()).await.is_ok() {
-                record::remove(&self.settings.folder, shim.number);
+                self.forget(shim.number);
             }
         };
         futures_util::future::join_all(idle.into_iter().map(end)).await;

@@ -1,6 +1,6 @@
 //! Starting a shim process, and finding out how it ended.
 //!
-//! Owns: its socket's place, its log, its process. The process is not tied to the daemon's life: it has its own session, and nobody kills
+//! Owns: its sockets' place, its folder, its log, its process. The process is not tied to the daemon's life: it has its own session, and nobody kills
 //! it when a handle is dropped.
 
 use super::register::register;
@@ -18,10 +18,13 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::process::Child;
-use wsw_api::shim::HANDOVER_SUFFIX;
+use wsw_api::shim::{HANDOVER_SUFFIX, Network};
 
 /// After its connection is closed a shim is given this long to be gone by itself; then it is killed.
 const LAST_BREATH: Duration = Duration::from_millis(500);
+/// Below `<exec root>/wasm`: the sockets, and the shims' own folders.
+pub(crate) const SOCKETS: &str = "s";
+pub(crate) const HOMES: &str = "x";
 /// What is quoted of its log when it does not come up.
 const LOG_TAIL: u64 = 2_048;
 
@@ -30,11 +33,34 @@ const LOG_TAIL: u64 = 2_048;
 pub(crate) struct Place {
     pub socket: PathBuf,
     pub log: PathBuf,
+    /// All that its tasks may touch is in here or mounted below it.
+    pub home: PathBuf,
+    /// Logs of its tasks; kept after its end while they are wanted.
+    pub logs: PathBuf,
 }
 
 impl Place {
-    pub(crate) fn new(sockets: &Path, number: u32) -> Self {
-        Self { socket: sockets.join(format!("{number}.sock")), log: sockets.join(format!("{number}.log")) }
+    /// `folder` is `<exec root>/wasm`, `logs` the folder of all tasks' logs.
+    pub(crate) fn new(folder: &Path, logs: &Path, number: u32) -> Self {
+        let file = |ending| folder.join(SOCKETS).join(format!("{number}.{ending}"));
+        Self { socket: file("sock"), log: file("log"), home: folder.join(HOMES).join(number.to_string()), logs: logs.join(number.to_string()) }
+    }
+
+    /// Makes the folders. The shim makes files in that of its logs; its own folder it may pass and read.
+    pub(crate) fn make(&self, user: Option<User>) -> Result<()> {
+        files::folder(&self.home, if user.is_some() { 0o750 } else { 0o700 })?;
+        files::folder(&self.logs, 0o700)?;
+        let Some(user) = user else { return Ok(()) };
+        let own = |path: &Path, uid| std::os::unix::fs::chown(path, uid, Some(user.gid)).map_err(|e| Error::io(format_args!("chown {}", path.display()), &e));
+        own(&self.home, None)?;
+        own(&self.logs, Some(user.uid))
+    }
+
+    /// The shim is gone: its folders go once nothing is in them any more.
+    pub(crate) fn remove_empty(&self) {
+        for path in [&self.home, &self.logs] {
+            let _ = std::fs::remove_dir(path);
+        }
     }
 
     pub(crate) fn handover(&self) -> PathBuf {
@@ -70,6 +96,14 @@ fn open_log(path: &Path, create: bool) -> std::io::Result<File> {
     OpenOptions::new().read(true).append(create).create(create).mode(0o600).custom_flags(flags as i32).open(path)
 }
 
+/// What a new shim is told beside its place.
+pub(crate) struct Orders<'a> {
+    /// Folder of compiled code.
+    pub code: &'a Path,
+    pub network: Network,
+    pub capacity: u32,
+}
+
 /// How to reach the process.
 pub(crate) enum Process {
     /// Started by this daemon.
@@ -82,13 +116,16 @@ pub(crate) enum Process {
 
 impl Process {
     /// Starts a shim that will listen on `place`.
-    pub(crate) fn start(program: &Program, user: Option<User>, place: &Place, capacity: u32) -> Result<Self> {
+    pub(crate) fn start(program: &Program, user: Option<User>, place: &Place, orders: &Orders<'_>) -> Result<Self> {
         place.remove_sockets();
+        place.make(user)?;
         let _ = files::remove(&place.log);
         let log = open_log(&place.log, true).map_err(|e| Error::io(format_args!("write {}", place.log.display()), &e))?;
         let second = log.try_clone().map_err(|e| Error::io("duplicate a descriptor", &e))?;
         let mut command = program.command("wasm-shim", user, None);
-        command.arg("--socket").arg(&place.socket).arg("--capacity").arg(capacity.to_string()).stdout(second).stderr(log);
+        command.arg("--socket").arg(&place.socket).arg("--tasks").arg(&place.home).arg("--logs").arg(&place.logs).arg("--code").arg(orders.code);
+        command.arg("--network").arg(orders.network.as_str()).arg("--capacity").arg(orders.capacity.to_string());
+        command.stdout(second).stderr(log);
         let child = tokio::process::Command::from(command).spawn().map_err(|e| Error::io("start a Wasm shim", &e))?;
         Ok(Self::Child(Box::new(child)))
     }

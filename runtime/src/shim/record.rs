@@ -8,6 +8,7 @@ use crate::files;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
+use wsw_api::shim::Network;
 
 const SUFFIX: &str = ".shim.json";
 const MAX_RECORD: u64 = 64 * 1024;
@@ -22,6 +23,7 @@ pub(crate) struct Record {
     pub contract: u32,
     pub capacity: u32,
     pub group: Group,
+    pub network: Network,
     pub boot: String,
 }
 

@@ -31,6 +31,7 @@ pub(super) async fn adopt(wasm: &Wasm) -> Vec<Adopted> {
     let adopted = found.filter_map(std::future::ready).collect().await;
     // Places are taken now: shims of older builds, and spare ones, that hold nothing can go.
     wasm.pool.end_idle(false).await;
+    wasm.pool.sweep();
     adopted
 }
 
@@ -59,13 +60,13 @@ async fn ask(wasm: &Wasm, record: &Record, lease: Lease) -> Option<(AdoptedState
         Ok(TaskState::Created) => Some((AdoptedState::Created, Some(lease), None)),
         Ok(TaskState::Running { pid }) => Some((AdoptedState::Running(Started { pid }), Some(lease), Some(pid))),
         Ok(TaskState::Stopped { code, at }) => {
-            let report = wasm.bundles.exit_report(record.task).await;
+            let report = wasm.bundles.exit_report(record.shim, record.task).await;
             release(record, Some(lease)).await;
             let (reason, ran) = report.map_or((None, true), |report| (report.reason, report.ran));
             Some((AdoptedState::Exited(Exit { code, reason, ran, at }), None, None))
         }
         Err(refusal) if refusal.is(Code::NOT_FOUND) => {
-            if let Err(error) = wasm.bundles.remove(record.task).await {
+            if let Err(error) = wasm.bundles.remove(record.shim, record.task).await {
                 tracing::warn!(task = %record.task, %error, "a bundle without a task was not removed");
             }
             None

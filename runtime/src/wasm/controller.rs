@@ -3,7 +3,7 @@
 //! Owns: what the task holds (its place in a shim, its readiness for connections) and the memory of its end. Invariants: a step that was
 //! done answers the same again; the place is given back once, when the task has ended; an end is told once it is known and never changes.
 
-use super::{Wasm, open};
+use super::{Wasm, network};
 use crate::bundle::Record;
 use crate::error::{Error, Result};
 use crate::executor::{Controller, Exit, Started, TaskRequest};
@@ -41,6 +41,8 @@ struct State {
     request: Option<Box<TaskRequest>>,
     /// Until it has ended.
     lease: Option<Lease>,
+    /// The number of the shim whose folder has its bundle.
+    shim: Option<u32>,
     pid: Option<u32>,
     /// The shim's number while connections may come.
     ready: Option<u32>,
@@ -56,7 +58,7 @@ impl TaskController {
 
     /// A task of an earlier daemon: in a shim, or ended.
     pub(super) fn adopted(wasm: &Wasm, record: &Record, lease: Option<Lease>, pid: Option<u32>, exit: Option<Exit>) -> Self {
-        let state = State { request: None, lease, pid, ready: None, exit };
+        let state = State { request: None, lease, shim: Some(record.shim), pid, ready: None, exit };
         let this =
             Self { wasm: wasm.me.clone(), task: record.task, service: record.service, state: Mutex::new(state), stepping: tokio::sync::Mutex::default() };
         if pid.is_some() {
@@ -99,24 +101,33 @@ impl TaskController {
         let image = wasm.images.find(&request.spec.container.image)?;
         let artifact = wasm.images.artifact(&image).await?;
         let config = spec::runtime_spec(request, &image, &labels, &artifact)?;
-        if !wasm.logs.is_dir() {
-            open::make_logs(&wasm.logs, wasm.user)?;
-        }
-        let (id, bundle, log) = (self.task.to_string(), text(&wasm.bundles.path(self.task))?, text(&wasm.log_path(self.task))?);
+        let network = network::needed(request, image.wasm_kind);
+        let id = self.task.to_string();
         let mut last = Error::Temporary("no room in any Wasm shim".into());
         for _ in 0..ATTEMPTS {
-            let lease = wasm.pool.take(group(&labels, request), self.service).await?;
+            let lease = wasm.pool.take(group(&labels, request), network, self.service).await?;
+            let number = lease.shim.number;
+            let (bundle, log) = (text(&wasm.bundles.path(number, self.task))?, text(&wasm.log_path(number, self.task))?);
             let record = Record {
                 task: self.task,
                 service: self.service,
                 slot: request.slot,
                 template: request.template,
                 image: image.digest.clone(),
-                shim: lease.shim.number,
+                shim: number,
                 api: containerd_shim_protos::TASK_API_VERSION as u32,
                 boot: wasm.boot.clone(),
             };
-            wasm.bundles.write(record, config.clone()).await?;
+            self.lock().shim = Some(number);
+            match wasm.bundles.write(record, config.clone()).await {
+                Ok(()) => {}
+                // It died meanwhile, and its folder went with it.
+                Err(error) if lease.shim.life().is_over() => {
+                    last = Error::Temporary(error.to_string());
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
             match lease.shim.create(&id, &bundle, &log).await {
                 Ok(()) => return Ok(lease),
                 // An attempt whose answer was lost; its bundle was the same.
@@ -127,18 +138,28 @@ impl TaskController {
                 }
                 Err(refusal @ Refusal::Died(_)) => last = refusal.into(),
                 Err(refusal) => {
-                    wasm.bundles.remove(self.task).await?;
+                    self.remove_bundle(wasm).await?;
                     return Err(refusal.into());
                 }
             }
+            self.remove_bundle(wasm).await?;
         }
-        wasm.bundles.remove(self.task).await?;
         Err(last)
+    }
+
+    /// Removes the bundle, where there is one.
+    async fn remove_bundle(&self, wasm: &Wasm) -> Result<()> {
+        let number = self.lock().shim;
+        let Some(number) = number else { return Ok(()) };
+        wasm.bundles.remove(number, self.task).await?;
+        wasm.pool.sweep_one(number);
+        self.lock().shim = None;
+        Ok(())
     }
 
     /// The end as the shim told it, with what it wrote about it.
     async fn ended(&self, wasm: &Wasm, shim: &Shim, answer: Result<(u32, Time), Refusal>) -> Result<Exit> {
-        let report = wasm.bundles.exit_report(self.task).await;
+        let report = wasm.bundles.exit_report(shim.number, self.task).await;
         let exit = match (answer, report) {
             (Ok((code, at)), Some(ExitReport { reason, ran, .. })) => Exit { code, reason, ran, at },
             (Ok((code, at)), None) => Exit { code, reason: None, ran: true, at },
@@ -280,7 +301,7 @@ impl Controller for TaskController {
                 drop(lease);
             }
         }
-        wasm.bundles.remove(self.task).await
+        self.remove_bundle(&wasm).await
     }
 
     fn pid(&self) -> Option<u32> {

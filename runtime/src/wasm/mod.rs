@@ -7,11 +7,12 @@
 //! remove    Kill and Delete if needed → the bundle goes
 //! ```
 //!
-//! Folders: `<data root>/{images,logs}`, `<exec root>/wasm/{s,b}`. Never: keeps a task's log from or for anyone (the shim writes it,
+//! Folders: `<data root>/{images,logs}`, `<exec root>/wasm/{s,x}`. Never: keeps a task's log from or for anyone (the shim writes it,
 //! the worker reads and removes it).
 
 mod adopt;
 mod controller;
+mod network;
 mod open;
 mod services;
 #[cfg(test)]
@@ -66,9 +67,9 @@ impl Wasm {
         &self.images
     }
 
-    /// Where the shim writes a task's log, in the format of `wsw_api::log`.
-    pub fn log_path(&self, task: TaskId) -> PathBuf {
-        self.logs.join(format!("{task}.log"))
+    /// Where a shim writes a task's log, in the format of `wsw_api::log`: in a folder of its own, since it can reach all that is in there.
+    fn log_path(&self, shim: u32, task: TaskId) -> PathBuf {
+        self.logs.join(shim.to_string()).join(format!("{task}.log"))
     }
 
     /// Offers a connection to the service's tasks on this node. The caller keeps its copy until the answer; after an error it has to give

@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::images::Images;
 use crate::program::Program;
-use crate::shim::{Pool, Settings};
-use crate::users::{self, User, Users};
+use crate::shim::{HOMES, Pool, Settings};
+use crate::users::{self, Users};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,8 +45,9 @@ pub(super) async fn open(config: Config) -> Result<Arc<Wasm>> {
     let boot = bundle::boot_id();
     let (paths, key) = ((data_root, exec_root), engine_key.clone());
     let parts = files::blocking(move || Parts::open(&paths.0, &paths.1, &exe, &key)).await??;
-    let Parts { program, users, images, bundles, logs, folder } = parts;
-    let pool = Pool::open(Settings { program, user: users.shim, folder, engine_key, capacity: shim_capacity, boot: boot.clone() })?;
+    let Parts { program, users, images, bundles, logs, code, folder } = parts;
+    let (user, capacity) = (users.shim, shim_capacity);
+    let pool = Pool::open(Settings { program, user, folder, logs: logs.clone(), code, engine_key, capacity, boot: boot.clone() })?;
     pool.reconnect().await;
     tracing::debug!(?node, user = ?users.shim, "Wasm runtime is open");
     let (services, preparing, user) = (Services::default(), Semaphore::new(PREPARING), users.shim);
@@ -59,6 +60,7 @@ struct Parts {
     images: Images,
     bundles: Bundles,
     logs: PathBuf,
+    code: PathBuf,
     folder: PathBuf,
 }
 
@@ -78,20 +80,18 @@ impl Parts {
         users::check_reachable("exec root", &folder, users.shim)?;
         users::check_reachable("data root", &images, users.shim)?;
         files::folder(&images, passable)?;
-        make_logs(&logs, users.shim)?;
+        files::folder(&logs, passable)?;
+        if root {
+            // Its folders belong to the shims' user, it does not.
+            std::os::unix::fs::chown(&logs, Some(0), Some(0)).map_err(|e| Error::io(format_args!("chown {}", logs.display()), &e))?;
+        }
         files::folder(&folder, passable)?;
+        let code = images.join("compiled");
         let program = Arc::new(Program::open(exe)?);
-        let compiler: Arc<dyn Compile> = Arc::new(Compiler::open(program.clone(), users.compiler, images.join("compiled"), engine_key)?);
-        let bundles = Bundles::open(folder.join("b"), users.shim)?;
-        Ok(Self { program, users, images: Images::open(&images, compiler)?, bundles, logs, folder })
+        let compiler: Arc<dyn Compile> = Arc::new(Compiler::open(program.clone(), users.compiler, code.clone(), engine_key)?);
+        let bundles = Bundles::open(folder.join(HOMES), users.shim);
+        Ok(Self { program, users, images: Images::open(&images, compiler)?, bundles, logs, code, folder })
     }
-}
-
-/// The logs' folder belongs to the shims' user, who makes the files in it.
-pub(super) fn make_logs(logs: &Path, user: Option<User>) -> Result<()> {
-    files::folder(logs, 0o700)?;
-    let Some(user) = user else { return Ok(()) };
-    std::os::unix::fs::chown(logs, Some(user.uid), Some(user.gid)).map_err(|e| Error::io(format_args!("chown {}", logs.display()), &e))
 }
 
 fn check_socket_room(exec_root: &Path) -> Result<()> {

@@ -48,7 +48,7 @@ impl Node {
     }
 
     fn bundles(&self) -> usize {
-        std::fs::read_dir(self.dir.path().join("b")).unwrap().count()
+        std::fs::read_dir(self.dir.path().join("x/1")).unwrap().count()
     }
 }
 
@@ -69,7 +69,7 @@ fn request(task: TaskId, container: ContainerSpec) -> TaskRequest {
 async fn wasm(root: &Path, images: Images, boot: &str) -> Arc<Wasm> {
     let pool = pool(root, "echo 'no second shim in this test' >&2; exit 3");
     pool.reconnect().await;
-    let bundles = Bundles::open(root.join("b"), None).unwrap();
+    let bundles = Bundles::open(root.join("x"), None);
     let (services, preparing) = (Services::default(), Semaphore::new(PREPARING));
     Arc::new_cyclic(|me| Wasm { images, bundles, pool, services, preparing, logs: root.join("logs"), user: None, boot: boot.into(), me: me.clone() })
 }

@@ -82,7 +82,10 @@ impl Shim {
         let folder = tempfile::Builder::new().prefix("shim").tempdir().unwrap();
         let socket = folder.path().join("1.sock");
         let log = std::fs::File::create(folder.path().join("shim.log")).unwrap();
-        let words = ["wasm-shim", "--socket", socket.to_str().unwrap(), "--capacity", &capacity.to_string(), "--log-level", "debug"];
+        let all = folder.path().to_str().unwrap();
+        let mut words = vec!["wasm-shim", "--socket", socket.to_str().unwrap(), "--tasks", all, "--logs", all, "--code", all];
+        let capacity = capacity.to_string();
+        words.extend(["--capacity", &capacity, "--log-level", "debug"]);
         let mut child = process(&words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         while std::os::unix::net::UnixStream::connect(&socket).is_err() {
             assert!(child.try_wait().unwrap().is_none(), "{}", std::fs::read_to_string(folder.path().join("shim.log")).unwrap());

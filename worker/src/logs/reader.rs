@@ -6,9 +6,9 @@
 //! Invariants: a round takes at most [`ROUND`] bytes and gives its lines in order of time; a task that the service gets later joins.
 //! Never: waits, sends.
 
+use super::place::{log_path, rotated_log_path};
 use super::source::{Chunk, Source};
 use super::{Readers, Selector};
-use crate::tasks::{log_path, rotated_log_path};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::io;

@@ -3,9 +3,10 @@
 //! Owns: how far it was read. Invariants: a file is known by its inode, so a rotation between two reads loses nothing of the part that
 //! still exists; at most one chunk is read at a time and nothing is left open. Never: decides which lines are wanted by time.
 
+use super::place;
 use super::record::{Joined, Joiner, parse};
 use super::tail::{self, Start};
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,7 @@ impl Source {
     /// From the beginning, or from where the last lines begin.
     pub fn open(path: PathBuf, rotated: PathBuf, query: &Query) -> io::Result<Self> {
         let mut source = Self { path, rotated, inode: None, offset: 0, limit: None, skip: 0, carry: Vec::new(), joiner: Joiner::default() };
+        source.look_for();
         let current = stat(&source.path)?;
         let older = stat(&source.rotated)?;
         if let Some(lines) = query.tail {
@@ -52,6 +54,14 @@ impl Source {
             source.inode = older.as_ref().or(current.as_ref()).map(Metadata::ino);
         }
         Ok(source)
+    }
+
+    /// Until the log was seen it may come into any of the folders.
+    fn look_for(&mut self) {
+        let (Some(parent), Some(name), Some(older)) = (self.path.parent(), self.path.file_name(), self.rotated.file_name()) else { return };
+        if let Some(folder) = place::find(parent, &[name, older]) {
+            (self.path, self.rotated) = (folder.join(name), folder.join(older));
+        }
     }
 
     /// Stops at what is there now.
@@ -67,7 +77,12 @@ impl Source {
 
     /// Reads up to `budget` bytes; an empty chunk is the end (for now).
     pub fn read(&mut self, budget: usize, query: &Query) -> io::Result<Chunk> {
-        let Some(current) = stat(&self.path)? else { return Ok(Chunk::default()) };
+        let mut current = stat(&self.path)?;
+        if current.is_none() && self.inode.is_none() {
+            self.look_for();
+            current = stat(&self.path)?;
+        }
+        let Some(current) = current else { return Ok(Chunk::default()) };
         let first = *self.inode.get_or_insert(current.ino());
         if first != current.ino() {
             let bytes = match stat(&self.rotated)?.filter(|older| older.ino() == first) {
@@ -96,7 +111,7 @@ impl Source {
         let left = limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.offset)).min(budget as u64);
         let mut bytes = Vec::new();
         if left > 0 {
-            let mut file = File::open(path)?;
+            let mut file = place::open(path)?;
             file.seek(SeekFrom::Start(self.offset))?;
             file.take(left).read_to_end(&mut bytes)?;
         }
@@ -130,8 +145,8 @@ impl Source {
 
 /// None when there is no such file.
 fn stat(path: &Path) -> io::Result<Option<Metadata>> {
-    match std::fs::metadata(path) {
-        Ok(meta) => Ok(Some(meta)),
+    match path.symlink_metadata() {
+        Ok(meta) => Ok(Some(meta).filter(Metadata::is_file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }

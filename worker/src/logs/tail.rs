@@ -3,8 +3,8 @@
 //! Reads backwards and counts the records that end a line. The streams' pieces may lie between each other, so it goes a few records
 //! further back than asked ([`SLACK`]) and says how many lines to pass over: pieces of the first wanted line are then not missed.
 
+use super::place;
 use super::record::parse_tags;
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use wsw_api::log::{Query, Stream};
@@ -49,7 +49,7 @@ pub fn start(path: &Path, rotated: Option<&Path>, lines: u64, query: &Query) -> 
 
 /// The offset after which at most `goal` line ends come, and how many those are.
 fn backwards(path: &Path, goal: u64, query: &Query) -> io::Result<(u64, u64)> {
-    let mut file = match File::open(path) {
+    let mut file = match place::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((0, 0)),
         Err(error) => return Err(error),

@@ -18,7 +18,7 @@ use ttrpc::Code;
 use ttrpc::r#async::transport::Listener;
 use ttrpc::r#async::{Server, TtrpcContext};
 use wsw_api::ServiceId;
-use wsw_api::shim::{CONTRACT, EXIT_REPORT, ExitReport, Handover, HandoverAnswer, HandoverOutcome};
+use wsw_api::shim::{CONTRACT, EXIT_REPORT, ExitReport, Handover, HandoverAnswer, HandoverOutcome, Network};
 
 pub(crate) const ENGINE: &str = "engine-1";
 pub(crate) const BOOT: &str = "boot-1";
@@ -151,9 +151,9 @@ type Streams = Arc<Mutex<Vec<OwnedFd>>>;
 
 impl Listening {
     pub async fn new(folder: &Path, number: u32) -> Self {
-        let sockets = folder.join("s");
-        std::fs::create_dir_all(&sockets).unwrap();
-        let (fake, place) = (Arc::new(Fake::default()), Place::new(&sockets, number));
+        std::fs::create_dir_all(folder.join("s")).unwrap();
+        let (fake, place) = (Arc::new(Fake::default()), Place::new(folder, &folder.join("logs"), number));
+        place.make(None).unwrap();
         let service = shim_async::create_task(Arc::new(Api(fake.clone())));
         let (listener, streams) = (tokio::net::UnixListener::bind(&place.socket).unwrap(), Streams::default());
         let accepted = futures_util::stream::unfold((listener, streams.clone()), |(listener, streams)| async move {
@@ -221,7 +221,7 @@ fn answer(channel: &OwnedFd) -> Option<()> {
 
 /// Writes the record of a shim that an earlier daemon started.
 pub(crate) fn record(folder: &Path, number: u32, group: Group, change: impl FnOnce(&mut Record)) {
-    let mut record = Record { number, engine: ENGINE.into(), contract: CONTRACT, capacity: 2, group, boot: BOOT.into() };
+    let mut record = Record { number, engine: ENGINE.into(), contract: CONTRACT, capacity: 2, group, network: Network::None, boot: BOOT.into() };
     change(&mut record);
     record.write(folder).unwrap();
 }
@@ -233,7 +233,8 @@ pub(crate) fn pool(folder: &Path, script: &str) -> Arc<Pool> {
     std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     let program = Arc::new(Program::script(&path));
-    Pool::open(Settings { program, user: None, folder: folder.to_owned(), engine_key: ENGINE.into(), capacity: 2, boot: BOOT.into() }).unwrap()
+    let (logs, code) = (folder.join("logs"), folder.join("code"));
+    Pool::open(Settings { program, user: None, folder: folder.to_owned(), logs, code, engine_key: ENGINE.into(), capacity: 2, boot: BOOT.into() }).unwrap()
 }
 
 pub(crate) fn service(byte: u8) -> ServiceId {
