@@ -1,10 +1,13 @@
 //! Events for `GET /events`: what changed, in Docker's words.
 //!
-//! Owns: the shape. The manager derives them from applied entries; nothing decides on them.
+//! Owns: the shapes. The manager derives them from applied entries, a worker from its tasks' states; nothing decides on them.
 
-use crate::time::Time;
+use crate::id::{NodeId, ServiceId, TaskId};
+use crate::object::Template;
+use crate::time::{Nanos, Time};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Events a slow reader may be behind before it is told that it lost some.
 pub const MAX_BACKLOG: usize = 1_024;
@@ -31,6 +34,7 @@ pub enum Kind {
     Config,
     Image,
     Container,
+    Volume,
 }
 
 /// What happened to it.
@@ -43,4 +47,45 @@ pub enum Action {
     Delete,
     Start,
     Die,
+    Pull,
+    Push,
+    Tag,
+    Untag,
+    Import,
+    Save,
+    Kill,
+    Stop,
+    Destroy,
+    Mount,
+    Unmount,
+    Prune,
+}
+
+/// One moment of a task's life on this node.
+#[derive(Debug, Clone)]
+pub struct TaskEvent {
+    pub at: Time,
+    pub task: TaskId,
+    pub service: ServiceId,
+    pub slot: u32,
+    pub node: NodeId,
+    /// What it runs; unknown for a task that ended in an earlier life of the daemon.
+    pub template: Option<Arc<Template>>,
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    Created,
+    Started,
+    Signalled(u32),
+    Ended {
+        code: u32,
+        ran_for: Nanos,
+    },
+    /// It ended because the cluster or a user asked it to.
+    Stopped,
+    /// Nothing is left of it.
+    Destroyed,
 }

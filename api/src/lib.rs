@@ -19,6 +19,7 @@ pub mod shim;
 pub mod spec;
 pub mod task;
 pub mod time;
+pub mod usage;
 
 pub use error::{Class, Error, Result};
 pub use id::{ClusterId, NetworkId, NodeId, RequestId, ServiceId, SessionId, TaskId};

@@ -11,6 +11,7 @@ use wsw_api::control::Write;
 use wsw_api::entry::Outcome;
 use wsw_api::event::Event;
 use wsw_api::spec::{Availability, ClusterSpec, Platform};
+use wsw_api::usage::Usage;
 use wsw_api::{ClusterId, NodeId, Result, ServiceId, TaskId, Time, log};
 use wsw_planner::Store;
 
@@ -128,6 +129,15 @@ pub enum LogsOf {
     Task(TaskId),
 }
 
+/// What `container wait` waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// It does not run (a task that was never started does not either).
+    NotRunning,
+    /// Nothing is left of it on this node.
+    Gone,
+}
+
 /// The daemon as the API sees it. Reads of the cluster go through [`Backend::view`]: a snapshot that costs nothing.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
@@ -149,6 +159,14 @@ pub trait Backend: Send + Sync + 'static {
     async fn events(&self, since: Option<Time>) -> BoxStream<'static, Event>;
     async fn logs(&self, of: LogsOf, query: log::Query) -> Result<LogStream>;
     fn tasks(&self) -> Vec<LocalTask>;
+    /// Sends a signal to a task of this node. One that ends by it has ended by itself: its service replaces it as its policy says.
+    async fn task_kill(&self, id: TaskId, signal: u32) -> Result<()>;
+    /// What a running task of this node uses.
+    async fn task_usage(&self, id: TaskId) -> Result<Usage>;
+    /// Waits for it; answers what was last known of the task, none when this node does not know it.
+    async fn task_wait(&self, id: TaskId, until: Until) -> Option<LocalTask>;
+    /// Nanoseconds of processor time that this machine has spent since it started, idle time included, all processors together.
+    fn machine_nanos(&self) -> u64;
     async fn images(&self) -> Result<Vec<Image>>;
     /// By tag, digest, id or unique id prefix.
     async fn image(&self, reference: &str) -> Result<Image>;

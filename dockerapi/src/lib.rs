@@ -22,9 +22,11 @@ mod resolve;
 mod router;
 mod routes;
 mod server;
+mod signals;
 mod stdcopy;
 
 pub use backend::Backend;
+pub use convert::event::of_task as task_event;
 pub use convert::task::container_id;
 pub use negotiate::{ApiVersion, NEWEST, OLDEST};
 pub use router::router;

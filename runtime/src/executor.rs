@@ -7,6 +7,7 @@ use crate::error::Result;
 use async_trait::async_trait;
 use std::sync::Arc;
 use wsw_api::spec::{Platform, PortConfig, TaskSpec};
+use wsw_api::usage::Usage;
 use wsw_api::{NodeId, ServiceId, TaskId, Time};
 
 /// All that is needed to run one task.
@@ -54,6 +55,10 @@ pub trait Controller: Send + Sync + 'static {
     async fn shutdown(&self) -> Result<()>;
     /// Ends it (SIGKILL).
     async fn terminate(&self) -> Result<()>;
+    /// A signal that a user sent: the task ends by it, or it is refused because it means nothing to the task.
+    async fn kill(&self, signal: u32) -> Result<()>;
+    /// What it uses now.
+    async fn usage(&self) -> Result<Usage>;
     /// Frees everything but its log. A task that still runs is killed first.
     async fn remove(&self) -> Result<()>;
     /// The process that runs it (the shim's for Wasm), once it is started.

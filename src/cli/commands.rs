@@ -11,7 +11,7 @@ macro_rules! go {
     };
 }
 
-const FORMAT_HELP: &str = "Format output using a custom template:\n'table':            Print output in table format with column headers (default)\n\
+pub const FORMAT_HELP: &str = "Format output using a custom template:\n'table':            Print output in table format with column headers (default)\n\
      'table TEMPLATE':   Print output in table format using the given Go template\n'json':             Print in JSON format\n\
      'TEMPLATE':         Print output using the given Go template.\nRefer to https://docs.docker.com/go/formatting/ for more information about formatting output with templates";
 const INSPECT_HELP: &str = "Format output using a custom template:\n'json':             Print in JSON format\n\
@@ -93,6 +93,12 @@ const OBJECT_INSPECT: &[Flag] = &[
     INSPECT_FORMAT,
     Flag::boolean("size", "Display total file sizes if the type is container").short('s'),
     Flag::string("type", "Only inspect objects of the given type"),
+];
+const SYSTEM_PRUNE: &[Flag] = &[
+    Flag::boolean("all", "Remove all unused images not just dangling ones").short('a'),
+    Flag::custom("filter", "filter", check::filter, "Provide filter values (e.g. \"label=<key>=<value>\")"),
+    Flag::boolean("force", "Do not prompt for confirmation").short('f'),
+    Flag::boolean("volumes", "Prune anonymous volumes"),
 ];
 const NODE_UPDATE: &[Flag] = &[
     Flag::string("availability", "Availability of the node (\"active\", \"pause\", \"drain\")"),
@@ -181,6 +187,47 @@ const fn container_ls(name: &'static str, aliases: &'static [&'static str]) -> C
     Command::leaf(name, "[OPTIONS]", "List containers", Arity::None, go!(container::ls)).flags(&[CONTAINERS]).aliases(aliases, CONTAINER_LS_ALIASES)
 }
 
+/// Commands of `container` that stand at the top as well.
+const KILL: Command =
+    Command::leaf("kill", "[OPTIONS] CONTAINER [CONTAINER...]", "Kill one or more running containers", Arity::AtLeast(1), go!(container::kill))
+        .flags(&[container::flags::KILL])
+        .aliases(&[], &["container kill", "kill"]);
+const CONTAINER_LOGS: Command = Command::leaf("logs", "[OPTIONS] CONTAINER", "Fetch the logs of a container", Arity::Exact(1), go!(container::logs))
+    .flags(&[container::flags::LOGS])
+    .aliases(&[], &["container logs", "logs"]);
+const PORT: Command = Command::leaf(
+    "port",
+    "CONTAINER [PRIVATE_PORT[/PROTO]]",
+    "List port mappings or a specific mapping for the container",
+    Arity::Between(1, 2),
+    go!(container::port),
+)
+.aliases(&[], &["container port", "port"]);
+const STATS: Command = Command::leaf(
+    "stats",
+    "[OPTIONS] [CONTAINER...]",
+    "Display a live stream of container(s) resource usage statistics",
+    Arity::AtLeast(0),
+    go!(container::stats),
+)
+.flags(&[container::flags::STATS])
+.aliases(&[], &["container stats", "stats"]);
+const STOP: Command =
+    Command::leaf("stop", "[OPTIONS] CONTAINER [CONTAINER...]", "Stop one or more running containers", Arity::AtLeast(1), go!(container::stop))
+        .flags(&[container::flags::STOP])
+        .aliases(&[], &["container stop", "stop"]);
+const TOP: Command = Command::leaf("top", "CONTAINER [ps OPTIONS]", "Display the running processes of a container", Arity::AtLeast(1), go!(container::top))
+    .rest_is_command()
+    .aliases(&[], &["container top", "top"]);
+const WAIT: Command = Command::leaf(
+    "wait",
+    "CONTAINER [CONTAINER...]",
+    "Block until one or more containers stop, then print their exit codes",
+    Arity::AtLeast(1),
+    go!(container::wait),
+)
+.aliases(&[], &["container wait", "wait"]);
+
 const INFO: Command = Command::leaf("info", "[OPTIONS]", "Display system-wide information", Arity::None, go!(system::info))
     .flags(&[&[INSPECT_FORMAT]])
     .aliases(&[], &["system info", "info"]);
@@ -205,7 +252,15 @@ const CONTAINER: &[Command] = &[
         go!(container::inspect),
     )
     .flags(&[CONTAINER_INSPECT]),
+    KILL,
+    CONTAINER_LOGS,
     container_ls("ls", &["list", "ps"]),
+    PORT,
+    Command::leaf("prune", "[OPTIONS]", "Remove all stopped containers", Arity::None, go!(container::prune)).flags(&[container::flags::PRUNE]),
+    STATS,
+    STOP,
+    TOP,
+    WAIT,
 ];
 
 const SYSTEM: &[Command] = &[
@@ -213,6 +268,7 @@ const SYSTEM: &[Command] = &[
         .flags(&[&[FORMAT, Flag::boolean("verbose", "Show detailed information on space usage").short('v')]]),
     EVENTS_COMMAND,
     INFO,
+    Command::leaf("prune", "[OPTIONS]", "Remove unused data", Arity::None, go!(system::prune)).flags(&[SYSTEM_PRUNE]),
 ];
 
 const COMPLETION: &[Command] = &[
@@ -241,11 +297,18 @@ pub static ROOT: Command = Command::group(
         INFO,
         Command::leaf("inspect", "[OPTIONS] NAME|ID [NAME|ID...]", "Return low-level information on objects", Arity::AtLeast(1), go!(system::inspect))
             .flags(&[OBJECT_INSPECT]),
+        KILL,
         IMAGE_LOAD,
+        CONTAINER_LOGS,
+        PORT,
         container_ls("ps", &[]),
         image_rm("rmi", &[]),
+        STATS,
+        STOP,
+        TOP,
         Command::leaf("up", "[OPTIONS]", "Start a daemon in the background and make a swarm of one", Arity::None, go!(up::up)).flags(&[up::UP]),
         Command::leaf("version", "[OPTIONS]", "Show the version information", Arity::None, go!(system::version)).flags(&[&[INSPECT_FORMAT]]),
+        WAIT,
     ],
 )
 .flags(&[&[

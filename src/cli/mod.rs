@@ -7,6 +7,7 @@ pub mod args;
 mod client;
 mod commands;
 mod completion;
+mod confirm;
 mod container;
 mod errors;
 mod format;

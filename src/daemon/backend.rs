@@ -7,16 +7,16 @@ use super::node::Node;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio::sync::broadcast;
 use wsw_api::control::Write;
 use wsw_api::entry::Outcome;
 use wsw_api::event::{Action, Event, Kind};
 use wsw_api::spec::ClusterSpec;
-use wsw_api::{Error, NodeId, Result, Time, log};
-use wsw_dockerapi::backend::{Backend, Image, InitRequest, LocalNode, LocalTask, LogStream, LogsOf, Removed, Rotate};
+use wsw_api::usage::Usage;
+use wsw_api::{Error, NodeId, Result, TaskId, Time, log};
+use wsw_dockerapi::backend::{Backend, Image, InitRequest, LocalNode, LocalTask, LogStream, LogsOf, Removed, Rotate, Until};
 use wsw_planner::Store;
 
 /// The daemon behind the API.
@@ -28,6 +28,10 @@ impl DaemonBackend {
     /// Over this node.
     pub fn new(node: Arc<Node>) -> Self {
         Self { node }
+    }
+
+    fn worker(&self) -> Result<wsw_worker::Worker> {
+        self.node.worker().ok_or_else(|| Error::unavailable("This node is not part of a swarm"))
     }
 
     fn image_event(&self, action: Action, name: &str) {
@@ -66,18 +70,8 @@ fn image(found: wsw_runtime::images::Image) -> Image {
     }
 }
 
-fn live(receiver: broadcast::Receiver<Event>) -> BoxStream<'static, Event> {
-    // A reader that is too slow loses the oldest events, as with dockerd; the stream goes on.
-    stream::unfold(receiver, |mut receiver| async move {
-        loop {
-            match receiver.recv().await {
-                Ok(event) => return Some((event, receiver)),
-                Err(broadcast::error::RecvError::Lagged(_)) => {}
-                Err(broadcast::error::RecvError::Closed) => return None,
-            }
-        }
-    })
-    .boxed()
+fn local_task(task: wsw_worker::LocalTask) -> LocalTask {
+    LocalTask { id: task.id, service: task.service, status: task.status, created: task.created, started: task.started, finished: task.finished }
 }
 
 #[async_trait]
@@ -126,18 +120,11 @@ impl Backend for DaemonBackend {
     }
 
     async fn events(&self, since: Option<Time>) -> BoxStream<'static, Event> {
-        let local = live(self.node.local_events.subscribe());
-        match self.node.manager() {
-            Ok(manager) => {
-                let (past, receiver) = manager.events(since);
-                stream::iter(past).chain(stream::select(live(receiver), local)).boxed()
-            }
-            Err(_) => local,
-        }
+        super::events::merged(&self.node, since)
     }
 
     async fn logs(&self, of: LogsOf, query: log::Query) -> Result<LogStream> {
-        let worker = self.node.worker().ok_or_else(|| Error::unavailable("This node is not part of a swarm"))?;
+        let worker = self.worker()?;
         let selector = match of {
             LogsOf::Service(id) => wsw_worker::logs::Selector::Service(id),
             LogsOf::Task(id) => wsw_worker::logs::Selector::Task(id),
@@ -147,15 +134,26 @@ impl Backend for DaemonBackend {
 
     fn tasks(&self) -> Vec<LocalTask> {
         let tasks = self.node.worker().map(|worker| worker.tasks()).unwrap_or_default();
-        let local = |task: wsw_worker::LocalTask| LocalTask {
-            id: task.id,
-            service: task.service,
-            status: task.status,
-            created: task.created,
-            started: task.started,
-            finished: task.finished,
+        tasks.into_iter().map(local_task).collect()
+    }
+
+    async fn task_kill(&self, id: TaskId, signal: u32) -> Result<()> {
+        self.worker()?.signal(id, signal).await
+    }
+
+    async fn task_usage(&self, id: TaskId) -> Result<Usage> {
+        self.worker()?.usage(id).await
+    }
+
+    async fn task_wait(&self, id: TaskId, until: Until) -> Option<LocalTask> {
+        let done = |task: &wsw_worker::LocalTask| {
+            until == Until::NotRunning && !matches!(task.status.state, wsw_api::TaskState::Starting | wsw_api::TaskState::Running)
         };
-        tasks.into_iter().map(local).collect()
+        self.node.worker()?.wait(id, done).await.map(local_task)
+    }
+
+    fn machine_nanos(&self) -> u64 {
+        host::machine_nanos()
     }
 
     async fn images(&self) -> Result<Vec<Image>> {

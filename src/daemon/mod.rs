@@ -7,6 +7,7 @@
 mod address;
 mod backend;
 mod data_root;
+mod events;
 mod host;
 mod node;
 mod paths;

@@ -15,15 +15,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
-use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
-use wsw_api::event::{Event, MAX_BACKLOG};
+use wsw_api::event::Event;
 use wsw_api::{ClusterId, Error, NodeId};
 use wsw_dockerapi::backend::{InitRequest, SwarmState};
 use wsw_manager::{InitSpec, Manager};
 use wsw_runtime::Wasm;
-use wsw_worker::Worker;
+use wsw_worker::{Ring, Worker};
 
 /// Wait before a worker asks its manager for a new session; a session ends when Raft reopens its storage.
 const RECONNECT: Duration = Duration::from_millis(100);
@@ -82,7 +81,7 @@ pub struct Node {
     pub wasm: Arc<Wasm>,
     addresses: Addresses,
     /// Events of this node's own objects (images).
-    pub local_events: broadcast::Sender<Event>,
+    pub local_events: Ring<Event>,
     member: RwLock<Option<Arc<Member>>>,
     /// One init or leave at a time.
     transition: tokio::sync::Mutex<()>,
@@ -108,7 +107,7 @@ impl Node {
             host,
             wasm,
             addresses,
-            local_events: broadcast::channel(MAX_BACKLOG).0,
+            local_events: Ring::default(),
             member: RwLock::new(None),
             transition: tokio::sync::Mutex::new(()),
         });

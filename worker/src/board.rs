@@ -6,11 +6,15 @@
 //! Never: talks to anyone.
 
 use crate::clock;
+use crate::events::Ring;
+use crate::hands::Hands;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
+use wsw_api::event::{TaskEvent, What};
+use wsw_api::object::Template;
 use wsw_api::session::AssignedTask;
-use wsw_api::{ServiceId, TaskId, TaskState, TaskStatus, Time};
+use wsw_api::{NodeId, ServiceId, TaskId, TaskState, TaskStatus, Time};
 
 /// A task of this node, for `ps`, `inspect` and the logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +31,10 @@ pub struct LocalTask {
 #[derive(Debug)]
 struct Row {
     local: LocalTask,
-    image: Arc<str>,
+    /// What it runs, once that is known.
+    template: Option<Arc<Template>>,
+    /// It was created on this node: its end and its going are told.
+    told: bool,
     /// It is wanted up: connections may wait for it.
     wanted: bool,
     /// It is in `pending`.
@@ -49,6 +56,12 @@ pub struct Board {
     inner: Mutex<Inner>,
     /// Woken when there is something to send.
     pub changed: Notify,
+    /// What happened to tasks.
+    pub events: Ring<TaskEvent>,
+    /// Who can reach the tasks that are driven.
+    pub hands: Hands,
+    /// This node, for events.
+    pub node: NodeId,
 }
 
 impl Inner {
@@ -60,7 +73,39 @@ impl Inner {
     }
 }
 
+impl Row {
+    fn event(&self, at: Time, what: What, node: NodeId) -> TaskEvent {
+        let LocalTask { id, service, slot, .. } = self.local;
+        TaskEvent { at, task: id, service, slot, node, template: self.template.clone(), what }
+    }
+
+    /// What a change of state is to those outside: some states are nobody's business.
+    fn happened(&mut self, before: TaskState) -> Vec<What> {
+        let (now, at) = (self.local.status.state, self.local.status.at);
+        let ran = before >= TaskState::Starting || self.local.status.exit_code.is_some();
+        let mut what = Vec::new();
+        if !self.told && (now >= TaskState::Ready) && (now.is_live() || ran) {
+            self.told = true;
+            what.push(What::Created);
+        }
+        if before < TaskState::Running && now == TaskState::Running {
+            what.push(What::Started);
+        }
+        if before.is_live() && !now.is_live() && self.told && ran {
+            let ran_for = self.local.started.map_or(0, |started| at.since(started));
+            what.push(What::Ended { code: self.local.status.exit_code.unwrap_or(1), ran_for });
+            what.extend((now == TaskState::Shutdown).then_some(What::Stopped));
+        }
+        what
+    }
+}
+
 impl Board {
+    /// The board of this node.
+    pub fn of(node: NodeId) -> Self {
+        Self { node, ..Self::default() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Nothing in this module can leave a row half written.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
@@ -71,12 +116,13 @@ impl Board {
         let now = clock::now();
         let status = TaskStatus::new(TaskState::Assigned, now, "assigned");
         let local = LocalTask { id: task.id, service: task.service, slot: task.slot, status, created: now, started: None, finished: None };
-        self.lock().rows.entry(task.id).or_insert(Row { local, image: Arc::default(), wanted, queued: false });
+        self.lock().rows.entry(task.id).or_insert(Row { local, template: None, told: false, wanted, queued: false });
     }
 
     /// A task as the disk remembers it.
     pub fn restore(&self, local: LocalTask, wanted: bool) {
-        self.lock().rows.insert(local.id, Row { local, image: Arc::default(), wanted, queued: false });
+        let told = local.status.state >= TaskState::Running;
+        self.lock().rows.insert(local.id, Row { local, template: None, told, wanted, queued: false });
     }
 
     /// Whether it should be up.
@@ -88,6 +134,7 @@ impl Board {
 
     /// Takes a status over, unless it would lead back.
     pub fn post(&self, id: TaskId, mut status: TaskStatus) {
+        let node = self.node;
         let mut inner = self.lock();
         let Inner { rows, problems, .. } = &mut *inner;
         let Some(row) = rows.get_mut(&id) else { return };
@@ -103,10 +150,21 @@ impl Board {
         if !status.state.is_live() && row.local.finished.is_none() {
             row.local.finished = Some(status.at);
         }
-        row.local.status = status;
+        let before = std::mem::replace(&mut row.local.status, status).state;
+        // Below the lock: events of one task come in the order of its states.
+        for what in row.happened(before) {
+            self.events.send(row.event(row.local.status.at, what, node));
+        }
         inner.queue(id);
         drop(inner);
         self.changed.notify_one();
+    }
+
+    /// Tells what happened to a task apart from its states.
+    pub fn tell(&self, id: TaskId, what: What) {
+        if let Some(row) = self.lock().rows.get(&id) {
+            self.events.send(row.event(clock::now(), what, self.node));
+        }
     }
 
     /// Queues what is known again: a session began and the leader may not have it.
@@ -191,24 +249,32 @@ impl Board {
         running.map(|row| row.local.id).collect()
     }
 
-    /// Which image a task runs.
-    pub fn set_image(&self, id: TaskId, image: &str) {
-        let mut inner = self.lock();
-        if let Some(row) = inner.rows.get_mut(&id) {
-            row.image = image.into();
+    /// What a task runs.
+    pub fn set_template(&self, id: TaskId, template: &Arc<Template>) {
+        if let Some(row) = self.lock().rows.get_mut(&id) {
+            row.template = Some(Arc::clone(template));
         }
     }
 
     /// Images of tasks that have not ended.
     pub fn images(&self) -> BTreeSet<Arc<str>> {
         let inner = self.lock();
-        let live = inner.rows.values().filter(|row| row.local.status.state.is_live() && !row.image.is_empty());
-        live.map(|row| Arc::clone(&row.image)).collect()
+        let templates: BTreeMap<_, _> = inner
+            .rows
+            .values()
+            .filter(|row| row.local.status.state.is_live())
+            .filter_map(|row| row.template.as_ref())
+            .map(|template| ((template.service, template.version), template))
+            .collect();
+        templates.values().map(|template| template.spec.container.image.as_str().into()).collect()
     }
 
     /// Drops a task that is gone for good.
     pub fn forget(&self, id: TaskId) {
-        self.lock().rows.remove(&id);
+        let gone = self.lock().rows.remove(&id);
+        if let Some(row) = gone.filter(|row| row.told) {
+            self.events.send(row.event(clock::now(), What::Destroyed, self.node));
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
+use wsw_api::event::What;
 use wsw_api::{DesiredState, TaskId, TaskState, TaskStatus};
 use wsw_runtime::Error;
 
@@ -27,6 +28,9 @@ const MAX_ATTEMPTS: u32 = 8;
 /// First pause between attempts; it doubles up to [`MAX_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_secs(8);
+/// What a stop sends first, and last.
+const SIGTERM: u32 = 15;
+const SIGKILL: u32 = 9;
 /// How long SIGKILL may take before it is sent again.
 const KILL_PAUSE: Duration = Duration::from_secs(10);
 
@@ -208,6 +212,7 @@ impl Run {
         let permit = self.driver.calls.stops.acquire().await;
         let result = if how == Stop::Asked { self.driver.controller.shutdown().await } else { self.driver.controller.terminate().await };
         drop(permit);
+        self.driver.board.tell(self.driver.task, What::Signalled(if how == Stop::Asked { SIGTERM } else { SIGKILL }));
         if let Err(error) = result {
             // The exit, or SIGKILL when the time is over, decides; a signal that did not arrive is only worth a line.
             tracing::debug!(task = %self.driver.task, %error, "signal not delivered");

@@ -18,6 +18,8 @@ mod board;
 mod clock;
 mod disk;
 mod driver;
+mod events;
+mod hands;
 mod ingress;
 pub mod logs;
 mod seam;
@@ -31,6 +33,7 @@ mod tests;
 mod worker;
 
 pub use board::LocalTask;
+pub use events::Ring;
 pub use ingress::Counters;
 pub use logs::Selector;
 pub use logs::place::{log_path, rotated_log_path};

@@ -63,6 +63,9 @@ impl Tasks {
         for (id, row) in &loaded.tasks {
             let wanted = loaded.set.tasks.get(id).is_some_and(|entry| entry.desired().wants_run());
             board.restore(row.local(TaskStatus::new(TaskState::Assigned, row.created, "assigned")), wanted);
+            if let Some(template) = loaded.set.template(&row.task) {
+                board.set_template(*id, template);
+            }
         }
         let (drivers, reapers, wants) = (JoinSet::new(), JoinSet::new(), BTreeMap::new());
         Self { set: loaded.set, disk, place, board, executor, calls: Arc::default(), drivers, wants, reapers, leaving: false }
@@ -199,7 +202,7 @@ impl Tasks {
             return;
         };
         let grace = Duration::from_nanos(template.spec.container.stop_grace());
-        self.board.set_image(task.id, &template.spec.container.image);
+        self.board.set_template(task.id, &template);
         let controller = controller.unwrap_or_else(|| {
             self.executor.controller(TaskRequest {
                 task: task.id,
@@ -217,6 +220,7 @@ impl Tasks {
         let (desired, removed) = entry.map_or((task.desired, false), |entry| (entry.desired(), entry.removed));
         let (sender, want) = watch::channel(Want { desired, kill: false, settled: removed });
         self.wants.insert(task.id, sender);
+        self.board.hands.put(task.id, Arc::clone(&controller));
         let (board, calls) = (Arc::clone(&self.board), Arc::clone(&self.calls));
         self.drivers.spawn(Driver { task: task.id, controller, state, grace, want, board, calls }.run());
     }
@@ -265,6 +269,7 @@ impl Tasks {
     /// A driver is through.
     pub fn driver_done(&mut self, id: TaskId) {
         self.wants.remove(&id);
+        self.board.hands.take(id);
         while self.reapers.try_join_next().is_some() {}
         if self.set.tasks.get(&id).is_some_and(|entry| entry.removed) {
             self.forget(id);

@@ -6,6 +6,8 @@
 use crate::agent::{Agent, Command, Connections, described};
 use crate::board::{Board, LocalTask};
 use crate::disk::Disk;
+use crate::events::Ring;
+use crate::hands;
 use crate::ingress::{self, Counters, Ingress};
 use crate::logs::{Logs, Readers, Selector};
 use crate::seam::{Executor, Handover};
@@ -15,10 +17,12 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
+use wsw_api::event::TaskEvent;
 use wsw_api::log::Query;
 use wsw_api::object::NodeDescription;
 use wsw_api::session::{ManagerFrame, WorkerFrame};
-use wsw_api::{NodeId, SessionId};
+use wsw_api::usage::Usage;
+use wsw_api::{NodeId, SessionId, TaskId};
 
 /// Commands that may wait for the agent; more callers wait.
 const MAX_COMMANDS: usize = 16;
@@ -64,7 +68,7 @@ impl Worker {
     pub async fn start(config: Config, executor: Arc<dyn Executor>, handover: Arc<dyn Handover>) -> Result<Self, Error> {
         let folder = config.data_root.join(TASKS);
         let (disk, loaded) = tokio::task::spawn_blocking(move || Store::open(&folder).map(|(store, loaded)| (Disk::new(&folder, store), loaded))).await??;
-        let board = Arc::new(Board::default());
+        let board = Arc::new(Board::of(config.node));
         let logs = config.data_root.join(LOGS);
         let place = Place { node: config.node, hostname: config.hostname.clone(), logs: logs.clone() };
         let tasks = Tasks::new(place, Arc::clone(&board), Arc::clone(&executor), disk, loaded);
@@ -118,6 +122,26 @@ impl Worker {
     pub fn images_in_use(&self) -> Vec<String> {
         let images = self.board.images();
         images.iter().map(|image| image.split_once('@').map_or(&**image, |(_, digest)| digest).to_owned()).collect()
+    }
+
+    /// The last events of tasks, and those to come.
+    pub fn events(&self) -> &Ring<TaskEvent> {
+        &self.board.events
+    }
+
+    /// Sends a signal to a task of this node; a task that ends by it has ended by itself.
+    pub async fn signal(&self, task: TaskId, signal: u32) -> wsw_api::Result<()> {
+        hands::signal(&self.board, task, signal).await
+    }
+
+    /// What a task of this node uses.
+    pub async fn usage(&self, task: TaskId) -> wsw_api::Result<Usage> {
+        hands::usage(&self.board, task).await
+    }
+
+    /// Waits until `done` holds for the task or nothing is left of it; answers what was last known of it.
+    pub async fn wait(&self, task: TaskId, done: impl Fn(&LocalTask) -> bool) -> Option<LocalTask> {
+        hands::wait(&self.board, task, done).await
     }
 
     /// What became of connections to published ports.

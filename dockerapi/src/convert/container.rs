@@ -12,7 +12,7 @@ use std::sync::Arc;
 use wsw_api::object::Template;
 use wsw_api::spec::{ContainerSpec, PublishMode};
 use wsw_api::time::SECOND;
-use wsw_api::{NodeId, Task, TaskState, Time};
+use wsw_api::{NodeId, ServiceId, Task, TaskId, TaskState, Time};
 use wsw_planner::Store;
 
 /// Everything known of one container.
@@ -55,6 +55,19 @@ fn find_image<'a>(images: &'a [Image], reference: &str) -> Option<&'a Image> {
     let (name, digest) = reference.split_once('@').unwrap_or((reference, ""));
     let name = super::image::with_tag(name);
     images.iter().find(|image| image.digest == digest).or_else(|| images.iter().find(|image| image.tags.contains(&name)))
+}
+
+/// The labels by which Docker's tools find a task's container.
+pub fn swarm_labels(task: TaskId, service: ServiceId, node: Option<NodeId>, service_name: &str, name: &str) -> [(String, String); 6] {
+    [
+        ("node.id", node.map(|node| node.to_string()).unwrap_or_default()),
+        ("service.id", service.to_string()),
+        ("service.name", service_name.to_owned()),
+        ("task", String::new()),
+        ("task.id", task.to_string()),
+        ("task.name", name.to_owned()),
+    ]
+    .map(|(key, value)| (format!("com.docker.swarm.{key}"), value))
 }
 
 impl Container<'_> {
@@ -106,12 +119,7 @@ impl Container<'_> {
 
     fn labels(&self) -> Map {
         let mut labels = self.spec().map(|spec| spec.labels.clone()).unwrap_or_default();
-        labels.insert("com.docker.swarm.node.id".into(), self.node.map(|node| node.to_string()).unwrap_or_default());
-        labels.insert("com.docker.swarm.service.id".into(), self.local.service.to_string());
-        labels.insert("com.docker.swarm.service.name".into(), self.service_name.into());
-        labels.insert("com.docker.swarm.task".into(), String::new());
-        labels.insert("com.docker.swarm.task.id".into(), self.local.id.to_string());
-        labels.insert("com.docker.swarm.task.name".into(), self.name());
+        labels.extend(swarm_labels(self.local.id, self.local.service, self.node, self.service_name, &self.name()));
         labels
     }
 

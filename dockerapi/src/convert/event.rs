@@ -1,8 +1,9 @@
 //! Events to the API: kinds, actions, scope, and how the filters of `docker events` match.
 
+use super::{container::swarm_labels, task::container_id};
 use crate::filters::Filters;
 use crate::model::system as api;
-use wsw_api::event::{Action, Event, Kind};
+use wsw_api::event::{Action, Event, Kind, TaskEvent, What};
 use wsw_api::time::SECOND;
 
 /// Keys of `docker events --filter`.
@@ -18,6 +19,7 @@ const fn kind(kind: Kind) -> &'static str {
         Kind::Config => "config",
         Kind::Image => "image",
         Kind::Container => "container",
+        Kind::Volume => "volume",
     }
 }
 
@@ -30,15 +32,52 @@ const fn action(action: Action) -> &'static str {
         Action::Delete => "delete",
         Action::Start => "start",
         Action::Die => "die",
+        Action::Pull => "pull",
+        Action::Push => "push",
+        Action::Tag => "tag",
+        Action::Untag => "untag",
+        Action::Import => "import",
+        Action::Save => "save",
+        Action::Kill => "kill",
+        Action::Stop => "stop",
+        Action::Destroy => "destroy",
+        Action::Mount => "mount",
+        Action::Unmount => "unmount",
+        Action::Prune => "prune",
     }
 }
 
 const fn is_local(kind: Kind) -> bool {
-    matches!(kind, Kind::Image | Kind::Container)
+    matches!(kind, Kind::Image | Kind::Container | Kind::Volume)
 }
 
 const fn scope(kind: Kind) -> &'static str {
     if is_local(kind) { "local" } else { "swarm" }
+}
+
+/// What happened to a task, as Docker says it of its container: with the container's labels as attributes.
+pub fn of_task(event: &TaskEvent) -> Event {
+    let (action, detail) = match event.what {
+        What::Created => (Action::Create, None),
+        What::Started => (Action::Start, None),
+        What::Signalled(signal) => (Action::Kill, Some(("signal", signal.to_string()))),
+        What::Ended { code, .. } => (Action::Die, Some(("exitCode", code.to_string()))),
+        What::Stopped => (Action::Stop, None),
+        What::Destroyed => (Action::Destroy, None),
+    };
+    let service = event.template.as_ref().map_or("", |template| &template.annotations.name);
+    let slot = if event.slot == 0 { event.node.to_string() } else { event.slot.to_string() };
+    let name = if service.is_empty() { event.task.to_string() } else { format!("{service}.{slot}.{}", event.task) };
+    let spec = event.template.as_ref().map(|template| &template.spec.container);
+    let mut attributes = spec.map(|spec| spec.labels.clone()).unwrap_or_default();
+    attributes.extend(swarm_labels(event.task, event.service, Some(event.node), service, &name));
+    attributes.insert("image".into(), spec.map(|spec| spec.image.clone()).unwrap_or_default());
+    attributes.insert("name".into(), name);
+    if let What::Ended { ran_for, .. } = event.what {
+        attributes.insert("execDuration".into(), (ran_for / SECOND).to_string());
+    }
+    attributes.extend(detail.map(|(key, value)| (key.to_owned(), value)));
+    Event { time: event.at, kind: Kind::Container, action, id: container_id(event.task), attributes }
 }
 
 /// One line.
@@ -47,6 +86,7 @@ pub fn write(event: &Event) -> api::Event {
     api::Event {
         status: local.then_some(action(event.action)),
         id: local.then(|| event.id.clone()),
+        from: if event.kind == Kind::Container { event.attributes.get("image").cloned() } else { None },
         kind: Some(kind(event.kind)),
         action: Some(action(event.action)),
         actor: Some(api::Actor { id: Some(event.id.clone()), attributes: Some(event.attributes.clone()) }),
@@ -56,18 +96,76 @@ pub fn write(event: &Event) -> api::Event {
     }
 }
 
-/// Whether the client wants it: an object's key (`service=web`) matches that kind by id or name, or the beginning of either.
+/// Keys that name an object: moby compares them with an event's id and name, whatever its kind.
+const NAMED: [&str; 9] = ["config", "container", "daemon", "network", "node", "plugin", "secret", "service", "volume"];
+
+/// Whether the client wants it.
 pub fn wanted(event: &Event, filters: &Filters) -> bool {
-    let this = kind(event.kind);
-    let name = event.attributes.get("name").map(String::as_str).unwrap_or_default();
-    let objects = ["config", "container", "daemon", "image", "network", "node", "plugin", "secret", "service", "volume"];
-    let about = objects
-        .into_iter()
-        .filter(|key| filters.has(key))
-        .all(|key| key == this && filters.any(key, |value| event.id.starts_with(value) || name.starts_with(value)));
-    about
-        && filters.exact("type", this)
+    let attribute = |key: &str| event.attributes.get(key).map(String::as_str).unwrap_or_default();
+    let name = attribute("name");
+    let named = |key: &&str| filters.any(key, |value| event.id.starts_with(value) || name.starts_with(value));
+    // An image by id or name, with or without its tag; a container by its image.
+    let image = if event.kind == Kind::Image { name } else { attribute("image") };
+    let of_image = |value: &str| [event.id.as_str(), image].into_iter().any(|text| value == text || value == without_tag(text));
+    NAMED.iter().all(named)
+        && filters.any("image", of_image)
+        && filters.exact("type", kind(event.kind))
         && filters.exact("scope", scope(event.kind))
-        && filters.any("event", |value| value == action(event.action))
+        && filters.exact("event", action(event.action))
         && filters.labels("label", &event.attributes)
+}
+
+/// `reg:5000/app:v1@sha256:…` as `reg:5000/app`.
+fn without_tag(reference: &str) -> &str {
+    let name = reference.split('@').next().unwrap_or_default();
+    match name.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => name,
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use wsw_api::{NodeId, ServiceId, TaskId, Time};
+
+    fn died() -> Event {
+        let what = What::Ended { code: 137, ran_for: 3 * SECOND };
+        let (task, service, node) = (TaskId::from_bytes([1; 16]), ServiceId::from_bytes([2; 16]), NodeId::from_bytes([3; 16]));
+        let mut event = of_task(&TaskEvent { at: Time(5 * SECOND), task, service, slot: 2, node, template: None, what });
+        event.attributes.insert("image".into(), "reg:5000/app:v1@sha256:aa".into());
+        event.attributes.insert("name".into(), "web.2.x".into());
+        event
+    }
+
+    #[test]
+    fn a_task_s_end_is_a_container_s_death() {
+        let line = serde_json::to_value(write(&died())).unwrap();
+        assert_eq!((&line["Type"], &line["Action"], &line["scope"]), (&"container".into(), &"die".into(), &"local".into()));
+        let attributes = &line["Actor"]["Attributes"];
+        assert_eq!((&attributes["exitCode"], &attributes["execDuration"]), (&"137".into(), &"3".into()));
+        assert!(attributes["com.docker.swarm.service.id"].is_string() && line["from"] == "reg:5000/app:v1@sha256:aa");
+    }
+
+    #[test]
+    fn filters_are_moby_s() {
+        let wants = |json: &str| wanted(&died(), &Filters::parse(Some(json), FILTERS).unwrap());
+        for yes in [
+            "{}",
+            r#"{"type":["container"],"event":["die","start"]}"#,
+            r#"{"container":["web.2"]}"#,
+            r#"{"service":["web"]}"#,
+            r#"{"image":["reg:5000/app"]}"#,
+            r#"{"label":["exitCode=137"],"scope":["local"]}"#,
+        ] {
+            assert!(wants(yes), "{yes}");
+        }
+        for no in [r#"{"type":["image"]}"#, r#"{"event":["di"]}"#, r#"{"container":["eb"]}"#, r#"{"image":["reg:5000/ap"]}"#, r#"{"scope":["swarm"]}"#] {
+            assert!(!wants(no), "{no}");
+        }
+        let image =
+            Event { time: Time(0), kind: Kind::Image, action: Action::Pull, id: "app:v1".into(), attributes: BTreeMap::from([("name".into(), "app".into())]) };
+        assert!(wanted(&image, &Filters::parse(Some(r#"{"image":["app"]}"#), FILTERS).unwrap()));
+    }
 }

@@ -10,6 +10,7 @@ pub mod image;
 pub mod mount;
 pub mod node;
 pub mod service;
+pub mod stats;
 pub mod swarm;
 pub mod system;
 pub mod task;

@@ -110,6 +110,7 @@ answers! {
     Event {
         status: &'static str = "status",
         id: String = "id",
+        from: String = "from",
         kind: &'static str = "Type",
         action: &'static str = "Action",
         actor: Actor = "Actor",

@@ -1,4 +1,4 @@
-//! `/containers`: this node's tasks. They are made and ended by their services, so there is only reading here.
+//! `/containers`: this node's tasks. They are made and ended by their services; what may be done to one is in [`super::control`].
 
 use crate::backend::{Image, LocalTask};
 use crate::call::{self, Call};
@@ -73,6 +73,13 @@ pub async fn inspect(call: Call) -> Answer {
 
 fn no_such(name: &str) -> ApiError {
     ApiError::not_found(format!("No such container: {name}"))
+}
+
+/// `hello.1.<task id>`.
+pub async fn name_of(call: &Call, task: TaskId) -> String {
+    let known = Known::of(call).await;
+    let wanted = container_id(task);
+    known.containers(call, &[]).iter().find(|found| found.id() == wanted).map_or_else(|| task.to_string(), Container::name)
 }
 
 /// The task of a container: by full id, name, or unique id prefix.

@@ -3,11 +3,13 @@
 //! Never: decides anything about the cluster; refuses what the planner would refuse.
 
 pub mod containers;
+pub mod control;
 pub mod events;
 pub mod images;
 pub mod logs;
 pub mod nodes;
 pub mod services;
+pub mod stats;
 pub mod stubs;
 pub mod swarm;
 pub mod system;

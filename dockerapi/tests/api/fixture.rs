@@ -21,8 +21,9 @@ use wsw_api::object::{JoinTokens, ManagerStatus, Meta, NodeDescription, NodeStat
 use wsw_api::spec::{Annotations, Availability, ClusterSpec, NodeRole, NodeSpec, Platform, Resources, ServiceMode, ServiceSpec};
 use wsw_api::task::DesiredState;
 use wsw_api::time::SECOND;
+use wsw_api::usage::Usage;
 use wsw_api::{Cluster, ClusterId, Error, Node, NodeId, Result, Service, ServiceId, SessionId, TaskId, TaskState, TaskStatus, Time};
-use wsw_dockerapi::backend::{Backend, Image, InitRequest, LocalNode, LocalTask, LogStream, LogsOf, Removed, Rotate, SwarmState};
+use wsw_dockerapi::backend::{Backend, Image, InitRequest, LocalNode, LocalTask, LogStream, LogsOf, Removed, Rotate, SwarmState, Until};
 use wsw_planner::Store;
 
 /// The moment at which the tests live: 2023-11-14T22:13:20Z.
@@ -329,6 +330,29 @@ impl Backend for Fixture {
             finished: None,
         };
         store.tasks_on_node(&NODE).map(local).collect()
+    }
+
+    async fn task_kill(&self, id: TaskId, signal: u32) -> Result<()> {
+        if signal == 10 {
+            return Err(Error::invalid("signal 10: means nothing to a Wasm task"));
+        }
+        let status = TaskStatus { exit_code: Some(128 + signal), ..TaskStatus::new(TaskState::Failed, (self.clock)(), "started") };
+        self.apply(vec![Change::Statuses { node: NODE, session: SESSION, rows: vec![(id, status)] }]);
+        Ok(())
+    }
+
+    async fn task_usage(&self, id: TaskId) -> Result<Usage> {
+        let running = self.store().task(&id).is_some_and(|task| task.status.state == TaskState::Running);
+        let cpu_nanos = self.counter.fetch_add(1, Ordering::Relaxed) * 1_000;
+        if running { Ok(Usage { cpu_nanos, memory_bytes: 1 << 20, memory_limit: None, pids: 1 }) } else { Err(Error::conflict("not running")) }
+    }
+
+    async fn task_wait(&self, id: TaskId, _until: Until) -> Option<LocalTask> {
+        self.tasks().into_iter().find(|task| task.id == id)
+    }
+
+    fn machine_nanos(&self) -> u64 {
+        1_000_000_000
     }
 
     async fn images(&self) -> Result<Vec<Image>> {

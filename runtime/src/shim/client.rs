@@ -8,6 +8,8 @@ use super::handover::Handovers;
 use super::process::{Place, Process};
 use crate::error::{Error, Result};
 use containerd_shim_protos::api;
+use containerd_shim_protos::cgroups_v2::metrics::Metrics;
+use containerd_shim_protos::protobuf::Message;
 use containerd_shim_protos::shim_async::{Client, TaskClient};
 use std::future::Future;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -18,6 +20,7 @@ use ttrpc::asynchronous::transport::Socket;
 use ttrpc::context::{self, Context};
 use ttrpc::{Code, Error as Rpc};
 use wsw_api::Time;
+use wsw_api::usage::Usage;
 
 /// A call that is not answered for so long will not be: loading a 40 MB artefact from a slow disk is the slowest step.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
@@ -184,6 +187,22 @@ impl Shim {
     pub(crate) async fn delete(&self, id: &str) -> Result<(), Refusal> {
         let request = api::DeleteRequest { id: id.into(), ..Default::default() };
         self.call("Delete", self.tasks.delete(limit(), &request)).await.map(drop)
+    }
+
+    /// What the task uses, as cgroup v2 metrics.
+    pub(crate) async fn usage(&self, id: &str) -> Result<Usage, Refusal> {
+        let request = api::StatsRequest { id: id.into(), ..Default::default() };
+        let answer = self.call("Stats", self.tasks.stats(limit(), &request)).await?;
+        let metrics = answer.stats.as_ref().map(|any| Metrics::parse_from_bytes(&any.value)).transpose();
+        let metrics = metrics.map_err(|error| Refusal::Silent(format!("Wasm shim {}: Stats: {error}", self.number)))?.unwrap_or_default();
+        let (cpu, memory, pids) = (metrics.cpu.unwrap_or_default(), metrics.memory.unwrap_or_default(), metrics.pids.unwrap_or_default());
+        Ok(Usage {
+            cpu_nanos: cpu.usage_usec.saturating_mul(1_000),
+            memory_bytes: memory.usage,
+            // cgroup v2's word for "no limit".
+            memory_limit: Some(memory.usage_limit).filter(|limit| *limit != 0 && *limit != u64::MAX),
+            pids: pids.current,
+        })
     }
 
     pub(crate) async fn state(&self, id: &str) -> Result<TaskState, Refusal> {

@@ -15,6 +15,7 @@ use std::time::Duration;
 use ttrpc::Code;
 use wsw_api::labels::{self, WasmLabels};
 use wsw_api::shim::ExitReport;
+use wsw_api::usage::Usage;
 use wsw_api::{ServiceId, TaskId, Time};
 
 const SIGKILL: u32 = 9;
@@ -278,6 +279,19 @@ impl Controller for TaskController {
 
     async fn terminate(&self) -> Result<()> {
         self.signal(SIGKILL).await
+    }
+
+    async fn kill(&self, signal: u32) -> Result<()> {
+        let shim = self.shim().ok_or_else(|| Error::Refused("the task does not run".into()))?;
+        shim.kill(&self.task.to_string(), signal).await?;
+        // Only now: a signal that was refused ends nothing.
+        self.refuse_connections();
+        Ok(())
+    }
+
+    async fn usage(&self) -> Result<Usage> {
+        let shim = self.shim().ok_or_else(|| Error::Refused("the task does not run".into()))?;
+        Ok(shim.usage(&self.task.to_string()).await?)
     }
 
     async fn remove(&self) -> Result<()> {

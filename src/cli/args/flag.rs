@@ -98,6 +98,7 @@ pub enum Arity {
     Exact(usize),
     AtLeast(usize),
     AtMost(usize),
+    Between(usize, usize),
 }
 
 #[derive(Clone, Copy)]

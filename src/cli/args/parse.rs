@@ -277,6 +277,7 @@ fn check_arity(program: &str, command: &Command, path: &str, given: usize) -> Re
         Arity::AtLeast(count) if given < count => (format!("requires at least {count} {}", plural(count)), "See"),
         // "SRun" is what docker 28 prints here.
         Arity::AtMost(count) if given > count => (format!("requires at most {count} {}", plural(count)), "SRun"),
+        Arity::Between(least, most) if given < least || given > most => (format!("requires at least {least} and at most {most} {}", plural(most)), "Run"),
         _ => return Ok(()),
     };
     let usage = help::usage_line(command, path);

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
+use wsw_api::usage::Usage;
 use wsw_api::{ServiceId, TaskId, Time};
 use wsw_runtime::{Capabilities, Error, Result, Started};
 
@@ -155,6 +156,14 @@ impl Controller for Control {
         self.script.call("terminate", self.guest.task);
         self.guest.exit.send_replace(Some(exit(137, None)));
         Ok(())
+    }
+    async fn kill(&self, signal: u32) -> Result<()> {
+        self.script.call("kill", self.guest.task);
+        self.guest.exit.send_replace(Some(exit(128 + signal, None)));
+        Ok(())
+    }
+    async fn usage(&self) -> Result<Usage> {
+        Ok(Usage { cpu_nanos: 1_000, memory_bytes: 2_000, memory_limit: None, pids: 1 })
     }
     async fn remove(&self) -> Result<()> {
         self.script.call("remove", self.guest.task);

@@ -1,0 +1,152 @@
+//! `/containers/{id}/kill`, `stop`, `wait`, `top`, and `/containers/prune`: what may be done to one task past its service.
+//!
+//! A task that ends here has ended by itself: its service replaces it as its restart policy says, as with Docker's swarm.
+//! Invariant: a stop waits for the end with a bound; `wait` answers its head at once.
+
+use super::containers::find;
+use crate::backend::{LocalTask, Until};
+use crate::call::{self, Call};
+use crate::convert::task::container_id;
+use crate::error::{Answer, ApiError};
+use crate::model::answers;
+use crate::signals;
+use axum::body::Body;
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use futures_util::stream;
+use http::{StatusCode, header};
+use std::convert::Infallible;
+use std::time::Duration;
+use wsw_api::time::SECOND;
+use wsw_api::{Error, TaskId, TaskState};
+
+/// A killed guest is dropped at its next point of interruption; what takes longer is told to the caller.
+const KILL_LIMIT: Duration = Duration::from_secs(30);
+/// Keys of `docker container prune --filter`.
+const PRUNE_FILTERS: &[&str] = &["label", "label!", "until"];
+
+answers! {
+    /// `POST /containers/prune`.
+    Pruned { deleted: Vec<String> = "ContainersDeleted", reclaimed: u64 = "SpaceReclaimed" }
+    /// `POST /containers/{id}/wait`.
+    Waited { error: WaitError = "Error", code: u32 = "StatusCode" }
+    /// Why there is no exit code.
+    WaitError { message: String = "Message" }
+}
+
+fn runs(task: &LocalTask) -> bool {
+    matches!(task.status.state, TaskState::Starting | TaskState::Running)
+}
+
+fn local(call: &Call, id: TaskId) -> Result<LocalTask, ApiError> {
+    call.backend.tasks().into_iter().find(|task| task.id == id).ok_or_else(|| ApiError::not_found(format!("No such container: {}", call.name)))
+}
+
+fn no_content() -> Answer {
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// `POST /containers/{id}/kill`.
+pub async fn kill(call: Call) -> Answer {
+    let wrap = |error: ApiError| ApiError { message: format!("cannot kill container: {}: {}", call.name, error.message), ..error };
+    let signal = match call.query.get("signal").unwrap_or_default() {
+        "" => signals::SIGKILL,
+        text => signals::parse(text).map_err(wrap)?,
+    };
+    let id = find(&call).await.map_err(wrap)?;
+    if !runs(&local(&call, id)?) {
+        return Err(wrap(Error::conflict(format!("container {} is not running", container_id(id))).into()));
+    }
+    call.backend.task_kill(id, signal).await.map_err(|error| wrap(error.into()))?;
+    no_content()
+}
+
+/// `POST /containers/{id}/stop`: the signal, the grace period, SIGKILL; 304 when it does not run.
+pub async fn stop(call: Call) -> Answer {
+    let grace = match call.query.get("t").unwrap_or_default() {
+        "" => None,
+        text => Some(text.parse::<i64>().map_err(|_| ApiError::invalid(format!("invalid value for \"t\": {text:?}: use seconds, or -1 for no limit")))?),
+    };
+    let asked = call.query.get("signal").filter(|text| !text.is_empty()).map(signals::parse).transpose()?;
+    let id = find(&call).await?;
+    if !runs(&local(&call, id)?) {
+        return Ok(StatusCode::NOT_MODIFIED.into_response());
+    }
+    let (own_signal, own_grace) = settings(&call, id).await;
+    call.backend.task_kill(id, asked.unwrap_or(own_signal)).await?;
+    let grace = match grace {
+        None => Some(own_grace),
+        Some(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
+    };
+    let ended = call.backend.task_wait(id, Until::NotRunning);
+    let in_time = match grace {
+        Some(grace) => tokio::time::timeout(grace, ended).await.is_ok(),
+        None => {
+            ended.await;
+            true
+        }
+    };
+    if !in_time {
+        call.backend.task_kill(id, signals::SIGKILL).await?;
+        if tokio::time::timeout(KILL_LIMIT, call.backend.task_wait(id, Until::NotRunning)).await.is_err() {
+            return Err(Error::internal(format!("cannot stop container: {}: it did not end within {} s of SIGKILL", call.name, KILL_LIMIT.as_secs())).into());
+        }
+    }
+    no_content()
+}
+
+/// The stop signal and grace period of a task's spec.
+async fn settings(call: &Call, id: TaskId) -> (u32, Duration) {
+    let store = call.backend.view().await.ok();
+    let template = store.as_ref().and_then(|store| store.task(&id).and_then(|task| store.template(&task.service, task.template)));
+    let spec = template.map(|template| template.spec.container.clone()).unwrap_or_default();
+    (signals::parse(&spec.stop_signal).unwrap_or(signals::SIGTERM), Duration::from_nanos(spec.stop_grace().min(u64::from(u32::MAX) * SECOND)))
+}
+
+/// `POST /containers/{id}/wait`.
+pub async fn wait(call: Call) -> Answer {
+    let (until, running_first) = match call.query.get("condition").unwrap_or_default() {
+        "" | "not-running" => (Until::NotRunning, false),
+        // A task is started once: after its end there is no next exit but its going.
+        "next-exit" => (Until::NotRunning, true),
+        "removed" => (Until::Gone, false),
+        other => return Err(ApiError::invalid(format!("invalid condition: {other:?}"))),
+    };
+    let id = find(&call).await?;
+    let over = running_first && !local(&call, id)?.status.state.is_live();
+    let until = if over { Until::Gone } else { until };
+    let backend = call.backend.clone();
+    let answer = async move {
+        let last = backend.task_wait(id, until).await;
+        let waited = match last {
+            Some(task) => Waited { code: Some(exit_code(&task)), error: None },
+            None => Waited { code: Some(0), error: Some(WaitError { message: Some(format!("No such container: {}", container_id(id))) }) },
+        };
+        let mut line = serde_json::to_vec(&waited).unwrap_or_default();
+        line.push(b'\n');
+        Ok::<_, Infallible>(Bytes::from(line))
+    };
+    Ok(([(header::CONTENT_TYPE, "application/json")], Body::from_stream(stream::once(answer))).into_response())
+}
+
+fn exit_code(task: &LocalTask) -> u32 {
+    let failed = matches!(task.status.state, TaskState::Failed | TaskState::Rejected | TaskState::Orphaned);
+    task.status.exit_code.unwrap_or(u32::from(failed))
+}
+
+/// `GET /containers/{id}/top`: a Wasm task has no process that could be listed.
+pub async fn top(call: Call) -> Answer {
+    let id = find(&call).await?;
+    let task = local(&call, id)?;
+    if !runs(&task) {
+        return Err(Error::conflict(format!("container {} is not running", container_id(id))).into());
+    }
+    let pid = task.status.pid.unwrap_or_default();
+    Err(ApiError::missing("top", &format!("a Wasm task has no process of its own, it is one of many in the shim with process id {pid}; use docker stats")))
+}
+
+/// `POST /containers/prune`: an ended task is its service's history, which `swarm update --task-history-limit` bounds.
+pub async fn prune(call: Call) -> Answer {
+    call.query.filters(PRUNE_FILTERS)?;
+    call::ok(&Pruned { deleted: Some(Vec::new()), reclaimed: Some(0) })
+}

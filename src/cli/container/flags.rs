@@ -1,0 +1,28 @@
+//! Flags of `wsw container`, in docker's words.
+
+use crate::cli::args::{Flag, check};
+
+pub const KILL: &[Flag] = &[Flag::string("signal", "Signal to send to the container").short('s')];
+pub const STOP: &[Flag] = &[
+    Flag::string("signal", "Signal to send to the container").short('s'),
+    Flag::int("timeout", "Seconds to wait before killing the container").short('t'),
+    Flag { hidden: true, ..Flag::int("time", "") },
+];
+pub const STATS: &[Flag] = &[
+    Flag::boolean("all", "Show all containers (default shows just running)").short('a'),
+    Flag::string("format", crate::cli::commands::FORMAT_HELP),
+    Flag::boolean("no-stream", "Disable streaming stats and only pull the first result"),
+    Flag::boolean("no-trunc", "Do not truncate output"),
+];
+pub const LOGS: &[Flag] = &[
+    Flag::boolean("details", "Show extra details provided to logs"),
+    Flag::boolean("follow", "Follow log output").short('f'),
+    Flag::string("since", "Show logs since timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)"),
+    Flag::string("tail", "Number of lines to show from the end of the logs").short('n').default("all"),
+    Flag::boolean("timestamps", "Show timestamps").short('t'),
+    Flag::string("until", "Show logs before a timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)"),
+];
+pub const PRUNE: &[Flag] = &[
+    Flag::custom("filter", "filter", check::filter, "Provide filter values (e.g. \"until=<timestamp>\")"),
+    Flag::boolean("force", "Do not prompt for confirmation").short('f'),
+];
