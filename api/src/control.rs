@@ -4,7 +4,8 @@
 //! request id, so that a retry is answered from memory.
 
 use crate::entry::Outcome;
-use crate::id::{NodeId, RequestId, ServiceId};
+use crate::id::{NetworkId, NodeId, RequestId, ServiceId};
+use crate::network::NetworkSpec;
 use crate::spec::{ClusterSpec, NodeSpec, ServiceSpec};
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,12 @@ pub enum Write {
         spec: Box<ClusterSpec>,
         worker_token: Option<String>,
         manager_token: Option<String>,
+    },
+    CreateNetwork {
+        spec: Box<NetworkSpec>,
+    },
+    RemoveNetwork {
+        id: NetworkId,
     },
 }
 

@@ -5,7 +5,8 @@
 //! Invariants: a refused entry changes nothing; ids and times come inside; at most [`MAX_ENTRY_BYTES`] encoded.
 
 use crate::error::Error;
-use crate::id::{NodeId, RequestId, ServiceId, SessionId, TaskId};
+use crate::id::{NetworkId, NodeId, RequestId, ServiceId, SessionId, TaskId};
+use crate::network::Network;
 use crate::object::{Cluster, Node, NodeDescription, NodeStatus, Service, Template, UpdateStatus};
 use crate::task::{DesiredState, TaskStatus};
 use crate::time::Time;
@@ -36,6 +37,7 @@ pub enum Outcome {
     Done,
     ServiceCreated { id: ServiceId, warnings: Vec<String> },
     Warnings(Vec<String>),
+    NetworkCreated { id: NetworkId },
 }
 
 /// What must hold when the entry is applied.
@@ -53,6 +55,10 @@ pub enum Guard {
     NodeExists(NodeId),
     NodeVersion(NodeId, u64),
     TaskExists(TaskId),
+    NetworkNameAbsent(String),
+    NetworkExists(NetworkId),
+    /// No service is attached to it.
+    NetworkUnused(NetworkId),
 }
 
 /// One change.
@@ -108,6 +114,8 @@ pub enum Change {
         status: TaskStatus,
         tasks: Vec<TaskId>,
     },
+    PutNetwork(Box<Network>),
+    RemoveNetwork(NetworkId),
 }
 
 /// New tasks of one service and template, as columns.

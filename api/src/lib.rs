@@ -12,6 +12,7 @@ pub mod id;
 pub mod labels;
 pub mod log;
 pub mod mount;
+pub mod network;
 pub mod object;
 pub mod outbound;
 pub mod session;

@@ -5,6 +5,7 @@
 //! Invariants: maps are ordered; durations are nanoseconds; sizes are bytes; CPUs are billionths of a CPU.
 
 pub use crate::mount::{BindOptions, Mount, MountKind, TmpfsOptions, VolumeDriver, VolumeOptions};
+use crate::network::NetworkAttachment;
 use crate::time::{Nanos, SECOND};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -48,6 +49,8 @@ pub struct TaskSpec {
     pub placement: Placement,
     /// Raised by `--force`: a new template although nothing else changed.
     pub force_update: u64,
+    #[serde(default)]
+    pub networks: Vec<NetworkAttachment>,
 }
 
 /// The program and its surroundings; for Wasm tasks too.

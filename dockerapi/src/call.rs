@@ -63,15 +63,17 @@ impl Query {
         if text.is_empty() || text == "0" {
             return Ok(None);
         }
-        let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
-        let nanos = format!("{:0<9}", fraction.get(..9).unwrap_or(fraction));
-        let digits = !seconds.is_empty() && [seconds, nanos.as_str()].iter().all(|part| part.bytes().all(|b| b.is_ascii_digit()));
-        let parsed = seconds.parse::<u64>().ok().zip(nanos.parse::<u64>().ok()).filter(|_| digits);
-        let Some((seconds, nanos)) = parsed else {
-            return Err(ApiError::invalid(format!("invalid value for \"{name}\": {text:?}: use Unix seconds, such as 1700000000.5")));
-        };
-        Ok(Some(Time(seconds.saturating_mul(wsw_api::time::SECOND).saturating_add(nanos))))
+        moment(text).map(Some).ok_or_else(|| ApiError::invalid(format!("invalid value for \"{name}\": {text:?}: use Unix seconds, such as 1700000000.5")))
     }
+}
+
+/// Unix seconds with up to nine digits after the point.
+pub fn moment(text: &str) -> Option<Time> {
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let nanos = format!("{:0<9}", fraction.get(..9).unwrap_or(fraction));
+    let digits = !seconds.is_empty() && [seconds, nanos.as_str()].iter().all(|part| part.bytes().all(|b| b.is_ascii_digit()));
+    let (seconds, nanos) = seconds.parse::<u64>().ok().zip(nanos.parse::<u64>().ok()).filter(|_| digits)?;
+    Some(Time(seconds.saturating_mul(wsw_api::time::SECOND).saturating_add(nanos)))
 }
 
 impl Call {

@@ -6,6 +6,7 @@
 use crate::error::ApiError;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
+use wsw_api::Time;
 
 /// Values by key; several values of one key are alternatives, keys must all match.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -74,6 +75,27 @@ impl Filters {
             Some((name, value)) => labels.get(name).is_some_and(|have| have == value),
             None => labels.contains_key(wanted),
         })
+    }
+
+    /// The opposite of [`Self::labels`]: none of the values may be there.
+    pub fn without_labels(&self, key: &str, labels: &BTreeMap<String, String>) -> bool {
+        !self.get(key).any(|unwanted| match unwanted.split_once('=') {
+            Some((name, value)) => labels.get(name).is_some_and(|have| have == value),
+            None => labels.contains_key(unwanted),
+        })
+    }
+
+    /// The moment of `until`: Unix seconds (as docker's CLI sends them) or a length of time before now (`24h`).
+    pub fn until(&self, now: Time) -> Result<Option<Time>, ApiError> {
+        let mut values = self.get("until");
+        let Some(text) = values.next() else { return Ok(None) };
+        if values.next().is_some() {
+            return Err(ApiError::invalid("more than one until filter specified"));
+        }
+        if let Some(nanos) = crate::convert::time::length(text) {
+            return Ok(Some(Time(now.0.saturating_sub(nanos))));
+        }
+        crate::call::moment(text).map(Some).ok_or_else(|| self.bad("until", text))
     }
 
     /// The single boolean of a key: `true`/`1`, `false`/`0`.

@@ -6,6 +6,7 @@ use crate::backend::Backend;
 use crate::convert::system::node_id;
 use crate::error::ApiError;
 use std::sync::Arc;
+use wsw_api::network::Network;
 use wsw_api::{Node, NodeId, Service, Task};
 use wsw_planner::Store;
 
@@ -37,6 +38,15 @@ pub fn node(store: &Store, backend: &dyn Backend, text: &str) -> Result<Arc<Node
     let named = |node: &&Arc<Node>| node.description.hostname == text || (!text.is_empty() && node.spec.annotations.name == text);
     let by_name = store.nodes().filter(named).cloned().collect();
     pick("node", text, by_name, || store.nodes().filter(|node| has_prefix(&node.id, text)).cloned().collect())
+}
+
+/// A network by id, name or id prefix.
+pub fn network(store: &Store, text: &str) -> Result<Arc<Network>, ApiError> {
+    let by_id = text.parse().ok().and_then(|id| store.network(&id));
+    if let Some(network) = by_id.or_else(|| store.network_by_name(text)) {
+        return Ok(network.clone());
+    }
+    pick("network", text, Vec::new(), || store.networks().filter(|network| has_prefix(&network.id, text)).cloned().collect())
 }
 
 /// A task by id, name or id prefix.

@@ -8,7 +8,7 @@ use crate::backend::Backend;
 use crate::call::{Call, Query};
 use crate::error::{Answer, ApiError};
 use crate::negotiate;
-use crate::routes::{containers, control, events, images, logs, nodes, services, stats, stubs, swarm, system, tasks};
+use crate::routes::{containers, control, events, images, logs, networks, nodes, services, stats, stubs, swarm, system, tasks};
 use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
@@ -47,7 +47,7 @@ const EXEC: &str = "no command can be started in a running task yet";
 const ATTACH: &str = "no terminal can be attached to a task; use docker service logs";
 const BUILD: &str = "images are built elsewhere; load them with docker load";
 const REGISTRY: &str = "registries come with a later version; load images with docker load";
-const NETWORKS: &str = "overlay networks come with a later version; published ports work without them";
+const NETWORKS: &str = "a task is on the networks of its service; use docker service update --network-add";
 const VOLUMES: &str = "volumes come with a later version";
 const SECRETS: &str = "secrets come with a later version";
 const CONFIGS: &str = "configs come with a later version";
@@ -144,13 +144,13 @@ static ROUTES: &[Route] = table! {
     POST "/containers/{}/checkpoints" => ["tasks cannot be frozen to disk"];
     DELETE "/containers/{}/checkpoints/{}" => ["tasks cannot be frozen to disk"];
 
-    GET "/networks" => stubs::none;
-    GET "/networks/{}" => stubs::network;
-    POST "/networks/create" => [NETWORKS];
-    POST "/networks/prune" => [NETWORKS];
+    GET "/networks" => networks::list;
+    GET "/networks/{}" => networks::inspect;
+    POST "/networks/create" => networks::create;
+    POST "/networks/prune" => networks::prune;
     POST "/networks/{}/connect" => [NETWORKS];
     POST "/networks/{}/disconnect" => [NETWORKS];
-    DELETE "/networks/{}" => stubs::network;
+    DELETE "/networks/{}" => networks::remove;
 
     GET "/volumes" => stubs::volumes;
     GET "/volumes/{}" => stubs::volume;

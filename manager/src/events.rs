@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::broadcast;
 use wsw_api::entry::{Change, Entry};
 use wsw_api::event::{Action, Event, Kind, MAX_BACKLOG};
-use wsw_api::id::{NodeId, ServiceId};
+use wsw_api::id::{NetworkId, NodeId, ServiceId};
+use wsw_api::network::Network;
 use wsw_api::object::{Node, Service, UpdateState, UpdateStatus};
 use wsw_api::spec::{Availability, NodeRole, ServiceMode};
 use wsw_api::time::Time;
@@ -60,18 +61,21 @@ impl Events {
 pub struct Seen {
     services: BTreeMap<ServiceId, Option<Arc<Service>>>,
     nodes: BTreeMap<NodeId, Option<Arc<Node>>>,
+    networks: BTreeMap<NetworkId, Option<Arc<Network>>>,
 }
 
 impl Seen {
     /// Looks at what the entry names. Costs nothing for an entry of tasks and statuses.
     pub fn before(store: &Store, entry: &Entry) -> Self {
-        let mut seen = Self { services: BTreeMap::new(), nodes: BTreeMap::new() };
+        let mut seen = Self { services: BTreeMap::new(), nodes: BTreeMap::new(), networks: BTreeMap::new() };
         for change in &entry.changes {
             match change {
                 Change::PutService(service) => seen.service(store, service.id),
                 Change::ServiceUpdateStatus { id, .. } | Change::RemoveService(id) => seen.service(store, *id),
                 Change::PutNode(node) => seen.node(store, node.id),
                 Change::NodeStatus { id, .. } | Change::NodeDescription { id, .. } | Change::RemoveNode(id) => seen.node(store, *id),
+                Change::PutNetwork(network) => seen.network(store, network.id),
+                Change::RemoveNetwork(id) => seen.network(store, *id),
                 _ => {}
             }
         }
@@ -86,12 +90,17 @@ impl Seen {
         self.nodes.entry(id).or_insert_with(|| store.node(&id).cloned());
     }
 
+    fn network(&mut self, store: &Store, id: NetworkId) {
+        self.networks.entry(id).or_insert_with(|| store.network(&id).cloned());
+    }
+
     /// What became of them.
     pub fn events(&self, store: &Store, entry: &Entry) -> Vec<Event> {
         let services = self.services.iter().filter_map(|(id, old)| service_event(*id, old.as_deref(), store.service(id).map(|new| &**new)));
         let nodes = self.nodes.iter().filter_map(|(id, old)| node_event(*id, old.as_deref(), store.node(id).map(|new| &**new)));
         let event = |(kind, action, id, attributes)| Event { time: entry.time, kind, action, id, attributes };
-        services.chain(nodes).map(event).collect()
+        let networks = self.networks.iter().filter_map(|(id, old)| network_event(*id, old.as_deref(), store.network(id).map(|new| &**new)));
+        services.chain(nodes).chain(networks).map(event).collect()
     }
 }
 
@@ -121,6 +130,17 @@ fn service_event(id: ServiceId, old: Option<&Service>, new: Option<&Service>) ->
         }
     };
     Some((Kind::Service, action, id.to_string(), attributes))
+}
+
+/// A network is made and removed, never changed.
+fn network_event(id: NetworkId, old: Option<&Network>, new: Option<&Network>) -> Option<Derived> {
+    let (action, network) = match (old, new) {
+        (None, Some(new)) => (Action::Create, new),
+        (Some(old), None) => (Action::Remove, old),
+        _ => return None,
+    };
+    let attributes = Attributes::from([("name".to_owned(), network.name().to_owned()), ("type".to_owned(), network.spec.driver.clone())]);
+    Some((Kind::Network, action, id.to_string(), attributes))
 }
 
 fn node_event(id: NodeId, old: Option<&Node>, new: Option<&Node>) -> Option<Derived> {

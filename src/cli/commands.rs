@@ -2,7 +2,7 @@
 
 use super::{
     args::{Arity, Command, Flag, check, help},
-    completion, container, image, node, service, swarm, system, up,
+    completion, container, image, network, node, service, swarm, system, up,
 };
 
 macro_rules! go {
@@ -93,6 +93,12 @@ const OBJECT_INSPECT: &[Flag] = &[
     INSPECT_FORMAT,
     Flag::boolean("size", "Display total file sizes if the type is container").short('s'),
     Flag::string("type", "Only inspect objects of the given type"),
+];
+const NETWORKS: &[Flag] = &[
+    Flag::custom("filter", "filter", check::filter, "Provide filter values (e.g. \"driver=bridge\")").short('f'),
+    FORMAT,
+    Flag::boolean("no-trunc", "Do not truncate the output"),
+    Flag::boolean("quiet", "Only display network IDs").short('q'),
 ];
 const SYSTEM_PRUNE: &[Flag] = &[
     Flag::boolean("all", "Remove all unused images not just dangling ones").short('a'),
@@ -263,6 +269,27 @@ const CONTAINER: &[Command] = &[
     WAIT,
 ];
 
+const NETWORK: &[Command] = &[
+    Command::leaf("connect", "[OPTIONS] NETWORK CONTAINER", "Connect a container to a network", Arity::Exact(2), go!(network::connect))
+        .flags(&[network::flags::CONNECT]),
+    Command::leaf("create", "[OPTIONS] NETWORK", "Create a network", Arity::Exact(1), go!(network::create)).flags(&[network::flags::CREATE]),
+    Command::leaf("disconnect", "[OPTIONS] NETWORK CONTAINER", "Disconnect a container from a network", Arity::Exact(2), go!(network::disconnect))
+        .flags(&[network::flags::DISCONNECT]),
+    Command::leaf(
+        "inspect",
+        "[OPTIONS] NETWORK [NETWORK...]",
+        "Display detailed information on one or more networks",
+        Arity::AtLeast(1),
+        go!(network::inspect),
+    )
+    .flags(&[&[INSPECT_FORMAT, Flag::boolean("verbose", "Verbose output for diagnostics").short('v')]]),
+    Command::leaf("ls", "[OPTIONS]", "List networks", Arity::None, go!(network::ls)).flags(&[NETWORKS]).aliases(&["list"], &["network ls", "network list"]),
+    Command::leaf("prune", "[OPTIONS]", "Remove all unused networks", Arity::None, go!(network::prune)).flags(&[network::flags::PRUNE]),
+    Command::leaf("rm", "NETWORK [NETWORK...]", "Remove one or more networks", Arity::AtLeast(1), go!(network::rm))
+        .flags(&[network::flags::RM])
+        .aliases(&["remove"], &["network rm", "network remove"]),
+];
+
 const SYSTEM: &[Command] = &[
     Command::leaf("df", "[OPTIONS]", "Show docker disk usage", Arity::None, go!(system::df))
         .flags(&[&[FORMAT, Flag::boolean("verbose", "Show detailed information on space usage").short('v')]]),
@@ -285,6 +312,7 @@ pub static ROOT: Command = Command::group(
     &[
         Command::group("container", "Manage containers", CONTAINER),
         Command::group("image", "Manage images", IMAGE),
+        Command::group("network", "Manage networks", NETWORK),
         Command::group("node", "Manage Swarm nodes", NODE),
         Command::group("service", "Manage Swarm services", SERVICE),
         Command::group("swarm", "Manage Swarm", SWARM),

@@ -12,6 +12,7 @@ mod container;
 mod errors;
 mod format;
 mod image;
+mod network;
 mod node;
 mod output;
 mod pack;

@@ -9,6 +9,7 @@ use crate::filters::Filters;
 use crate::model::{Empty, Map, container as api};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use wsw_api::network::NetworkAttachment;
 use wsw_api::object::Template;
 use wsw_api::spec::{ContainerSpec, PublishMode};
 use wsw_api::time::SECOND;
@@ -24,6 +25,7 @@ pub struct Container<'a> {
     image: Option<&'a Image>,
     node: Option<NodeId>,
     now: Time,
+    store: Option<&'a Store>,
 }
 
 /// Where containers are looked up.
@@ -46,7 +48,7 @@ impl<'a> Surroundings<'a> {
         let template = task.and_then(|task| store?.template(&task.service, task.template));
         let service_name = store.and_then(|store| store.service(&local.service)).map_or("", |service| service.name());
         let image = template.and_then(|template| find_image(images, &template.spec.container.image));
-        Container { local, task, template, service_name, image, node: self.node, now: self.now }
+        Container { local, task, template, service_name, image, node: self.node, now: self.now, store }
     }
 }
 
@@ -145,6 +147,22 @@ impl Container<'_> {
         ports.map(write).collect()
     }
 
+    /// The networks of its service, by name.
+    fn networks(&self) -> BTreeMap<String, api::EndpointSettings> {
+        let attachments = self.template.into_iter().flat_map(|template| &template.spec.networks);
+        let named = attachments.filter_map(|attachment| Some((self.store?.network(&attachment.network)?, attachment)));
+        let settings = |attachment: &NetworkAttachment| api::EndpointSettings {
+            aliases: Some(attachment.aliases.clone()),
+            network_id: Some(attachment.network.to_string()),
+            endpoint_id: Some(""),
+            gateway: Some(""),
+            ip: Some(""),
+            prefix: Some(0),
+            mac: Some(""),
+        };
+        named.map(|(network, attachment)| (network.name().to_owned(), settings(attachment))).collect()
+    }
+
     fn bindings(&self) -> BTreeMap<String, Vec<api::Binding>> {
         let mut out: BTreeMap<String, Vec<api::Binding>> = BTreeMap::new();
         for port in self.ports() {
@@ -170,6 +188,24 @@ impl Container<'_> {
             && filters.any("exited", |code| self.state() == "exited" && code == self.exit_code().to_string())
             && filters.any("is-task", |value| matches!(value, "true" | "1"))
             && filters.exact("health", "none")
+            && filters.any("network", |value| self.networks().iter().any(|(name, place)| name == value || place.network_id.as_deref() == Some(value)))
+            && ["publish", "expose"].into_iter().all(|key| filters.any(key, |value| self.has_port(value, key == "publish")))
+            && filters.exact("isolation", "")
+            && !filters.has("volume")
+    }
+
+    /// `80`, `80/tcp`, `8000-8010/udp`: of the ports that it shows, or only of those that are open on this node.
+    fn has_port(&self, wanted: &str, published: bool) -> bool {
+        let (range, protocol) = wanted.split_once('/').unwrap_or((wanted, "tcp"));
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (Ok(first), Ok(last)) = (first.parse::<u16>(), last.parse::<u16>()) else { return false };
+        let number = |port: &api::PortSummary| if published { port.public } else { port.private };
+        self.ports().iter().any(|port| port.kind == Some(protocol) && number(port).is_some_and(|number| (first..=last).contains(&number)))
+    }
+
+    /// When it was made, for `before` and `since`.
+    pub fn created(&self) -> Time {
+        self.local.created
     }
 
     /// A line of `docker ps`.
@@ -187,7 +223,7 @@ impl Container<'_> {
             state: Some(self.state()),
             status: Some(self.status()),
             host_config: Some(api::NetworkMode { mode: Some("default") }),
-            network: Some(api::NetworkSettings { ports: None, networks: Some(BTreeMap::new()) }),
+            network: Some(api::NetworkSettings { ports: None, networks: Some(self.networks()) }),
             mounts: Some(Vec::new()),
         }
     }
@@ -211,7 +247,7 @@ impl Container<'_> {
             host_config: Some(self.host_config()),
             mounts: Some(Vec::new()),
             config: Some(self.config(exposed)),
-            network: Some(api::NetworkSettings { ports: Some(self.bindings()), networks: Some(BTreeMap::new()) }),
+            network: Some(api::NetworkSettings { ports: Some(self.bindings()), networks: Some(self.networks()) }),
         }
     }
 

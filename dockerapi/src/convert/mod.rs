@@ -7,6 +7,7 @@ pub mod container;
 pub mod event;
 pub mod image;
 pub mod mount;
+pub mod network;
 pub mod node;
 pub mod service;
 pub mod swarm;

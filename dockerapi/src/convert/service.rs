@@ -2,7 +2,7 @@
 //!
 //! Owns: mode, update settings and ports. The task template is in [`super::task_spec`].
 
-use super::{go_nanos, non_negative, some_text, task_spec, time, unserved};
+use super::{go_nanos, non_negative, some_text, task_spec, time};
 use crate::model::{self, service as api};
 use wsw_api::spec::{
     Annotations, EndpointMode, EndpointSpec, FailureAction, PortConfig, Protocol, PublishMode, ServiceMode, ServiceSpec, UpdateConfig, UpdateOrder,
@@ -15,7 +15,6 @@ const PPM: f64 = 1_000_000.0;
 
 /// A spec from the API.
 pub fn read(spec: api::ServiceSpec) -> Result<ServiceSpec> {
-    unserved("Networks", &spec.networks)?;
     let task = spec.task.ok_or_else(|| Error::invalid("TaskTemplate: must be provided"))?;
     Ok(ServiceSpec {
         annotations: Annotations { name: spec.name.unwrap_or_default(), labels: spec.labels.unwrap_or_default() },

@@ -12,7 +12,6 @@ use wsw_api::{Error, Result};
 pub fn read(spec: api::TaskSpec) -> Result<TaskSpec> {
     unserved("TaskTemplate.PluginSpec", &spec.plugin_spec)?;
     unserved("TaskTemplate.NetworkAttachmentSpec", &spec.attachment)?;
-    unserved("TaskTemplate.Networks", &spec.networks)?;
     unserved("TaskTemplate.LogDriver", &spec.log_driver)?;
     match spec.runtime.as_deref() {
         None | Some("" | "container") => {}
@@ -25,6 +24,7 @@ pub fn read(spec: api::TaskSpec) -> Result<TaskSpec> {
         restart: spec.restart.map(read_restart).transpose()?.unwrap_or_default(),
         placement: read_placement(spec.placement.unwrap_or_default())?,
         force_update: spec.force_update.unwrap_or_default(),
+        networks: super::network::read_attachments(spec.networks.unwrap_or_default())?,
     })
 }
 
@@ -139,6 +139,7 @@ pub fn write(spec: &TaskSpec, defaults: bool) -> api::TaskSpec {
         restart,
         placement: Some(write_placement(&spec.placement)),
         force_update: Some(spec.force_update),
+        networks: super::network::write_attachments(&spec.networks),
         runtime: Some("container".into()),
         ..Default::default()
     }

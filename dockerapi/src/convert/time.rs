@@ -33,6 +33,24 @@ pub fn fixed(at: Time) -> String {
     format!("{}.{:09}Z", seconds(at), at.0 % wsw_api::time::SECOND)
 }
 
+/// Go's lengths of time: `1h30m`, `24h`, `500ms`.
+pub fn length(text: &str) -> Option<u64> {
+    const UNITS: [(&str, u64); 6] =
+        [("ns", 1), ("us", 1_000), ("ms", 1_000_000), ("s", wsw_api::time::SECOND), ("m", 60 * wsw_api::time::SECOND), ("h", 3_600 * wsw_api::time::SECOND)];
+    let mut total: u64 = 0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let (number, tail) = rest.split_at(digits);
+        let word = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(word);
+        let (_, nanos) = UNITS.iter().find(|(name, _)| *name == unit)?;
+        total = total.checked_add(number.parse::<u64>().ok()?.checked_mul(*nanos)?)?;
+        rest = tail;
+    }
+    (!text.is_empty()).then_some(total)
+}
+
 /// A length of time in words, as Docker's `units.HumanDuration`.
 pub fn human(nanos: u64) -> String {
     let seconds = nanos / wsw_api::time::SECOND;

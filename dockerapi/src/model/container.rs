@@ -86,5 +86,15 @@ answers! {
         labels: Map = "Labels",
     }
     /// Its ports and networks.
-    NetworkSettings { ports: BTreeMap<String, Vec<Binding>> = "Ports", networks: BTreeMap<String, Empty> = "Networks" }
+    NetworkSettings { ports: BTreeMap<String, Vec<Binding>> = "Ports", networks: BTreeMap<String, EndpointSettings> = "Networks" }
+    /// Its place on one network; without addresses while there is no data plane.
+    EndpointSettings {
+        aliases: Vec<String> = "Aliases",
+        network_id: String = "NetworkID",
+        endpoint_id: &'static str = "EndpointID",
+        gateway: &'static str = "Gateway",
+        ip: &'static str = "IPAddress",
+        prefix: u32 = "IPPrefixLen",
+        mac: &'static str = "MacAddress",
+    }
 }

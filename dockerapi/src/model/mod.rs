@@ -8,6 +8,7 @@
 pub mod container;
 pub mod image;
 pub mod mount;
+pub mod network;
 pub mod node;
 pub mod service;
 pub mod stats;

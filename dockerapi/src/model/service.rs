@@ -1,7 +1,7 @@
 //! Services and their specs (`swarm.Service`, `swarm.ServiceSpec`).
 
 use super::task::TaskSpec;
-use super::{Empty, Map, Unserved, Version, answers, model};
+use super::{Empty, Map, Version, answers, model};
 use serde::{Deserialize, Serialize, Serializer};
 
 /// A fraction; a whole one is written without a point, as Go does.
@@ -23,7 +23,7 @@ model! {
         mode: Mode = "Mode",
         update: UpdateConfig = "UpdateConfig",
         rollback: UpdateConfig = "RollbackConfig",
-        networks: Unserved = "Networks",
+        networks: Vec<super::network::Attachment> = "Networks",
         endpoint: EndpointSpec = "EndpointSpec",
     }
     /// How many tasks, and where; one of these.

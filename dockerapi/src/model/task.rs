@@ -12,7 +12,7 @@ model! {
         resources: Resources = "Resources",
         restart: RestartPolicy = "RestartPolicy",
         placement: Placement = "Placement",
-        networks: Unserved = "Networks",
+        networks: Vec<super::network::Attachment> = "Networks",
         log_driver: Unserved = "LogDriver",
         force_update: u64 = "ForceUpdate",
         runtime: String = "Runtime",

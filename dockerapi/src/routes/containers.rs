@@ -5,14 +5,15 @@ use crate::call::{self, Call};
 use crate::convert::container::{Container, Surroundings};
 use crate::convert::{system::node_id, task::container_id};
 use crate::error::{Answer, ApiError};
+use crate::filters::Filters;
 use crate::model::container::ContainerSummary;
-use wsw_api::TaskId;
+use wsw_api::{TaskId, Time};
 use wsw_planner::Store;
 
 const FILTERS: &[&str] =
     &["ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "name", "network", "publish", "since", "status", "volume"];
-/// Known filters about things that no task has yet: any value leaves nothing to list, so they are refused rather than wrong.
-const UNSERVED: &[&str] = &["before", "expose", "isolation", "network", "publish", "since", "volume"];
+/// Words of the `status` filter.
+const STATES: &[&str] = &["created", "running", "paused", "restarting", "removing", "exited", "dead"];
 
 /// What the node knows, for conversions.
 struct Known {
@@ -38,8 +39,12 @@ impl Known {
 /// `GET /containers/json`: the newest first.
 pub async fn list(call: Call) -> Answer {
     let filters = call.query.filters(FILTERS)?;
-    if let Some(key) = UNSERVED.iter().find(|key| filters.has(key)) {
-        return Err(ApiError::missing(&format!("the filter '{key}'"), "containers of services have no such property yet"));
+    if let Some(value) = filters.get("status").find(|value| !STATES.contains(value)) {
+        return Err(filters.bad("status", value));
+    }
+    filters.bool("is-task")?;
+    if let Some(value) = filters.get("exited").find(|value| value.parse::<i64>().is_err()) {
+        return Err(filters.bad("exited", value));
     }
     let limit = match call.query.get("limit").unwrap_or_default() {
         "" | "-1" | "0" => None,
@@ -48,9 +53,21 @@ pub async fn list(call: Call) -> Answer {
     let all = call.query.flag("all") || limit.is_some() || filters.has("status") || filters.has("exited");
     let images = call.backend.images().await.unwrap_or_default();
     let known = Known::of(&call).await;
-    let shown = known.containers(&call, &images).into_iter().filter(|found| (all || found.is_running()) && found.matches(&filters));
+    let containers = known.containers(&call, &images);
+    let (before, since) = (bound(&containers, &filters, "before")?, bound(&containers, &filters, "since")?);
+    let shown = containers
+        .iter()
+        .filter(|found| before.is_none_or(|bound| found.created() < bound) && since.is_none_or(|bound| found.created() > bound))
+        .filter(|found| (all || found.is_running()) && found.matches(&filters));
     let lines: Vec<_> = shown.take(limit.unwrap_or(usize::MAX)).map(|found| found.summary()).collect();
     call::ok(&lines)
+}
+
+/// When the container was made that `before` or `since` names.
+fn bound(containers: &[Container<'_>], filters: &Filters, key: &str) -> Result<Option<Time>, ApiError> {
+    let Some(name) = filters.get(key).next() else { return Ok(None) };
+    let found = containers.iter().find(|found| found.name() == name.trim_start_matches('/') || found.id().starts_with(name));
+    found.map(|found| Some(found.created())).ok_or_else(|| no_such(name))
 }
 
 /// All lines, for `/system/df`.

@@ -7,6 +7,7 @@ pub mod control;
 pub mod events;
 pub mod images;
 pub mod logs;
+pub mod networks;
 pub mod nodes;
 pub mod services;
 pub mod stats;

@@ -1,12 +1,14 @@
 //! `/services`.
 
 use crate::call::{self, Call};
+use crate::convert::network::NO_DATA_PLANE;
 use crate::convert::service;
 use crate::error::{Answer, ApiError};
 use crate::filters::Filters;
 use crate::model::{self, service as api};
 use crate::names;
 use crate::resolve;
+use crate::routes::networks;
 use http::StatusCode;
 use wsw_api::control::{Rollback, Write};
 use wsw_api::entry::Outcome;
@@ -52,13 +54,17 @@ pub async fn inspect(call: Call) -> Answer {
 
 /// `POST /services/create`.
 pub async fn create(mut call: Call) -> Answer {
-    let mut spec = service::read(call.json::<api::ServiceSpec>().await?)?;
+    let mut body = call.json::<api::ServiceSpec>().await?;
+    resolve_networks(&call, &mut body).await?;
+    let mut spec = service::read(body)?;
+    let attached = !spec.task.networks.is_empty();
     if spec.annotations.name.is_empty() {
         let store = call.backend.view().await?;
         spec.annotations.name = names::choose(rand::random(), |name| store.service_by_name(name).is_some());
     }
     match call.backend.write(Write::CreateService { spec: Box::new(spec) }).await? {
-        Outcome::ServiceCreated { id, warnings } => {
+        Outcome::ServiceCreated { id, mut warnings } => {
+            warnings.extend(attached.then(|| NO_DATA_PLANE.to_owned()));
             let warnings = (!warnings.is_empty()).then_some(warnings);
             call::json(StatusCode::CREATED, &model::Created { id: Some(id.to_string()), warnings })
         }
@@ -74,14 +80,25 @@ pub async fn update(mut call: Call) -> Answer {
         "previous" => Rollback::Previous,
         other => return Err(ApiError::invalid(format!("unrecognized rollback option {other}"))),
     };
-    let spec = service::read(call.json::<api::ServiceSpec>().await?)?;
+    let mut body = call.json::<api::ServiceSpec>().await?;
+    resolve_networks(&call, &mut body).await?;
+    let spec = service::read(body)?;
     let store = call.backend.view().await?;
     let id = resolve::service(&store, &call.name)?.id;
     let warnings = match call.backend.write(Write::UpdateService { id, version, spec: Box::new(spec), rollback }).await? {
         Outcome::Warnings(warnings) => warnings,
-        Outcome::Done | Outcome::ServiceCreated { .. } => Vec::new(),
+        _ => Vec::new(),
     };
     call::ok(&model::Updated { warnings: (!warnings.is_empty()).then_some(warnings) })
+}
+
+/// Only a spec that names networks needs the state before it is read.
+async fn resolve_networks(call: &Call, body: &mut api::ServiceSpec) -> Result<(), ApiError> {
+    let in_task = body.task.as_ref().and_then(|task| task.networks.as_ref()).is_some_and(|networks| !networks.is_empty());
+    if in_task || body.networks.as_ref().is_some_and(|networks| !networks.is_empty()) {
+        networks::resolve_targets(&call.backend.view().await?, body)?;
+    }
+    Ok(())
 }
 
 /// `DELETE /services/{id}`.

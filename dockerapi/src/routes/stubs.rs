@@ -29,11 +29,6 @@ pub async fn volumes(_: Call) -> Answer {
     call::ok(&Volumes { volumes: Some(Vec::new()), warnings: Some(Vec::new()) })
 }
 
-/// `GET /networks/{id}`.
-pub async fn network(call: Call) -> Answer {
-    Err(ApiError::not_found(format!("network {} not found", call.name)))
-}
-
 /// `GET /volumes/{name}`.
 pub async fn volume(call: Call) -> Answer {
     Err(ApiError::not_found(format!("get {}: no such volume", call.name)))

@@ -87,9 +87,7 @@ async fn what_is_not_served_is_refused_by_its_name() {
         let body = service_body("web", 1).replace(r#""Init":false,"DNSConfig":{}"#, &format!(r#""{field}":{value}"#));
         answers.push_str(&text(&fixture, "POST /services/create", body).await);
     }
-    for (field, value) in
-        [("Networks", r#"[{"Target":"net"}]"#), ("LogDriver", r#"{"Name":"syslog"}"#), ("PluginSpec", r#"{"Name":"p"}"#), ("Runtime", r#""plugin""#)]
-    {
+    for (field, value) in [("LogDriver", r#"{"Name":"syslog"}"#), ("PluginSpec", r#"{"Name":"p"}"#), ("Runtime", r#""plugin""#)] {
         let body = service_body("web", 1).replace(r#""ForceUpdate":0"#, &format!(r#""{field}":{value}"#));
         answers.push_str(&text(&fixture, "POST /services/create", body).await);
     }
@@ -112,7 +110,6 @@ async fn what_is_not_served_is_refused_by_its_name() {
         501 {"message":"ContainerSpec.Ulimits: not supported by this version of wsw; leave it out"}
         501 {"message":"ContainerSpec.Privileges: not supported by this version of wsw; leave it out"}
         501 {"message":"ContainerSpec.Isolation: not supported by this version of wsw; leave it out"}
-        501 {"message":"TaskTemplate.Networks: not supported by this version of wsw; leave it out"}
         501 {"message":"TaskTemplate.LogDriver: not supported by this version of wsw; leave it out"}
         501 {"message":"TaskTemplate.PluginSpec: not supported by this version of wsw; leave it out"}
         501 {"message":"TaskTemplate.Runtime: not supported by this version of wsw; leave it out"}

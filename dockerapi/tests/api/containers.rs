@@ -33,6 +33,13 @@ async fn filters_and_limits_hold() {
     assert_eq!(count(r#"filters={"label":["com.docker.swarm.service.name=web"],"name":["web"]}"#).await, 2);
     assert_eq!(count(r#"filters={"name":["^/web.1"]}"#).await, 1);
     assert_eq!(count(r#"filters={"ancestor":["app"]}"#).await, 2);
-    assert!(text(&fixture, r#"GET /containers/json?filters={"volume":["x"]}"#, "").await.starts_with("501 "));
+    assert_eq!(count(r#"filters={"expose":["80/tcp"]}"#).await, 2);
+    assert_eq!(count(r#"filters={"expose":["81-90"]}"#).await, 0);
+    assert_eq!(count(r#"filters={"publish":["8080"]}"#).await, 0, "the ingress publishes, not the container");
+    for bad in [r#"{"status":["asleep"]}"#, r#"{"exited":["x"]}"#, r#"{"is-task":["perhaps"]}"#, r#"{"nosuch":["x"]}"#] {
+        let answer = text(&fixture, &format!("GET /containers/json?filters={bad}"), "").await;
+        assert!(answer.starts_with("400 {\"message\":\"invalid filter '"), "{bad}: {answer}");
+    }
+    assert!(text(&fixture, r#"GET /containers/json?filters={"before":["nosuch"]}"#, "").await.starts_with("404 "));
     assert!(text(&fixture, "GET /containers/json?limit=many", "").await.starts_with("400 "));
 }

@@ -17,12 +17,13 @@ use wsw_api::control::{Rollback, Write};
 use wsw_api::entry::{Change, Entry, NewTask, NewTasks, Outcome};
 use wsw_api::event::{Action, Event, Kind};
 use wsw_api::log::{self, Line, Stream};
+use wsw_api::network::Network;
 use wsw_api::object::{JoinTokens, ManagerStatus, Meta, NodeDescription, NodeState, NodeStatus, Template};
 use wsw_api::spec::{Annotations, Availability, ClusterSpec, NodeRole, NodeSpec, Platform, Resources, ServiceMode, ServiceSpec};
 use wsw_api::task::DesiredState;
 use wsw_api::time::SECOND;
 use wsw_api::usage::Usage;
-use wsw_api::{Cluster, ClusterId, Error, Node, NodeId, Result, Service, ServiceId, SessionId, TaskId, TaskState, TaskStatus, Time};
+use wsw_api::{Cluster, ClusterId, Error, NetworkId, Node, NodeId, Result, Service, ServiceId, SessionId, TaskId, TaskState, TaskStatus, Time};
 use wsw_dockerapi::backend::{Backend, Image, InitRequest, LocalNode, LocalTask, LogStream, LogsOf, Removed, Rotate, SwarmState, Until};
 use wsw_planner::Store;
 
@@ -257,6 +258,21 @@ impl Backend for Fixture {
             }
             Write::RemoveNode { .. } => Err(Error::invalid("node is not down and can't be removed")),
             Write::UpdateCluster { .. } => Ok(Outcome::Done),
+            Write::CreateNetwork { spec } => {
+                let id = NetworkId::from_bytes(self.mint());
+                self.apply(vec![Change::PutNetwork(Box::new(Network { id, meta: Meta::default(), spec: *spec }))]);
+                Ok(Outcome::NetworkCreated { id })
+            }
+            Write::RemoveNetwork { id } => {
+                // Only the planner knows who may remove what: here the service goes first.
+                let services: Vec<_> = store.network_user(&id).into_iter().collect();
+                for service in services {
+                    let tasks = store.tasks_of_service(&service).map(|task| task.id).collect();
+                    self.apply(vec![Change::RemoveTasks(tasks), Change::RemoveService(service)]);
+                }
+                self.apply(vec![Change::RemoveNetwork(id)]);
+                Ok(Outcome::Done)
+            }
         }
     }
 

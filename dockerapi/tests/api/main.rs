@@ -5,9 +5,11 @@
 mod bad_input;
 mod client;
 mod containers;
+mod control;
 mod fixture;
 mod images;
 mod logs;
+mod networks;
 mod nodes;
 mod services;
 mod socket;

@@ -6,6 +6,7 @@
 mod cluster;
 mod image;
 mod mounts;
+mod network;
 mod node;
 mod ports;
 mod service;
@@ -43,6 +44,8 @@ pub fn handle(view: &Store, write: &Write, now: Time, mint: &mut Mint<'_>) -> Re
         Write::UpdateCluster { version, spec, worker_token, manager_token } => {
             cluster::update(view, *version, spec, worker_token.as_deref(), manager_token.as_deref())
         }
+        Write::CreateNetwork { spec } => network::create(view, spec, mint),
+        Write::RemoveNetwork { id } => network::remove(view, id),
     }
 }
 

@@ -3,7 +3,7 @@
 //! Owns: when a template gets a new version, and what becomes the previous spec.
 //! Invariant: a template is immutable; equal content (task spec and endpoint with its numbers) is the same version.
 
-use super::{Code, Decision, Mint, out_of_sequence, ports, refuse, validate};
+use super::{Code, Decision, Mint, network, out_of_sequence, ports, refuse, validate};
 use crate::Store;
 use std::mem::discriminant;
 use std::sync::Arc;
@@ -26,6 +26,7 @@ pub(super) fn create(view: &Store, spec: &ServiceSpec, mint: &mut Mint<'_>) -> R
     let ports = ports::allocate(view, &spec.endpoint, &[])?;
     let version = next_version(view, &id);
     let mut guards = vec![Guard::ServiceNameAbsent(name)];
+    guards.extend(network::attachments(view, &spec.task.networks)?);
     guards.extend(port_guards(id, &ports));
     let service = Service {
         id,
@@ -84,6 +85,7 @@ pub(super) fn update(view: &Store, id: &ServiceId, version: u64, spec: &ServiceS
         }
     };
     let mut guards = vec![Guard::ServiceExists(*id), Guard::ServiceVersion(*id, version)];
+    guards.extend(network::attachments(view, &service.spec.task.networks)?);
     guards.extend(port_guards(*id, &service.ports));
     changes.push(Change::PutService(Box::new(service)));
     Ok(Decision { guards, changes, outcome: Outcome::Warnings(Vec::new()) })

@@ -33,7 +33,7 @@ pub(super) fn service(spec: &ServiceSpec) -> Result<()> {
     size(spec)
 }
 
-fn annotations(annotations: &Annotations) -> Result<()> {
+pub(super) fn annotations(annotations: &Annotations) -> Result<()> {
     let name = annotations.name.as_str();
     if name.is_empty() {
         return Err(invalid("meta: name must be provided"));
@@ -139,10 +139,10 @@ fn endpoint(endpoint: &EndpointSpec) -> Result<()> {
     Ok(())
 }
 
-fn size(spec: &ServiceSpec) -> Result<()> {
+pub(super) fn size(spec: &impl serde::Serialize) -> Result<()> {
     let bytes = crate::size::encoded(spec);
     if bytes > MAX_SPEC_BYTES {
-        return Err(invalid(format!("service spec: {bytes} bytes are too many; use at most {MAX_SPEC_BYTES}")));
+        return Err(invalid(format!("spec: {bytes} bytes are too many; use at most {MAX_SPEC_BYTES}")));
     }
     Ok(())
 }

@@ -67,11 +67,7 @@ impl Store {
                 self.nodes.remove(id);
                 self.sessions.remove(id);
             }
-            Change::NodeSession { id, session } => {
-                if self.nodes.contains_key(id) {
-                    self.sessions.insert(*id, *session);
-                }
-            }
+            Change::NodeSession { id, session } => self.set_session(*id, *session),
             Change::PutTemplate(template) => {
                 let key = (template.service, template.version);
                 loose.insert(key);
@@ -114,11 +110,19 @@ impl Store {
                 let status = self.texts.share_status(status);
                 tasks.iter().for_each(|id| self.merge_status(id, status.clone(), touched));
             }
+            Change::PutNetwork(network) => self.put_network(network),
+            Change::RemoveNetwork(id) => self.remove_network(id),
+        }
+    }
+
+    fn set_session(&mut self, node: NodeId, session: SessionId) {
+        if self.nodes.contains_key(&node) {
+            self.sessions.insert(node, session);
         }
     }
 
     /// Version and times of an object that this entry changes.
-    fn stamp(&self, old: Option<Meta>) -> Meta {
+    pub(super) fn stamp(&self, old: Option<Meta>) -> Meta {
         Meta { version: self.index, created_at: old.map_or(self.time, |meta| meta.created_at), updated_at: self.time }
     }
 

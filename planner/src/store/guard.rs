@@ -29,6 +29,9 @@ impl Store {
             Guard::NodeExists(id) => (self.nodes.contains_key(id), format!("node {id} was removed in the meantime")),
             Guard::NodeVersion(id, version) => (self.nodes.get(id).is_some_and(|n| n.meta.version == *version), format!("node {id} changed in the meantime")),
             Guard::TaskExists(id) => (self.tasks.contains_key(id), format!("task {id} is gone")),
+            Guard::NetworkNameAbsent(name) => (self.network_by_name(name).is_none(), format!("network with name {name} already exists")),
+            Guard::NetworkExists(id) => (self.networks.contains_key(id), format!("network {id} was removed in the meantime")),
+            Guard::NetworkUnused(id) => (self.network_user(id).is_none(), format!("network {id} is in use by a service")),
         };
         if holds { Ok(()) } else { Err(Error::conflict(what)) }
     }

@@ -7,6 +7,7 @@
 mod apply;
 mod guard;
 mod index;
+mod network;
 mod snapshot;
 mod text;
 mod touched;
@@ -21,7 +22,8 @@ pub use touched::Touched;
 use imbl::{OrdMap, OrdSet, Vector};
 use std::sync::Arc;
 use wsw_api::entry::Outcome;
-use wsw_api::id::{NodeId, RequestId, ServiceId, SessionId, TaskId};
+use wsw_api::id::{NetworkId, NodeId, RequestId, ServiceId, SessionId, TaskId};
+use wsw_api::network::Network;
 use wsw_api::object::{Cluster, Node, Service, Template};
 use wsw_api::spec::Protocol;
 use wsw_api::task::Task;
@@ -51,6 +53,7 @@ pub struct Store {
     unplaced: OrdMap<ServiceId, u32>,
     globals: OrdSet<ServiceId>,
     texts: text::Texts,
+    networks: OrdMap<NetworkId, Arc<Network>>,
 }
 
 /// A template and how many tasks name it.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use wsw_api::entry::Outcome;
 use wsw_api::error::{Error, Result};
 use wsw_api::id::{NodeId, RequestId, SessionId};
+use wsw_api::network::Network;
 use wsw_api::object::{Cluster, Node, Service, Template};
 use wsw_api::task::Task;
 use wsw_api::time::Time;
@@ -29,6 +30,8 @@ pub struct Snapshot {
     pub tasks: Vec<Arc<Task>>,
     /// The oldest first.
     pub requests: Vec<(RequestId, Arc<Outcome>)>,
+    #[serde(default)]
+    pub networks: Vec<Arc<Network>>,
 }
 
 impl Store {
@@ -45,6 +48,7 @@ impl Store {
             templates: self.templates.values().map(|row| row.template.clone()).collect(),
             tasks: self.tasks.values().cloned().collect(),
             requests: self.request_order.iter().filter_map(|id| Some((*id, self.outcomes.get(id)?.clone()))).collect(),
+            networks: self.networks.values().cloned().collect(),
         }
     }
 
@@ -58,6 +62,7 @@ impl Store {
         let mut touched = Touched::default();
         store.nodes = snapshot.nodes.into_iter().map(|node| (node.id, node)).collect();
         store.sessions = snapshot.sessions.into_iter().collect();
+        store.networks = snapshot.networks.into_iter().map(|network| (network.id, network)).collect();
         for template in snapshot.templates {
             store.templates.insert((template.service, template.version), TemplateRow { template, tasks: 0 });
         }

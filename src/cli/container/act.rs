@@ -31,8 +31,11 @@ pub async fn stop(session: Session, matches: Matches) -> Result<(), Error> {
 
 /// The same for all at once: each grace period runs beside the others.
 async fn each(session: &Session, names: &[String], verb: &str, query: Query<'_>) -> Result<(), Error> {
-    let one = async |name: &String| session.client.stream(Method::POST, &format!("/containers/{}/{verb}", escape(name)), query, None).await;
-    let done = futures_util::future::join_all(names.iter().map(one)).await;
+    let calls = names.iter().map(|name| async move {
+        let path = format!("/containers/{}/{verb}", escape(name));
+        session.client.stream(Method::POST, &path, query, None).await
+    });
+    let done = futures_util::future::join_all(calls).await;
     let mut errors = Vec::new();
     for (name, result) in names.iter().zip(done) {
         match result {

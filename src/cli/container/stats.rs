@@ -48,10 +48,11 @@ pub async fn run(session: Session, matches: Matches) -> Result<(), Error> {
     let truncate = !matches.on("no-trunc");
     let names = containers(&session, &matches).await?;
     if matches.on("no-stream") {
-        let one = async |name: &String| session.client.stream(Method::GET, &path(name), &[("stream", "0".into())], None).await;
+        let session = &session;
+        let calls = names.iter().map(|name| async move { session.client.stream(Method::GET, &path(name), &[("stream", "0".into())], None).await });
         let mut rows = Vec::new();
         let mut errors = Vec::new();
-        for (name, answer) in names.iter().zip(futures_util::future::join_all(names.iter().map(one)).await) {
+        for (name, answer) in names.iter().zip(futures_util::future::join_all(calls).await) {
             match answer {
                 Ok(answer) => rows.push(row(name, &Reader::new(answer.into_body()).json().await?.unwrap_or_default(), truncate)),
                 Err(error) => errors.push(error),

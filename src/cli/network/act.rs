@@ -1,0 +1,63 @@
+//! `network inspect`, `rm`, `prune`, `connect` and `disconnect`.
+
+use serde_json::json;
+
+use crate::cli::{
+    Session,
+    args::Matches,
+    client::{escape, filter_query, given_filters},
+    confirm,
+    errors::Error,
+    format::inspect::{Inspected, Inspector},
+    output,
+    task::text,
+};
+
+pub async fn inspect(session: Session, matches: Matches) -> Result<(), Error> {
+    let mut inspector = Inspector::new(matches.text("format"))?;
+    let query = if matches.on("verbose") { vec![("verbose", "true".to_owned())] } else { Vec::new() };
+    for network in &matches.args {
+        inspector.add(session.client.get_text(&format!("/networks/{}", escape(network)), &query).await.map(Inspected::Raw));
+    }
+    inspector.finish()
+}
+
+pub async fn rm(session: Session, matches: Matches) -> Result<(), Error> {
+    let mut failed = false;
+    for network in &matches.args {
+        match session.client.delete(&format!("/networks/{}", escape(network)), &[]).await {
+            Ok(_) => output::line(network)?,
+            Err(error) if matches.on("force") && error.is_not_found() => {}
+            Err(error) => {
+                output::warn(&error.to_string());
+                failed = true;
+            }
+        }
+    }
+    // Said already.
+    if failed { Err(Error::Status { code: 1, text: String::new() }) } else { Ok(()) }
+}
+
+pub async fn prune(session: Session, matches: Matches) -> Result<(), Error> {
+    if !matches.on("force") {
+        let question = "WARNING! This will remove all custom networks not used by at least one container.\nAre you sure you want to continue?";
+        confirm::ask(question, "network prune")?;
+    }
+    let report = session.client.post("/networks/prune", &filter_query(&given_filters(matches.list("filter"))), None).await?;
+    let names: Vec<&str> = report["NetworksDeleted"].as_array().into_iter().flatten().map(text).collect();
+    if names.is_empty() { Ok(()) } else { output::line(&format!("Deleted Networks:\n{}\n", names.join("\n"))) }
+}
+
+pub async fn connect(session: Session, matches: Matches) -> Result<(), Error> {
+    act(&session, &matches, "connect").await
+}
+
+pub async fn disconnect(session: Session, matches: Matches) -> Result<(), Error> {
+    act(&session, &matches, "disconnect").await
+}
+
+/// The daemon refuses both: a task is on its service's networks.
+async fn act(session: &Session, matches: &Matches, verb: &str) -> Result<(), Error> {
+    let body = json!({"Container": matches.args[1], "Force": matches.on("force")});
+    session.client.post(&format!("/networks/{}/{verb}", escape(&matches.args[0])), &[], Some(&body)).await.map(drop)
+}
