@@ -28,8 +28,10 @@ fn main() -> ExitCode {
 }
 
 fn run_daemon(words: &[String]) -> ExitCode {
-    let command = clap::Command::new("wsw daemon").no_binary_name(true).about("Run the daemon of this node");
-    let parsed = daemon::Args::augment_args(command).try_get_matches_from(words).and_then(|matches| daemon::Args::from_arg_matches(&matches));
+    let command = clap::Command::new("wsw daemon").no_binary_name(true);
+    // The derived part has a page of its own for readers of the code; users get these.
+    let command = daemon::Args::augment_args(command).about(daemon::help::ABOUT).long_about(None).after_help(daemon::help::MORE);
+    let parsed = command.try_get_matches_from(words).and_then(|matches| daemon::Args::from_arg_matches(&matches));
     let args = match parsed {
         Ok(args) => args,
         Err(error) => {

@@ -24,6 +24,7 @@ mod swarm;
 mod system;
 mod task;
 mod template;
+mod topics;
 mod up;
 
 use std::process::ExitCode;

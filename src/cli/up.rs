@@ -40,7 +40,10 @@ const PACE: Duration = Duration::from_millis(20);
 const LOG_TAIL: u64 = 2048;
 
 pub const UP: &[Flag] = &[
-    Flag::string("advertise-addr", "Address that other nodes reach this one at (default the listen address)"),
+    Flag::string(
+        "advertise-addr",
+        "Address that other nodes reach this one at (default the listen address); a loopback address publishes ports on loopback only",
+    ),
     Flag::string("data-root", "Root directory of persistent state"),
     Flag::string("exec-root", "Root directory for execution state: bundles and sockets"),
     Flag::string("listen-addr", "Address of node-to-node traffic").default(LOCAL),

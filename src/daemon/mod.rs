@@ -8,6 +8,7 @@ mod address;
 mod backend;
 mod data_root;
 mod events;
+pub mod help;
 mod host;
 mod node;
 mod paths;
@@ -27,28 +28,31 @@ pub const DEFAULT_PORT: u16 = 2377;
 /// Flags of `wsw daemon`; dockerd's names wherever dockerd has the flag.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Daemon socket to listen on (unix://PATH)
+    /// Daemon socket to listen on: unix://PATH [default: /run/wsw/wsw.sock, or $XDG_RUNTIME_DIR/wsw/wsw.sock]. As root it is
+    /// for root and the group wsw (0660), else for the user alone
     #[arg(short = 'H', long = "host", value_name = "SOCKET")]
     pub host: Option<String>,
-    /// Root directory of persistent state
+    /// Root directory of persistent state; made when missing, for one daemon only [default: /var/lib/wsw, or $XDG_DATA_HOME/wsw]
     #[arg(long, value_name = "DIR")]
     pub data_root: Option<PathBuf>,
-    /// Root directory for execution state: bundles and sockets
+    /// Root directory for execution state: bundles and sockets; the record of what runs, so it must outlive the daemon, not
+    /// the machine [default: /run/wsw, or $XDG_RUNTIME_DIR/wsw]
     #[arg(long, value_name = "DIR")]
     pub exec_root: Option<PathBuf>,
-    /// Path to use for the daemon's PID file
+    /// Path to use for the daemon's PID file [default: wsw.pid in the exec root]
     #[arg(short, long, value_name = "FILE")]
     pub pidfile: Option<PathBuf>,
-    /// Logging level: debug, info, warn, error
+    /// Logging level of what goes to standard error: debug, info, warn, error, fatal
     #[arg(short, long, value_name = "LEVEL", default_value = "info")]
     pub log_level: String,
-    /// Enable debug mode
+    /// Enable debug mode: the same as --log-level debug
     #[arg(short = 'D', long)]
     pub debug: bool,
-    /// Address of node-to-node traffic (IP:PORT); wins over what `swarm init` asks
+    /// Address of node-to-node traffic; wins over what `swarm init` asks [default: 0.0.0.0:2377]
     #[arg(long, value_name = "IP:PORT")]
     pub listen_addr: Option<String>,
-    /// Address that other nodes reach this one at (IP[:PORT] or interface); wins over what `swarm init` asks
+    /// Address that other nodes reach this one at: IP[:PORT] or an interface; wins over what `swarm init` asks. A loopback
+    /// address publishes ports on loopback only [default: chosen from the listen address]
     #[arg(long, value_name = "IP:PORT")]
     pub advertise_addr: Option<String>,
 }

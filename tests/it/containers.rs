@@ -80,9 +80,8 @@ fn refused_signals_and_ended_containers() {
 fn stats_are_real_numbers() {
     let node = Node::swarm();
     node.wsw(&["service", "create", "--name", "ticking", "--replicas", "2", "--limit-memory", "64M", &path("tick")]).ok();
-    let clients = harness::docker_clients();
-    let newest = clients.last().expect("there is a docker client");
-    for program in [Path::new(WSW), newest] {
+    for program in std::iter::once(Path::new(WSW).to_owned()).chain(harness::docker_clients()) {
+        let program = program.as_path();
         let format = "{{.Name}} {{.CPUPerc}} {{.MemUsage}} {{.PIDs}}";
         let shown = run(&mut node.client(program, &["stats", "--no-stream", "--format", format])).ok();
         assert_eq!(shown.lines().count(), 2, "{shown}");

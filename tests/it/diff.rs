@@ -66,6 +66,50 @@ const SAME_IN_ALL: &[&str] = &[
 
 /// What the newest client prints; older ones differ among themselves (usage lines, prefixes of errors, fields that were added since).
 const SAME_IN_NEWEST: &[&str] = &[
+    "network ls",
+    "network ls -q",
+    "network ls --no-trunc",
+    "network ls --format json",
+    "network ls --filter driver=overlay --format {{.Name}}|{{.IPv4}}|{{.IPv6}}|{{.Internal}}|{{.Labels}}|{{.CreatedAt}}",
+    "network ls --filter nosuch=1",
+    "network inspect front",
+    "network inspect --format {{.Driver}} front nosuch",
+    "network rm nosuch",
+    "network rm -f nosuch",
+    "network create",
+    "network create front",
+    "network create --subnet x -d overlay other",
+    "network create --gateway 10.0.0.1 other",
+    "network connect front",
+    "network prune",
+    "inspect --type network front",
+    "kill nosuch",
+    "kill",
+    "stop nosuch",
+    "stop --timeout x nosuch",
+    "wait nosuch",
+    "logs nosuch",
+    "top nosuch",
+    "port nosuch",
+    "port",
+    "port a b c",
+    "stats --no-stream nosuch",
+    "stats --no-stream --format {{.Nosuch}}",
+    "container prune -f",
+    "container prune",
+    "container prune --filter nosuch=1 -f",
+    "system prune",
+    "system prune -a --volumes --filter label=a=b",
+    "system prune --volumes --filter until=1h -f",
+    "system df --format {{.Type}}|{{.TotalCount}}|{{.Active}}",
+    "ps --filter status=asleep",
+    "ps --filter exited=x",
+    "ps --filter before=nosuch",
+    "ps --filter expose=80",
+    "ps --format json",
+    "events --since 1h --until 0s --filter type=network --format {{.Action}}",
+    "events --format {{.Nosuch}}",
+    "events --since x",
     "image inspect tick:latest",
     "service inspect nosuch",
     "service inspect hello nosuch",
@@ -96,9 +140,78 @@ const SAME_IN_NEWEST: &[&str] = &[
     "--nosuch",
 ];
 
+/// Commands whose `--help` is docker's to the letter.
+const SAME_HELP: &[&str] = &[
+    "container inspect",
+    "container kill",
+    "container logs",
+    "container ls",
+    "container port",
+    "container prune",
+    "container stats",
+    "container stop",
+    "container top",
+    "container wait",
+    "events",
+    "image inspect",
+    "image load",
+    "image ls",
+    "image rm",
+    "images",
+    "info",
+    "kill",
+    "logs",
+    "network",
+    "network connect",
+    "network create",
+    "network disconnect",
+    "network inspect",
+    "network ls",
+    "network prune",
+    "network rm",
+    "node",
+    "node demote",
+    "node inspect",
+    "node ls",
+    "node promote",
+    "node ps",
+    "node rm",
+    "node update",
+    "port",
+    "ps",
+    "rmi",
+    "service",
+    "service create",
+    "service inspect",
+    "service logs",
+    "service ls",
+    "service ps",
+    "service rm",
+    "service rollback",
+    "service scale",
+    "service update",
+    "stats",
+    "stop",
+    "swarm",
+    "swarm ca",
+    "swarm init",
+    "swarm join",
+    "swarm join-token",
+    "swarm leave",
+    "swarm unlock",
+    "swarm unlock-key",
+    "swarm update",
+    "system events",
+    "system info",
+    "system prune",
+    "top",
+    "wait",
+];
+
 /// Docker's output as it would be if the program were called `wsw`; in ours only what the daemon says keeps docker's words.
 fn renamed(text: &str) -> String {
-    text.replace("DOCKER", "WSW").replace("docker", "wsw")
+    // Labels keep Docker's names.
+    text.replace("DOCKER", "WSW").replace("docker", "wsw").replace("com.wsw.", "com.docker.")
 }
 
 fn theirs_renamed(run: &Run) -> (i32, String, String) {
@@ -145,6 +258,7 @@ fn node_with_services() -> Node {
     let node = Node::swarm();
     let port = format!("{}:80", free_tcp_port());
     node.wsw(&["service", "create", "--name", "infinite_service", "--label", "tier=back", "-e", "A=b", &guest("tick").to_string_lossy()]).ok();
+    node.wsw(&["network", "create", "-d", "overlay", "--label", "a=b", "--subnet", "10.9.0.0/24", "front"]).ok();
     let hello = guest("hello_http").to_string_lossy().into_owned();
     node.wsw(&["service", "create", "--name", "hello", "--replicas", "3", "--limit-memory", "64M", "-p", &port, &hello]).ok();
     node
@@ -163,6 +277,15 @@ fn major(docker: &Path) -> u32 {
     text.split_whitespace().nth(2).and_then(|version| version.split('.').next()?.parse().ok()).unwrap_or_else(|| panic!("{text:?}"))
 }
 
+/// The newest docker client, if it is of version 28 or newer: what differs among older ones is not compared.
+pub fn newest() -> Option<std::path::PathBuf> {
+    let newest = harness::docker_clients().into_iter().max_by_key(|docker| major(docker)).filter(|docker| major(docker) >= 28);
+    if newest.is_none() {
+        println!("skipped: no docker client of version 28 or newer on this machine");
+    }
+    newest
+}
+
 #[test]
 fn all_clients() {
     for docker in harness::docker_clients() {
@@ -172,10 +295,32 @@ fn all_clients() {
 
 #[test]
 fn the_newest_client() {
-    let newest = harness::docker_clients().into_iter().max_by_key(|docker| major(docker)).expect("there is one");
-    if major(&newest) < 28 {
-        println!("skipped: no docker client of version 28 or newer on this machine; what differs among older ones is not compared");
-        return;
-    }
+    let Some(newest) = newest() else { return };
     compare(&newest, &[SAME_IN_NEWEST]);
+}
+
+#[test]
+fn help() {
+    let Some(newest) = newest() else { return };
+    let node = Node::swarm();
+    let mut wrong = Vec::new();
+    for command in SAME_HELP {
+        let words: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+        let (theirs, ours) = (run(&mut node.client(&newest, &words)), node.wsw(&words));
+        // The name is shorter, so that lists of commands may be padded differently; nothing else may differ.
+        if theirs.out.replace("docker", "wsw").replace("Docker", "wsw") != ours.out.replace("docker", "wsw").replace("Docker", "wsw") || ours.code != 0 {
+            wrong.push(format!("=== {command}\n--- docker\n{theirs}\n--- wsw\n{ours}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+    // Pages of our own.
+    for topic in ["labels", "files", "environment", "exit-codes", "formats"] {
+        assert!(node.wsw(&["help", topic]).ok().lines().count() > 8, "{topic}");
+    }
+    assert_eq!(node.wsw(&["help", "service", "ls"]).ok(), node.wsw(&["service", "ls", "--help"]).ok());
+    assert!(node.wsw(&["help", "nosuch"]).failed().contains("unknown help topic: nosuch"));
+    let daemon = node.wsw(&["daemon", "--help"]).ok();
+    for part in ["Files:", "Environment:", "Signals:", "Exit codes:", "Examples:", "--data-root", "[default: info]"] {
+        assert!(daemon.contains(part), "{part} in {daemon}");
+    }
 }

@@ -208,8 +208,14 @@ impl Container<'_> {
         self.local.created
     }
 
+    /// What `--size` asks for: a Wasm task writes nothing beside its volumes, and has its image whole.
+    fn sizes(&self, asked: bool) -> (Option<u64>, Option<u64>) {
+        (asked.then_some(0), asked.then(|| self.image.map_or(0, |image| image.size)))
+    }
+
     /// A line of `docker ps`.
-    pub fn summary(&self) -> api::ContainerSummary {
+    pub fn summary(&self, size: bool) -> api::ContainerSummary {
+        let (size_rw, size_root) = self.sizes(size);
         let (entrypoint, args) = self.command();
         api::ContainerSummary {
             id: Some(self.id()),
@@ -219,6 +225,8 @@ impl Container<'_> {
             command: Some([entrypoint, args].concat().join(" ")),
             created: Some(self.local.created.0 / SECOND),
             ports: Some(self.ports()),
+            size_rw,
+            size_root,
             labels: Some(self.labels()),
             state: Some(self.state()),
             status: Some(self.status()),
@@ -229,7 +237,8 @@ impl Container<'_> {
     }
 
     /// The whole of it; `docker` needs `Config`, `HostConfig` and `NetworkSettings` to be there.
-    pub fn inspect(&self) -> api::ContainerInspect {
+    pub fn inspect(&self, size: bool) -> api::ContainerInspect {
+        let (size_rw, size_root) = self.sizes(size);
         let (entrypoint, args) = self.command();
         let mut words = [entrypoint, args].concat().into_iter();
         let exposed = self.bindings().into_keys().map(|port| (port, Empty {})).collect();
@@ -245,6 +254,8 @@ impl Container<'_> {
             driver: Some("wsw"),
             platform: Some(self.image.map_or("linux", |image| image.platform.os.as_str()).to_owned()),
             host_config: Some(self.host_config()),
+            size_rw,
+            size_root,
             mounts: Some(Vec::new()),
             config: Some(self.config(exposed)),
             network: Some(api::NetworkSettings { ports: Some(self.bindings()), networks: Some(self.networks()) }),

@@ -59,7 +59,7 @@ pub async fn list(call: Call) -> Answer {
         .iter()
         .filter(|found| before.is_none_or(|bound| found.created() < bound) && since.is_none_or(|bound| found.created() > bound))
         .filter(|found| (all || found.is_running()) && found.matches(&filters));
-    let lines: Vec<_> = shown.take(limit.unwrap_or(usize::MAX)).map(|found| found.summary()).collect();
+    let lines: Vec<_> = shown.take(limit.unwrap_or(usize::MAX)).map(|found| found.summary(call.query.flag("size"))).collect();
     call::ok(&lines)
 }
 
@@ -73,7 +73,7 @@ fn bound(containers: &[Container<'_>], filters: &Filters, key: &str) -> Result<O
 /// All lines, for `/system/df`.
 pub async fn summaries(call: &Call, images: &[Image], all: bool) -> Vec<ContainerSummary> {
     let known = Known::of(call).await;
-    known.containers(call, images).into_iter().filter(|found| all || found.is_running()).map(|found| found.summary()).collect()
+    known.containers(call, images).into_iter().filter(|found| all || found.is_running()).map(|found| found.summary(true)).collect()
 }
 
 /// `GET /containers/{id}/json`.
@@ -83,7 +83,7 @@ pub async fn inspect(call: Call) -> Answer {
     let known = Known::of(&call).await;
     let wanted = container_id(id);
     match known.containers(&call, &images).into_iter().find(|found| found.id() == wanted) {
-        Some(found) => call::ok(&found.inspect()),
+        Some(found) => call::ok(&found.inspect(call.query.flag("size"))),
         None => Err(no_such(&call.name)),
     }
 }

@@ -20,6 +20,8 @@ async fn tasks_are_listed_and_inspected_as_containers() {
     expect![[r#"
         200 {"Id":"CONTAINER","Created":"2023-11-14T22:13:20Z","Path":"/app.wasm","Args":[],"State":{"Status":"running","Running":true,"Paused":false,"Restarting":false,"OOMKilled":false,"Dead":false,"Pid":42,"ExitCode":0,"Error":"","StartedAt":"2023-11-14T22:13:20Z","FinishedAt":"0001-01-01T00:00:00Z"},"Image":"sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","Name":"/web.1.TASK","RestartCount":0,"Driver":"wsw","Platform":"wasi","HostConfig":{"NetworkMode":"default","LogConfig":{"Type":"json-file","Config":{}},"RestartPolicy":{"Name":"no","MaximumRetryCount":0},"Memory":67108864,"NanoCpus":0,"ReadonlyRootfs":false,"PortBindings":{}},"Mounts":[],"Config":{"Hostname":"","User":"","ExposedPorts":{"80/tcp":{}},"Tty":false,"OpenStdin":false,"Env":["FROM=image","A=b"],"Image":"app:latest","WorkingDir":"","Entrypoint":["/app.wasm"],"Labels":{"com.docker.swarm.node.id":"0250za67mbtgh1tvq6ktn8q2p","com.docker.swarm.service.id":"SERVICE","com.docker.swarm.service.name":"web","com.docker.swarm.task":"","com.docker.swarm.task.id":"TASK","com.docker.swarm.task.name":"web.1.TASK"}},"NetworkSettings":{"Ports":{"80/tcp":[]},"Networks":{}}}
     "#]].assert_eq(&hide(text(&fixture, &format!("GET /v1.50/containers/{id}/json"), "").await));
+    let sized = json(&fixture, &format!("GET /containers/{id}/json?size=1")).await;
+    assert_eq!((&sized["SizeRw"], &sized["SizeRootFs"]), (&0.into(), &1_234_567.into()));
     assert_eq!(text(&fixture, "GET /containers/nope/json", "").await, "404 {\"message\":\"No such container: nope\"}\n");
 }
 

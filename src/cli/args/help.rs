@@ -1,5 +1,7 @@
 //! `--help` in docker's layout: usage line, aliases, commands, flags wrapped to the terminal.
 
+use crate::cli::topics;
+
 use super::{
     flag::{Command, Flag},
     parse::visible,
@@ -45,6 +47,7 @@ pub fn help(command: &Command, path: &str) -> String {
     text += &command_lists(command, is_root);
     if is_root {
         text += &format!("\nGlobal Options:\n{}", flag_table(&flags, width()));
+        text += &topics::list();
     }
     if command.run.is_none() {
         text += &format!("\nRun '{path} COMMAND --help' for more information on a command.\n");

@@ -11,7 +11,7 @@ use super::{
     flag::{Arity, Command, Flag},
     help, values,
 };
-use crate::cli::errors::Error;
+use crate::cli::{errors::Error, topics};
 
 /// docker's code for a command line that it could not take apart.
 const BAD_FLAG: u8 = 125;
@@ -105,6 +105,9 @@ pub fn parse(root: &'static Command, words: &[String]) -> Result<Outcome, Error>
         return Ok(Outcome::Help(help::help(root, root.name)));
     }
     let root_matches = take_apart(root, root.name, before)?;
+    if rest.first().is_some_and(|word| word == "help") {
+        return help_about(root, &rest[1..]).map(Outcome::Help);
+    }
     let mut command = root;
     let mut path = root.name.to_owned();
     while command.run.is_none() {
@@ -141,6 +144,22 @@ pub fn parse(root: &'static Command, words: &[String]) -> Result<Outcome, Error>
     leaf.called_as = called_as;
     check_arity(root.name, command, &path, leaf.args.len())?;
     Ok(Outcome::Run { command, root: root_matches, leaf })
+}
+
+/// `help [COMMAND…|TOPIC]`.
+fn help_about(root: &'static Command, words: &[String]) -> Result<String, Error> {
+    if let [topic] = words
+        && let Some(page) = topics::find(topic)
+    {
+        return Ok(page.to_owned());
+    }
+    let mut command = root;
+    let mut path = root.name.to_owned();
+    for word in words {
+        command = command.find(word).ok_or_else(|| Error::Plain(format!("unknown help topic: {}", words.join(" "))))?;
+        path = format!("{path} {}", command.name);
+    }
+    Ok(help::help(command, &path))
 }
 
 /// Where the arguments begin, and whether `--help` is asked for before a fence.

@@ -80,7 +80,9 @@ pub fn row(container: &Value, truncate: bool) -> Val {
     let command = text(&container["Command"]);
     let command = if truncate { format::ellipsis(command, COMMAND_WIDTH) } else { command.to_owned() };
     let labels: BTreeMap<&str, &str> = container["Labels"].as_object().into_iter().flatten().map(|(key, value)| (key.as_str(), text(value))).collect();
-    let label_list: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let mut label_list: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    // As texts, not by name: "a.b=" comes before "a=".
+    label_list.sort_unstable();
     let label_map = labels.iter().map(|(key, value)| ((*key).to_owned(), Val::from(*value))).collect();
     let networks: Vec<_> = container["NetworkSettings"]["Networks"].as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
     let mounts = container["Mounts"].as_array().map_or(&[] as &[Value], Vec::as_slice);

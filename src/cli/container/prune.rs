@@ -11,7 +11,7 @@ use crate::cli::{
 
 pub async fn run(session: Session, matches: Matches) -> Result<(), Error> {
     if !matches.on("force") {
-        confirm::ask("WARNING! This will remove all stopped containers.\nAre you sure you want to continue?", "container prune")?;
+        confirm::ask("WARNING! This will remove all stopped containers.\nAre you sure you want to continue?")?;
     }
     let query = filter_query(&given_filters(matches.list("filter")));
     let report = session.client.post("/containers/prune", &query, None).await?;

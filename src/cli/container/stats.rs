@@ -154,7 +154,7 @@ fn row(container: &str, stats: &Value, truncate: bool) -> Val {
     let share = if limit > 0.0 { used / limit * 100.0 } else { 0.0 };
     let shown = |text: String, missing: &str| Val::from(if known { text } else { missing.to_owned() });
     Val::row(
-        "*formatter.statsContext",
+        "*container.statsContext",
         [
             ("Container", Val::from(container)),
             ("Name", Val::from(if name.is_empty() { "--" } else { name })),

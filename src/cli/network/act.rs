@@ -34,14 +34,14 @@ pub async fn rm(session: Session, matches: Matches) -> Result<(), Error> {
             }
         }
     }
-    // Said already.
-    if failed { Err(Error::Status { code: 1, text: String::new() }) } else { Ok(()) }
+    // docker 28's last line.
+    if failed { Err(Error::plain("exit status 1")) } else { Ok(()) }
 }
 
 pub async fn prune(session: Session, matches: Matches) -> Result<(), Error> {
     if !matches.on("force") {
         let question = "WARNING! This will remove all custom networks not used by at least one container.\nAre you sure you want to continue?";
-        confirm::ask(question, "network prune")?;
+        confirm::ask(question)?;
     }
     let report = session.client.post("/networks/prune", &filter_query(&given_filters(matches.list("filter"))), None).await?;
     let names: Vec<&str> = report["NetworksDeleted"].as_array().into_iter().flatten().map(text).collect();

@@ -55,13 +55,8 @@ fn pools(matches: &Matches) -> Result<Value, Error> {
     let split = |flag: &str| matches.list(flag).iter().flat_map(|list| list.split(',')).map(str::to_owned).collect::<Vec<_>>();
     let subnets = split("subnet");
     let (ranges, gateways) = (split("ip-range"), split("gateway"));
-    if subnets.is_empty() {
-        let orphan = [("ip-range", &ranges), ("gateway", &gateways)].into_iter().find(|(_, list)| !list.is_empty());
-        return match orphan {
-            Some(("gateway", _)) => Err(Error::plain("no matching subnet for gateway")),
-            Some(_) => Err(Error::plain("every ip-range or gateway must have a corresponding subnet")),
-            None => Ok(json!([])),
-        };
+    if subnets.is_empty() && ranges.is_empty() && gateways.is_empty() {
+        return Ok(json!([]));
     }
     if ranges.len() > subnets.len() || gateways.len() > subnets.len() {
         return Err(Error::plain("every ip-range or gateway must have a corresponding subnet"));

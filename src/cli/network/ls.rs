@@ -47,7 +47,9 @@ pub async fn run(session: Session, matches: Matches) -> Result<(), Error> {
 fn row(network: &Value, truncate: bool) -> Val {
     let id = text(&network["Id"]);
     let labels: BTreeMap<&str, &str> = network["Labels"].as_object().into_iter().flatten().map(|(key, value)| (key.as_str(), text(value))).collect();
-    let listed: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let mut listed: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    // As texts, not by name: "a.b=" comes before "a=".
+    listed.sort_unstable();
     let label_map = labels.iter().map(|(key, value)| ((*key).to_owned(), Val::from(*value))).collect();
     let on = |key: &str| Val::from(network[key].as_bool().unwrap_or(false).to_string());
     Val::row(

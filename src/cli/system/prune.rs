@@ -28,7 +28,7 @@ pub async fn run(session: Session, matches: Matches) -> Result<(), Error> {
         return Err(Error::plain("ERROR: The \"until\" filter is not supported with \"--volumes\""));
     }
     if !matches.on("force") {
-        confirm::ask(&question(all, volumes, matches.list("filter")), "system prune")?;
+        confirm::ask(&question(all, volumes, matches.list("filter")))?;
     }
     let mut kinds = vec![
         Kind { path: "/containers/prune", report: pruned_containers },

@@ -11,6 +11,9 @@ const NAMES: &[&str] = &[
     "split", "title", "truncate", "upper", "urlquery",
 ];
 
+/// Go's own bound on the width and precision of a verb; here of `pad`, too.
+const WIDEST: usize = 1_000_000;
+
 pub fn exists(name: &str) -> bool {
     NAMES.contains(&name)
 }
@@ -86,7 +89,7 @@ fn pad(text: &str, before: i64, after: i64) -> String {
     if text.is_empty() {
         return String::new();
     }
-    let spaces = |count: i64| " ".repeat(usize::try_from(count).unwrap_or(0));
+    let spaces = |count: i64| " ".repeat(usize::try_from(count).unwrap_or(0).min(WIDEST));
     format!("{}{text}{}", spaces(before), spaces(after))
 }
 
@@ -173,7 +176,10 @@ fn printf(format: &str, args: &[Val]) -> String {
 fn verb_text(spec: &str, verb: char, value: &Val) -> String {
     let (flags, numbers) = spec.split_at(spec.find(|c: char| !"-+ 0#".contains(c)).unwrap_or(spec.len()));
     let (width, precision) = numbers.split_once('.').map_or((numbers, None), |(width, precision)| (width, precision.parse::<usize>().ok()));
-    let width: usize = width.parse().unwrap_or(0);
+    let width: usize = if width.is_empty() { 0 } else { width.parse().unwrap_or(usize::MAX) };
+    if width > WIDEST || precision.is_some_and(|precision| precision > WIDEST) {
+        return if width > WIDEST { "%!(BADWIDTH)".into() } else { "%!(BADPREC)".into() };
+    }
     let text = match (verb, value) {
         ('q', value) => format!("{:?}", value.to_string()),
         ('x', Val::Int(value)) => format!("{value:x}"),
