@@ -3,7 +3,7 @@
 use crate::backend::Image;
 use crate::call::{self, Call};
 use crate::convert::{image, system};
-use crate::error::Answer;
+use crate::error::{Answer, ApiError};
 use crate::model::image::ImageSummary;
 use crate::model::system::DiskUsage;
 use axum::response::IntoResponse;
@@ -38,17 +38,25 @@ pub async fn info(call: Call) -> Answer {
     call::ok(&system::info(&call.backend.local(), store.as_ref()))
 }
 
-/// `GET /system/df`.
+/// Kinds of `?type=`.
+const USERS_OF_DISK: [&str; 4] = ["container", "image", "volume", "build-cache"];
+
+/// `GET /system/df`: all kinds, or those that `type` names.
 pub async fn disk_usage(call: Call) -> Answer {
+    let named: Vec<&str> = call.query.0.iter().filter(|(key, _)| key == "type").map(|(_, value)| value.as_str()).collect();
+    if let Some(unknown) = named.iter().find(|kind| !USERS_OF_DISK.contains(kind)) {
+        return Err(ApiError::invalid(format!("unknown object type: {unknown}")));
+    }
+    let wanted = |kind: &str| named.is_empty() || named.contains(&kind);
     let images = call.backend.images().await?;
     let containers = super::containers::summaries(&call, &images, true).await;
     let users = |digest: &str| containers.iter().filter(|container| container.image_id.as_deref() == Some(digest)).count() as i64;
     let used = |found: &Image| ImageSummary { containers: Some(users(&found.digest)), ..image::summary(found, call.version.minor) };
     call::ok(&DiskUsage {
         layers_size: Some(images.iter().map(|image| image.size).sum()),
-        images: Some(images.iter().map(used).collect()),
-        containers: Some(containers),
-        volumes: Some(Vec::new()),
-        build_cache: Some(Vec::new()),
+        images: wanted("image").then(|| images.iter().map(used).collect()),
+        volumes: wanted("volume").then(Vec::new),
+        build_cache: wanted("build-cache").then(Vec::new),
+        containers: if wanted("container") { Some(containers) } else { None },
     })
 }
