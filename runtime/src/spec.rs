@@ -6,7 +6,7 @@
 use crate::error::{Error, Result};
 use crate::executor::TaskRequest;
 use crate::images::Image;
-use oci_spec::runtime::{Linux, LinuxMemory, LinuxResources, Process, Root, Spec};
+use oci_spec::runtime::{Linux, LinuxCpu, LinuxMemory, LinuxResources, Process, Root, Spec};
 use std::collections::HashMap;
 use std::path::Path;
 use wsw_api::labels::{self, WasmLabels};
@@ -44,7 +44,7 @@ pub(crate) fn runtime_spec(request: &TaskRequest, image: &Image, labels: &WasmLa
     root.set_path("rootfs".into()).set_readonly(Some(true));
     let mut spec = Spec::default();
     spec.set_version(OCI_VERSION.into()).set_process(Some(process)).set_root(Some(root)).set_mounts(None);
-    spec.set_hostname(Some(hostname(request))).set_linux(memory(request)?).set_annotations(Some(annotations(request, image, labels, artifact)?));
+    spec.set_hostname(Some(hostname(request))).set_linux(linux(request)?).set_annotations(Some(annotations(request, image, labels, artifact)?));
     serde_json::to_vec(&spec).map_err(|error| Error::Invalid(format!("runtime spec: {error}")))
 }
 
@@ -98,15 +98,33 @@ fn task_name(request: &TaskRequest) -> String {
     }
 }
 
-fn memory(request: &TaskRequest) -> Result<Option<Linux>> {
-    let limit = request.spec.resources.limits.memory_bytes;
-    if limit == 0 {
+/// Docker's period of a CPU limit, in microseconds; a limit of 0.01 CPUs still is a whole quota in it.
+const CPU_PERIOD: u64 = 100_000;
+/// Billionths of a CPU.
+const WHOLE_CPU: u64 = 1_000_000_000;
+
+/// The limits, as a container's bundle has them.
+fn linux(request: &TaskRequest) -> Result<Option<Linux>> {
+    let limits = &request.spec.resources.limits;
+    if limits.memory_bytes == 0 && limits.nano_cpus == 0 {
         return Ok(None);
     }
-    let limit = i64::try_from(limit).map_err(|_| Error::Invalid(format!("memory limit: {limit} bytes is too large")))?;
-    let (mut memory, mut resources, mut linux) = (LinuxMemory::default(), LinuxResources::default(), Linux::default());
-    memory.set_limit(Some(limit));
-    resources.set_memory(Some(memory)).set_devices(None);
+    let mut resources = LinuxResources::default();
+    resources.set_devices(None);
+    if limits.memory_bytes > 0 {
+        let limit = i64::try_from(limits.memory_bytes).map_err(|_| Error::Invalid(format!("memory limit: {} bytes is too large", limits.memory_bytes)))?;
+        let mut memory = LinuxMemory::default();
+        memory.set_limit(Some(limit));
+        resources.set_memory(Some(memory));
+    }
+    if limits.nano_cpus > 0 {
+        let quota = u128::from(limits.nano_cpus) * u128::from(CPU_PERIOD) / u128::from(WHOLE_CPU);
+        let quota = i64::try_from(quota.max(1)).map_err(|_| Error::Invalid(format!("CPU limit: {} billionths of a CPU is too large", limits.nano_cpus)))?;
+        let mut cpu = LinuxCpu::default();
+        cpu.set_period(Some(CPU_PERIOD)).set_quota(Some(quota));
+        resources.set_cpu(Some(cpu));
+    }
+    let mut linux = Linux::default();
     linux.set_resources(Some(resources)).set_namespaces(None).set_masked_paths(None).set_readonly_paths(None);
     Ok(Some(linux))
 }
@@ -236,6 +254,7 @@ mod tests {
         let mut request = request(ContainerSpec::default());
         let mut spec = (*request.spec).clone();
         spec.resources.limits.memory_bytes = 1 << 20;
+        spec.resources.limits.nano_cpus = 200_000_000;
         request.spec = Arc::new(spec);
         let bytes = runtime_spec(&request, &image(), &WasmLabels::default(), Path::new("/c/m.cwasm")).unwrap();
         let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
@@ -243,6 +262,7 @@ mod tests {
         assert_eq!(json["annotations"]["wsw.wasm.compiled"], "/c/m.cwasm");
         assert_eq!(json["annotations"]["wsw.wasm.max-instances"], "64");
         assert_eq!(json["linux"]["resources"]["memory"]["limit"], 1 << 20);
+        assert_eq!(json["linux"]["resources"]["cpu"], serde_json::json!({ "quota": 20_000, "period": 100_000 }));
         assert_eq!(json["process"]["cwd"], "/");
         assert!(json.get("mounts").is_none() && json["process"].get("capabilities").is_none());
         let unknown = json["annotations"].as_object().unwrap().keys().find(|key| !shim::ANNOTATIONS.contains(&key.as_str()));

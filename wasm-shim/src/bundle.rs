@@ -3,7 +3,10 @@
 //! Owns: what is accepted. Invariant: a setting that this shim does not honour is refused by name, never ignored: a task that would run
 //! with less than it asked for does not run. Writes `exit.json` through the log writer, not here.
 
-use crate::guest::Identity;
+use crate::{
+    cpu::{CpuLimit, DEFAULT_PERIOD},
+    guest::Identity,
+};
 use oci_spec::runtime::Spec;
 use std::{
     collections::HashMap,
@@ -21,6 +24,7 @@ pub struct TaskSpec {
     pub service: Option<ServiceId>,
     pub identity: Identity,
     pub memory: Option<u64>,
+    pub cpu: Option<CpuLimit>,
     pub max_instances: u32,
     pub queue: u32,
     pub request_timeout: Duration,
@@ -86,6 +90,7 @@ fn interpret(spec: &Spec) -> Result<TaskSpec, Error> {
         service,
         identity: identity(spec)?,
         memory: memory(spec)?,
+        cpu: cpu(spec)?,
         max_instances: bounded(shim::MAX_INSTANCES, 1, shim::DEFAULT_MAX_INSTANCES)?,
         queue: bounded(shim::QUEUE, 0, shim::DEFAULT_QUEUE)?,
         request_timeout: Duration::from_nanos(timeout),
@@ -118,6 +123,24 @@ fn memory(spec: &Spec) -> Result<Option<u64>, Error> {
     }
 }
 
+fn cpu(spec: &Spec) -> Result<Option<CpuLimit>, Error> {
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    let Some(cpu) = resources.and_then(|resources| resources.cpu().as_ref()) else { return Ok(None) };
+    let refused = |field| Error::Refused { field, reason: "must be a number of microseconds above zero" };
+    let period = match cpu.period() {
+        None | Some(0) => DEFAULT_PERIOD,
+        Some(micros) => Duration::from_micros(micros),
+    };
+    match cpu.quota() {
+        // As runc: zero and less are no limit.
+        None | Some(..=0) => Ok(None),
+        Some(micros) => {
+            let quota = u64::try_from(micros).map_err(|_| refused("linux.resources.cpu.quota"))?;
+            Ok(Some(CpuLimit { quota: Duration::from_micros(quota), period }))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,11 +170,12 @@ mod tests {
     #[test]
     fn limits_are_read() {
         let spec = config(|config| {
-            config["linux"] = json!({ "resources": { "memory": { "limit": 1_048_576 } } });
+            config["linux"] = json!({ "resources": { "memory": { "limit": 1_048_576 }, "cpu": { "quota": 20_000, "period": 50_000 } } });
             config["annotations"][shim::MAX_INSTANCES] = json!("3");
             config["annotations"][shim::REQUEST_TIMEOUT] = json!("1000000");
         });
         let spec = spec.unwrap();
+        assert_eq!(spec.cpu, Some(CpuLimit { quota: Duration::from_millis(20), period: Duration::from_millis(50) }));
         assert_eq!((spec.memory, spec.max_instances, spec.request_timeout), (Some(1_048_576), 3, Duration::from_millis(1)));
     }
 

@@ -7,9 +7,9 @@ use crate::{
     guest::{ComponentGuest, ModuleGuest},
     limits::{Limiter, MemoryLimitReached},
     linker::Linked,
+    metered::{Metered, interrupt_by_epochs},
     modules::Program,
     task::{KILLED, NOT_STARTED, Stop, TRAPPED, Task},
-    ticker::{Metered, interrupt_by_epochs},
 };
 use futures_util::FutureExt;
 use std::{panic::AssertUnwindSafe, pin::Pin, sync::Arc};
@@ -49,7 +49,7 @@ fn stopped(stop: Stop) -> ExitReport {
 fn guest(task: &Task, program: &Program) -> Result<Guest, ExitReport> {
     let (stdout, stderr) = (task.sink.stream(Stream::Stdout), task.sink.stream(Stream::Stderr));
     let limiter = Limiter::new(task.memory.clone());
-    let (ticker, spent) = (program.engines().ticker().clone(), task.spent.clone());
+    let (ticker, cpu) = (program.engines().ticker().clone(), task.cpu.clone());
     let identity = &task.spec.identity;
     match program.on_demand().map_err(|error| not_started(&error.to_string()))? {
         Linked::Module(pre) => {
@@ -62,7 +62,7 @@ fn guest(task: &Task, program: &Program) -> Result<Guest, ExitReport> {
                 let start = instance.get_typed_func::<(), ()>(&mut store, "_start").map_err(Ended::Instantiate)?;
                 start.call_async(&mut store, ()).await.map_err(Ended::Run)
             };
-            Ok(Box::pin(Metered::new(run, ticker, spent).map(|ended| report(ended.map(|()| 0)))))
+            Ok(Box::pin(Metered::new(run, ticker, cpu).map(|ended| report(ended.map(|()| 0)))))
         }
         Linked::Command(pre) => {
             let pre = pre.clone();
@@ -74,7 +74,7 @@ fn guest(task: &Task, program: &Program) -> Result<Guest, ExitReport> {
                 command.wasi_cli_run().call_run(&mut store).await.map_err(Ended::Run)
             };
             let code = |answer: Result<(), ()>| if answer.is_ok() { 0 } else { RUN_FAILED };
-            Ok(Box::pin(Metered::new(run, ticker, spent).map(move |ended| report(ended.map(code)))))
+            Ok(Box::pin(Metered::new(run, ticker, cpu).map(move |ended| report(ended.map(code)))))
         }
         Linked::Http(_) => Err(not_started("a server is not run as a command")),
     }

@@ -9,6 +9,7 @@ use crate::{
     handover,
     logs::Logs,
     modules::Programs,
+    quota::Descriptors,
     replica::Services,
     task_api::TaskApi,
     tasks::Tasks,
@@ -39,7 +40,7 @@ use wsw_api::shim::HANDOVER_SUFFIX;
 
 /// A shim that nobody uses and nobody talks to ends itself after this.
 const IDLE: Duration = Duration::from_secs(60);
-/// Connections that one shim serves at once, within what the descriptors allow.
+/// Connections that one shim serves at once, within half of the descriptors; the rest is for the guests' files and sockets.
 const MAX_CONNECTIONS: u64 = 10_000;
 /// Descriptors kept for everything else: logs, sockets, engines.
 const RESERVED_DESCRIPTORS: u64 = 512;
@@ -120,11 +121,13 @@ async fn serve(args: &ShimArgs, engines: Arc<Engines>, logs: Arc<Logs>, guests: 
     let sockets = Sockets(vec![args.socket.clone(), handover_path.into()]);
     sockets.remove_dead()?;
     let services = Arc::new(Services::default());
-    let connections = MAX_CONNECTIONS.min(descriptors.saturating_sub(RESERVED_DESCRIPTORS));
+    let free = descriptors.saturating_sub(RESERVED_DESCRIPTORS);
+    let connections = MAX_CONNECTIONS.min(free / 2);
+    let of_guests = Descriptors::new(u32::try_from(free - connections).unwrap_or(u32::MAX));
     let connections = usize::try_from(connections).unwrap_or(usize::MAX);
     let handover = handover::Listener::bind(&sockets.0[1], services.clone(), guests.handle().clone(), connections)?;
     let capacity = usize::try_from(args.capacity).unwrap_or(usize::MAX);
-    let tasks = Arc::new(Tasks::new(capacity, Programs::new(engines), logs, services, guests.handle().clone()));
+    let tasks = Arc::new(Tasks::new(capacity, Programs::new(engines), logs, services, guests.handle().clone(), of_guests));
     let (shutdown, mut shut_down) = mpsc::channel(1);
     let clients = Arc::new(Clients::default());
     let listener = accept(UnixListener::bind(&args.socket)?, clients.clone());

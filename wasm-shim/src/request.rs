@@ -10,8 +10,8 @@ use crate::{
     guest::ComponentGuest,
     limits::Limiter,
     linker::Linked,
+    metered::{Metered, interrupt_by_epochs},
     replica::{InFlight, Replica},
-    ticker::{Metered, interrupt_by_epochs},
 };
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -149,8 +149,8 @@ impl Drop for Waiting<'_> {
 /// The guest's future; not made in an `async fn`, which would keep room for it beside the box that it is in.
 fn guest(exchange: Arc<Exchange>, request: Request<Incoming>, send: oneshot::Sender<GuestResponse>) -> Metered<impl Future<Output = wasmtime::Result<()>>> {
     let replica = exchange.taken.replica();
-    let (ticker, spent) = (replica.program.engines().ticker().clone(), replica.task.spent.clone());
-    Metered::new(run(exchange, request, send), ticker, spent)
+    let (ticker, cpu) = (replica.program.engines().ticker().clone(), replica.task.cpu.clone());
+    Metered::new(run(exchange, request, send), ticker, cpu)
 }
 
 /// The guest's part of a request.

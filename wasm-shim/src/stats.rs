@@ -7,7 +7,6 @@ use containerd_shim_protos::{
     cgroups_v2::metrics::{CPUStat, MemoryStat, Metrics, PidsStat},
     protobuf::{Message, MessageField, well_known_types::any::Any},
 };
-use std::sync::atomic::Ordering;
 
 /// containerd's name of the message.
 const TYPE_URL: &str = "io.containerd.cgroups.v2.Metrics";
@@ -15,7 +14,7 @@ const TYPE_URL: &str = "io.containerd.cgroups.v2.Metrics";
 /// The task's metrics now.
 pub fn of(task: &Task) -> Result<Any, containerd_shim_protos::protobuf::Error> {
     let mut cpu = CPUStat::new();
-    cpu.usage_usec = task.spent.load(Ordering::Relaxed) / 1_000;
+    cpu.usage_usec = task.cpu.spent() / 1_000;
     cpu.user_usec = cpu.usage_usec;
     let mut memory = MemoryStat::new();
     memory.usage = task.memory.used();

@@ -4,7 +4,9 @@
 //! was not taken. Each instance has streams of its own, so that lines of concurrent requests do not mix.
 
 use crate::{
+    cpu::since_start,
     cri::LineCutter,
+    log_rate::LogRate,
     logs::{Log, Logs},
 };
 use bytes::Bytes;
@@ -12,7 +14,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
-    time::SystemTime,
+    time::{Instant, SystemTime},
 };
 use wasmtime_wasi::{
     cli::{IsTerminal, StdoutStream},
@@ -28,11 +30,27 @@ const MAX_WRITE: usize = 64 << 10;
 pub struct Sink {
     logs: Arc<Logs>,
     log: Arc<Log>,
+    rate: Arc<LogRate>,
 }
 
 impl Sink {
-    pub const fn new(logs: Arc<Logs>, log: Arc<Log>) -> Self {
-        Self { logs, log }
+    pub fn new(logs: Arc<Logs>, log: Arc<Log>) -> Self {
+        Self { logs, log, rate: Arc::default() }
+    }
+
+    /// Queues records of the task's guests, within the task's rate.
+    fn append(&self, records: Vec<u8>) {
+        if self.rate.admit(&records, since_start(Instant::now())) {
+            self.tell_dropped();
+            self.logs.append(&self.log, records);
+        }
+    }
+
+    /// The line about what the rate dropped, if it did.
+    pub fn tell_dropped(&self) {
+        if let Some(text) = self.rate.news() {
+            self.logs.append(&self.log, own_line(&text));
+        }
     }
 
     /// A new stream into the log.
@@ -43,11 +61,7 @@ impl Sink {
     /// A line of the shim's own on the task's stderr. Left out when the log has no room: the guest's lines go first.
     pub fn note(&self, text: &str) {
         if self.logs.room(&self.log) > 0 {
-            let mut out = Vec::new();
-            let mut cutter = LineCutter::new(Stream::Stderr);
-            cutter.push(text.as_bytes(), SystemTime::now(), &mut out);
-            cutter.finish(SystemTime::now(), &mut out);
-            self.logs.append(&self.log, out);
+            self.logs.append(&self.log, own_line(text));
         }
     }
 
@@ -55,6 +69,15 @@ impl Sink {
     pub fn close(&self) {
         self.logs.close_log(&self.log);
     }
+}
+
+/// A record of the shim's own.
+fn own_line(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut cutter = LineCutter::new(Stream::Stderr);
+    cutter.push(text.as_bytes(), SystemTime::now(), &mut out);
+    cutter.finish(SystemTime::now(), &mut out);
+    out
 }
 
 struct Begun {
@@ -66,7 +89,7 @@ impl Drop for Begun {
     fn drop(&mut self) {
         let mut out = Vec::new();
         self.cutter.get_mut().unwrap_or_else(PoisonError::into_inner).finish(SystemTime::now(), &mut out);
-        self.sink.logs.append(&self.sink.log, out);
+        self.sink.append(out);
     }
 }
 
@@ -83,7 +106,7 @@ impl TaskStream {
         let mut out = Vec::new();
         let mut cutter = self.0.cutter.lock().unwrap_or_else(PoisonError::into_inner);
         cutter.push(bytes, SystemTime::now(), &mut out);
-        self.0.sink.logs.append(&self.0.sink.log, out);
+        self.0.sink.append(out);
     }
 }
 

@@ -7,12 +7,19 @@
 //! Invariants: the exit is set once; `exit.json` lies in the bundle and the guest's last lines are in the log before anyone sees it.
 //! Never: runs a guest (`command`, `replica`).
 
-use crate::{bundle::TaskSpec, limits::TaskMemory, logs::Logs, stdio::Sink};
+use crate::{
+    bundle::TaskSpec,
+    cpu::TaskCpu,
+    limits::TaskMemory,
+    logs::Logs,
+    quota::{Descriptors, TaskQuota},
+    stdio::Sink,
+};
 use std::{
     path::PathBuf,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -21,6 +28,10 @@ use wsw_api::shim::{EXIT_REPORT, ExitReport};
 
 /// The exit of a task is shown after this even if the disk does not take its report: `Wait` must not hang with the disk.
 const REPORT_WAIT: Duration = Duration::from_secs(5);
+
+/// A guest that runs in the background when its task ends is gone at the end of its slice, on a busy machine a while later; nobody waits
+/// for it longer than this.
+const GUESTS_WAIT: Duration = Duration::from_millis(200);
 
 /// Exit codes that are not the guest's own.
 pub const TRAPPED: u32 = 134;
@@ -69,8 +80,10 @@ pub struct Task {
     pub spec: TaskSpec,
     pub sink: Sink,
     pub memory: Arc<TaskMemory>,
-    /// Nanoseconds that its guests were polled for.
-    pub spent: Arc<AtomicU64>,
+    pub cpu: Arc<TaskCpu>,
+    /// Files and sockets of its guests.
+    #[allow(dead_code, reason = "for wasi:sockets and the file system")]
+    pub quota: TaskQuota,
     logs: Arc<Logs>,
     started: AtomicBool,
     /// Zero, or the number of the signal that it was sent; `SIGKILL` overrides others.
@@ -91,16 +104,17 @@ pub struct NewTask {
 }
 
 impl Task {
-    pub fn new(new: NewTask, logs: &Arc<Logs>) -> Self {
+    pub fn new(new: NewTask, logs: &Arc<Logs>, descriptors: &Descriptors) -> Self {
         Self {
             id: new.id,
             bundle: new.bundle,
             stdout: new.stdout,
             stderr: new.stderr,
             memory: Arc::new(TaskMemory::new(new.spec.memory)),
+            cpu: Arc::new(TaskCpu::new(new.spec.cpu)),
+            quota: TaskQuota::new(descriptors),
             spec: new.spec,
             sink: Sink::new(logs.clone(), logs.open(new.log)),
-            spent: Arc::default(),
             logs: logs.clone(),
             started: AtomicBool::new(false),
             signal: AtomicU8::new(0),
@@ -166,6 +180,10 @@ impl Task {
     /// The end: writes the report after the guest's last lines, then shows the exit.
     pub async fn finish(&self, report: ExitReport) {
         let at = SystemTime::now();
+        if tokio::time::timeout(GUESTS_WAIT, self.cpu.all_gone()).await.is_err() {
+            tracing::warn!(task = self.id, "ended, but a guest of it is still held up");
+        }
+        self.sink.tell_dropped();
         match serde_json::to_vec(&report) {
             Ok(text) => {
                 let written = self.logs.report(self.bundle.join(EXIT_REPORT), text);

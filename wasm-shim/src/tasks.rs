@@ -7,6 +7,7 @@ use crate::{
     bundle, command,
     logs::Logs,
     modules::{self, Program, Programs},
+    quota::Descriptors,
     replica::{self, Replica, Services},
     task::{NewTask, Stop, Task},
 };
@@ -68,13 +69,14 @@ pub struct Tasks {
     logs: Arc<Logs>,
     services: Arc<Services>,
     guests: Handle,
+    descriptors: Descriptors,
     /// Told when the table becomes empty.
     pub emptied: Notify,
 }
 
 impl Tasks {
-    pub fn new(capacity: usize, programs: Programs, logs: Arc<Logs>, services: Arc<Services>, guests: Handle) -> Self {
-        Self { table: Mutex::default(), capacity, programs, logs, services, guests, emptied: Notify::new() }
+    pub fn new(capacity: usize, programs: Programs, logs: Arc<Logs>, services: Arc<Services>, guests: Handle, descriptors: Descriptors) -> Self {
+        Self { table: Mutex::default(), capacity, programs, logs, services, guests, descriptors, emptied: Notify::new() }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -102,7 +104,7 @@ impl Tasks {
         let spec = bundle::read(&create.bundle)?;
         let program = self.programs.get(&spec.compiled, spec.kind).await?;
         let CreateTask { id, bundle, stdout, stderr } = create;
-        let task = Arc::new(Task::new(NewTask { id, bundle, stdout, stderr, spec, log }, &self.logs));
+        let task = Arc::new(Task::new(NewTask { id, bundle, stdout, stderr, spec, log }, &self.logs, &self.descriptors));
         reserved.fill(Loaded { task, program: Some(program) });
         Ok(())
     }

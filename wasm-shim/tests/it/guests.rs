@@ -45,6 +45,28 @@ pub const CHATTER: &str = r#"(module
     (i32.store (i32.const 12) (i32.const 2))
     (loop (drop (call $write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 0))) (br 0))))"#;
 
+/// Lines that [`FLOOD`] writes.
+pub const FLOOD_LINES: u64 = 65_536 / 64 * 1_000;
+/// Writes 64 MB in lines of 64 bytes, 64 KiB at a time.
+pub const FLOOD: &str = r#"(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 2)
+  (func (export "_start") (local $n i32)
+    (memory.fill (i32.const 65536) (i32.const 121) (i32.const 65536))
+    (loop $lines
+      (i32.store8 (i32.add (i32.const 65599) (local.get $n)) (i32.const 10))
+      (br_if $lines (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 64))) (i32.const 65536))))
+    (local.set $n (i32.const 1000))
+    (loop $pieces
+      (i32.store (i32.const 8) (i32.const 65536))
+      (i32.store (i32.const 12) (i32.const 65536))
+      (loop $rest
+        (drop (call $write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 0)))
+        (i32.store (i32.const 8) (i32.add (i32.load (i32.const 8)) (i32.load (i32.const 0))))
+        (i32.store (i32.const 12) (i32.sub (i32.load (i32.const 12)) (i32.load (i32.const 0))))
+        (br_if $rest (i32.load (i32.const 12))))
+      (br_if $pieces (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))))"#;
+
 /// Sleeps for a day (`poll_oneoff` with one clock).
 pub const SLEEP: &str = r#"(module
   (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))

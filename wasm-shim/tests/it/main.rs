@@ -9,6 +9,7 @@ mod commands;
 mod compile;
 mod guests;
 mod harness;
+mod limits;
 mod servers;
 mod shim;
 

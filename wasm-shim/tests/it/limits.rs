@@ -1,0 +1,115 @@
+//! Limits of a task and fairness among guests, by what the shim itself counts.
+
+use crate::{
+    guests,
+    harness::{Shim, service},
+};
+use serde_json::{Value, json};
+use std::{
+    io::{Read, Write},
+    time::{Duration, Instant},
+};
+
+const SIGKILL: u32 = 9;
+
+/// A bundle's CPU limit, in hundredths of a CPU.
+fn cpus(hundredths: u64) -> impl FnOnce(&mut Value) {
+    move |config| config["linux"] = json!({ "resources": { "cpu": { "quota": hundredths * 1_000, "period": 100_000 } } })
+}
+
+async fn spent(shim: &Shim, id: &str) -> Duration {
+    Duration::from_micros(shim.stats(id).await.cpu.usage_usec)
+}
+
+#[tokio::test]
+async fn a_spinning_guest_gets_what_its_limit_allows_and_is_killed_at_once() {
+    let shim = Shim::start(10).await;
+    let spin = shim.program(guests::SPIN);
+    shim.run("fifth", &spin, cpus(20)).await;
+    shim.run("free", &spin, |_| ()).await;
+    let begin = Instant::now();
+    // Long enough that the bucket, which starts full, does not matter.
+    while spent(&shim, "fifth").await < Duration::from_millis(300) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // It cannot have got more than the bucket held, a fifth of the time since, and a slice; how much less is the machine's affair.
+    let (got, most) = (spent(&shim, "fifth").await, Duration::from_millis(60) + begin.elapsed() / 5);
+    assert!(got <= most, "{got:?} > {most:?}");
+    assert!(spent(&shim, "free").await > Duration::ZERO);
+    for id in ["fifth", "free"] {
+        shim.kill(id, SIGKILL).await.unwrap();
+        assert_eq!(shim.wait(id).await.code, 137, "{id}");
+    }
+    // Nothing of them runs any more: the count stands still.
+    let after = spent(&shim, "free").await;
+    shim.run("other", &shim.program(guests::EXIT_3), |_| ()).await;
+    assert_eq!(shim.wait("other").await.code, 3);
+    assert_eq!(spent(&shim, "free").await, after);
+}
+
+fn get(stream: &mut std::net::TcpStream, path: &str) -> String {
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        assert_eq!(stream.read(&mut byte).unwrap(), 1, "{}", String::from_utf8_lossy(&head));
+        head.extend(byte);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+/// Requests of one replica share its bucket; those of another service do not wait for it, nor do those that come while guests spin.
+#[tokio::test]
+async fn requests_are_answered_while_more_guests_spin_than_there_are_cores() {
+    let mut shim = Shim::start(50).await;
+    let (spin, server) = (shim.program(guests::SPIN), shim.program(guests::SERVER));
+    shim.run("server", &server, |_| ()).await;
+    let spinners = 3 * std::thread::available_parallelism().unwrap().get();
+    for n in 0..spinners {
+        shim.run(&format!("spin{n}"), &spin, |_| ()).await;
+    }
+    // All of them get on, also those that had to wait for a thread.
+    for n in 0..spinners {
+        while spent(&shim, &format!("spin{n}")).await < Duration::from_millis(30) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    let mut client = shim.connect(service()).unwrap();
+    for _ in 0..500 {
+        assert!(get(&mut client, "/").starts_with("HTTP/1.1 200 "));
+    }
+    // A request that computes for long goes to the background, and its answer still comes.
+    assert!(get(&mut client, "/w").starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn the_requests_of_a_replica_share_its_cpu_limit() {
+    let mut shim = Shim::start(10).await;
+    let server = shim.program(guests::SERVER);
+    shim.run("server", &server, cpus(20)).await;
+    let begin = Instant::now();
+    let mut clients: Vec<_> = (0..4).map(|_| shim.connect(service()).unwrap()).collect();
+    for client in &mut clients {
+        write!(client, "GET /s HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    }
+    while spent(&shim, "server").await < Duration::from_millis(300) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Each of the four may overrun by a slice.
+    let (got, most) = (spent(&shim, "server").await, Duration::from_millis(100) + begin.elapsed() / 5);
+    assert!(got <= most, "{got:?} > {most:?}");
+    shim.kill("server", SIGKILL).await.unwrap();
+    assert_eq!(shim.wait("server").await.code, 137);
+}
+
+/// `CHATTER` writes two bytes a time as fast as it can; only the counters can say what the rate did, so this writes large pieces.
+#[tokio::test]
+async fn what_a_guest_writes_beyond_the_log_rate_is_dropped_and_counted() {
+    let shim = Shim::start(10).await;
+    shim.run("flood", &shim.program(guests::FLOOD), |_| ()).await;
+    assert_eq!(shim.wait("flood").await.code, 0);
+    let log = shim.log("flood");
+    let told: u64 = log.iter().filter_map(|(_, _, text)| text.strip_prefix("wsw: ")?.split(' ').next()?.parse::<u64>().ok()).sum();
+    let written = log.iter().filter(|(_, _, text)| text.starts_with('y')).count() as u64;
+    assert!(told > 0, "{written} lines, none dropped");
+    assert_eq!(written + told, guests::FLOOD_LINES);
+}
