@@ -154,7 +154,7 @@ impl Shim {
         if let Some(handovers) = open.as_ref().filter(|handovers| !handovers.is_closed()) {
             return Ok(handovers.clone());
         }
-        let handovers = Arc::new(Handovers::connect(&self.place.handover(), self.life.clone())?);
+        let handovers = Arc::new(Handovers::connect(&self.place.handover())?);
         *open = Some(handovers.clone());
         Ok(handovers)
     }

@@ -1,9 +1,9 @@
 //! Hands connections to a shim: one message and one descriptor each, many under way at a time.
 //!
 //! Owns: the SEQPACKET socket beside the shim's ttrpc socket. Invariants: the caller keeps its copy of the connection until the answer;
-//! an answer that does not come is an error, never "none": the shim may have the connection, so nobody else may get it.
+//! an answer that does not come in time is an error, never "none": the shim may have the connection, so nobody else may get it. A shim
+//! answers before it reads a byte, so one that ends without an answer has not taken it: all answers are read before the end counts.
 
-use super::client::Life;
 use super::register::register;
 use crate::error::{Error, Result};
 use rustix::net::{AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt};
@@ -35,13 +35,12 @@ pub(crate) struct Handovers {
     socket: Arc<AsyncFd<OwnedFd>>,
     pending: Arc<Pending>,
     next: AtomicU64,
-    life: Arc<Life>,
     /// Cancelled when nothing more comes from the socket.
     closed: CancellationToken,
 }
 
 impl Handovers {
-    pub(crate) fn connect(path: &Path, life: Arc<Life>) -> Result<Self> {
+    pub(crate) fn connect(path: &Path) -> Result<Self> {
         let open = || -> io::Result<AsyncFd<OwnedFd>> {
             let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
             rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
@@ -52,8 +51,8 @@ impl Handovers {
         let socket = Arc::new(open().map_err(|e| Error::io(format_args!("connect to {}", path.display()), &e))?);
         let pending = Arc::new(Pending::default());
         let closed = CancellationToken::new();
-        tokio::spawn(receive(socket.clone(), pending.clone(), life.clone(), closed.clone()));
-        Ok(Self { socket, pending, next: AtomicU64::new(1), life, closed })
+        tokio::spawn(receive(socket.clone(), pending.clone(), closed.clone()));
+        Ok(Self { socket, pending, next: AtomicU64::new(1), closed })
     }
 
     /// True when it is of no use any more; the shim may live on and be asked for a new one.
@@ -61,8 +60,9 @@ impl Handovers {
         self.closed.is_cancelled()
     }
 
-    /// Offers a connection; the caller still has it when the answer is not [`HandoverOutcome::Taken`].
-    pub(crate) async fn offer(&self, service: ServiceId, port: u16, client: SocketAddr, conn: BorrowedFd<'_>) -> Result<HandoverOutcome> {
+    /// Offers a connection; the caller still has it when the answer is not [`HandoverOutcome::Taken`]. None when the shim went away
+    /// without having taken it.
+    pub(crate) async fn offer(&self, service: ServiceId, port: u16, client: SocketAddr, conn: BorrowedFd<'_>) -> Result<Option<HandoverOutcome>> {
         let seq = self.next.fetch_add(1, Ordering::Relaxed);
         let message = rmp_serde::to_vec_named(&Handover { contract: CONTRACT, seq, service, port, client });
         let message = message.map_err(|error| Error::Invalid(format!("hand-over: {error}")))?;
@@ -70,18 +70,23 @@ impl Handovers {
         {
             let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
             if pending.len() >= MAX_PENDING {
-                return Ok(HandoverOutcome::Full);
+                return Ok(Some(HandoverOutcome::Full));
+            }
+            // The end clears the table once, under this lock.
+            if self.is_closed() {
+                return Ok(None);
             }
             pending.insert(seq, answer);
         }
         let _cleanup = Forget { pending: &self.pending, seq };
-        if let Err(error) = self.send(&message, conn).await {
-            return Err(Error::io("hand over a connection", &error));
+        match self.send(&message, conn).await {
+            Ok(()) => {}
+            Err(error) if is_closed(&error) => return Ok(None),
+            Err(error) => return Err(Error::io("hand over a connection", &error)),
         }
-        tokio::select! {
-            outcome = answered => outcome.map_err(|_| Error::Temporary("the shim closed its hand-over socket".into())),
-            how = self.life.ended() => Err(Error::ShimDied(format!("shim died: {how}"))),
-            () = tokio::time::sleep(ANSWER_LIMIT) => Err(Error::Temporary("the shim does not answer a hand-over".into())),
+        match tokio::time::timeout(ANSWER_LIMIT, answered).await {
+            Ok(answer) => Ok(answer.ok()),
+            Err(_) => Err(Error::Temporary("the shim does not answer a hand-over".into())),
         }
     }
 
@@ -117,15 +122,20 @@ impl Drop for Forget<'_> {
     }
 }
 
-/// Gives each answer to who waits for it, until the socket or the shim ends. Then those who still wait get an error.
-async fn receive(socket: Arc<AsyncFd<OwnedFd>>, pending: Arc<Pending>, life: Arc<Life>, closed: CancellationToken) {
+/// The other end is gone: what was not sent was not received.
+fn is_closed(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::NotConnected)
+}
+
+/// Gives each answer to who waits for it, until the socket ends, which it does with the shim. Then those who still wait hear that
+/// nobody took their connection.
+async fn receive(socket: Arc<AsyncFd<OwnedFd>>, pending: Arc<Pending>, closed: CancellationToken) {
     let mut buffer = [0_u8; MAX_HANDOVER];
+    let mut reset = false;
     loop {
-        let received = tokio::select! {
-            received = receive_one(&socket, &mut buffer) => received,
-            _ = life.ended() => break,
-        };
-        let answer = match received {
+        let answer = match receive_one(&socket, &mut buffer).await {
+            // A shim that ends with messages unread: the kernel tells that once, before the answers that still lie here.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset && !std::mem::replace(&mut reset, true) => continue,
             Ok(0) | Err(_) => break,
             Ok(length) => rmp_serde::from_slice::<HandoverAnswer>(buffer.get(..length).unwrap_or_default()),
         };
@@ -138,8 +148,9 @@ async fn receive(socket: Arc<AsyncFd<OwnedFd>>, pending: Arc<Pending>, life: Arc
             Err(error) => tracing::warn!(%error, "unreadable hand-over answer"),
         }
     }
+    let mut pending = pending.lock().unwrap_or_else(PoisonError::into_inner);
     closed.cancel();
-    pending.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    pending.clear();
 }
 
 async fn receive_one(socket: &AsyncFd<OwnedFd>, buffer: &mut [u8]) -> io::Result<usize> {

@@ -3,7 +3,7 @@
 //! Owns: the counts. A task counts from its start until it is asked to stop or has ended, so that a task chosen to stop gets nothing new.
 //! Never: knows which replica serves a connection; that is the shim's choice, request by request.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::shim::Pool;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -77,12 +77,11 @@ impl Services {
                     continue;
                 }
             };
-            match handovers.offer(service, port, client, conn).await {
-                Ok(HandoverOutcome::Taken) => return Ok(HandoverOutcome::Taken),
-                Ok(HandoverOutcome::Full) => answer = HandoverOutcome::Full,
-                Ok(HandoverOutcome::None) => {}
-                Err(Error::ShimDied(how)) => return Err(Error::ShimDied(how)),
-                Err(error) => return Err(error),
+            match handovers.offer(service, port, client, conn).await? {
+                Some(HandoverOutcome::Taken) => return Ok(HandoverOutcome::Taken),
+                Some(HandoverOutcome::Full) => answer = HandoverOutcome::Full,
+                // Also when the shim died over it: it had not begun with the connection, so the next one may have it.
+                Some(HandoverOutcome::None) | None => {}
             }
         }
         Ok(answer)

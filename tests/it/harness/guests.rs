@@ -11,6 +11,13 @@ pub fn guest(name: &str) -> PathBuf {
     file
 }
 
+/// The guest `name` of another tool chain (`c_hello`, `c_foreign_import`, `python`, `javascript`).
+pub fn foreign_guest(name: &str) -> PathBuf {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("guest-examples/target/foreign/{name}.wasm"));
+    assert!(file.is_file(), "{} is missing: run scripts/guests-foreign", file.display());
+    file
+}
+
 /// `guest-examples/limits/<name>.wat` as a binary in `folder`.
 pub fn wat(folder: &Path, name: &str) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("guest-examples/limits/{name}.wat"));

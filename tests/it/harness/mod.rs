@@ -6,14 +6,16 @@ mod command;
 mod guests;
 mod http;
 mod leftovers;
+mod load;
 mod node;
 mod user;
 mod wait;
 
 pub use command::{Follow, Run, run};
-pub use guests::{guest, image_tar, wat};
+pub use guests::{foreign_guest, guest, image_tar, wat};
 pub use http::{get, over_unix};
 pub use leftovers::{kill_below, processes_below, unmount_below};
+pub use load::{Failure, Load};
 pub use node::{Node, Setup};
 pub use user::{give_to_ordinary_user, ordinary_user};
 pub use wait::{free_tcp_port, free_udp_port, stays, until};
