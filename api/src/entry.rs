@@ -116,6 +116,8 @@ pub enum Change {
     },
     PutNetwork(Box<Network>),
     RemoveNetwork(NetworkId),
+    /// New tasks of a global service that have their node and do not fit there yet: they wait for it, pending.
+    CreateWaiting(NewTasks),
 }
 
 /// New tasks of one service and template, as columns.

@@ -55,6 +55,10 @@ pub enum ManagerFrame {
         heartbeat_ns: u64,
     },
     Assignments(Assignments),
+    /// The cluster's heartbeat period changed.
+    Heartbeat {
+        heartbeat_ns: u64,
+    },
     /// All statuses up to this number are in the log.
     Committed {
         seq: u64,

@@ -264,6 +264,7 @@ pub struct ClusterSpec {
     pub task_history_limit: i64,
     /// As `swarm init` sent it; wsw takes snapshots by bytes.
     pub snapshot_interval: u64,
+    /// A worker with nothing to say is heard this often; three periods of silence and it is down.
     pub heartbeat_period: Nanos,
     /// Life of a node certificate. SwarmKit: 90 days.
     pub node_cert_expiry: Nanos,
@@ -276,7 +277,8 @@ impl Default for ClusterSpec {
             annotations: Annotations { name: "default".into(), labels: BTreeMap::new() },
             task_history_limit: 5,
             snapshot_interval: 10_000,
-            heartbeat_period: 5 * SECOND,
+            // SwarmKit: 5 s (DESIGN section 6)
+            heartbeat_period: SECOND,
             node_cert_expiry: 2_160 * 3_600 * SECOND,
             autolock: false,
         }

@@ -142,6 +142,10 @@ pub struct Task {
 }
 
 impl Task {
+    /// True when the scheduler has put it on its node. A global service's task names its node before it is known to fit there.
+    pub fn is_placed(&self) -> bool {
+        self.node.is_some() && self.status.state >= TaskState::Assigned
+    }
     /// True when the task is, or may come, up: it is wanted and has not ended.
     pub fn is_runnable(&self) -> bool {
         self.desired.wants_run() && self.status.state.is_live()

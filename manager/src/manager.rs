@@ -70,6 +70,7 @@ impl Drop for Inner {
 impl Manager {
     /// `swarm init`: makes the identity, the Raft folder and the first entry; answers when that is committed.
     pub async fn bootstrap(config: Config, init: InitSpec) -> Result<Self> {
+        wsw_planner::control::check_cluster(&init.spec)?;
         let root = config.data_root.clone();
         files::remove_leftovers(&root).map_err(internal)?;
         if node::read_id(&root.join(RAFT)).map_err(internal)?.is_some() {

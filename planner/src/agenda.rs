@@ -29,6 +29,8 @@ impl Agenda {
         self.dirty.services.extend(touched.services.iter().chain(&touched.decide));
         self.dirty.nodes.extend(&touched.nodes);
         self.dirty.capacity |= touched.capacity;
+        // The history limit is the cluster's.
+        self.dirty.all |= touched.cluster;
     }
 
     /// Marks one service.

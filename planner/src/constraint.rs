@@ -52,7 +52,7 @@ impl Constraint {
                 NodeRole::Manager => "manager",
             }),
             "node.platform.os" => self.same(&node.description.platform.os),
-            "node.platform.arch" => self.same(&node.description.platform.architecture),
+            "node.platform.arch" => Self { value: processor(&self.value), ..self.clone() }.same(&processor(&node.description.platform.architecture)),
             _ => self.label(&lower, node),
         }
     }
@@ -98,6 +98,15 @@ impl Constraint {
     }
 }
 
+/// One word per processor: Docker's nodes say `x86_64` where its images say `amd64`, and both are written in constraints.
+pub(crate) fn processor(name: &str) -> String {
+    match name.to_ascii_lowercase().as_str() {
+        "x86_64" => "amd64".to_owned(),
+        "aarch64" => "arm64".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
 fn is_key(key: &str) -> bool {
     let mut chars = key.chars();
     let head = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
@@ -136,6 +145,9 @@ mod tests {
             ("node.role==manager".into(), false),
             ("node.platform.os==linux".into(), true),
             ("NODE.platform.arch!=arm64".into(), true),
+            ("node.platform.arch==amd64".into(), true),
+            ("node.platform.arch==X86_64".into(), true),
+            ("node.platform.arch!=x86_64".into(), false),
             ("node.labels.zone==east".into(), true),
             ("node.labels.Zone==east".into(), false),
             ("node.labels.missing!=x".into(), true),

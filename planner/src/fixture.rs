@@ -6,9 +6,11 @@ use crate::{Draft, Store};
 use std::sync::Arc;
 use wsw_api::control::{Request, Rollback, Write};
 use wsw_api::entry::{Applied, Change, Entry, Outcome};
-use wsw_api::id::{NodeId, RequestId, ServiceId, SessionId, TaskId};
-use wsw_api::object::{Meta, Node, NodeDescription, NodeState, NodeStatus};
-use wsw_api::spec::{Annotations, Availability, ContainerSpec, EndpointSpec, NodeRole, NodeSpec, Platform, Resources, ServiceMode, ServiceSpec, TaskSpec};
+use wsw_api::id::{ClusterId, NodeId, RequestId, ServiceId, SessionId, TaskId};
+use wsw_api::object::{Cluster, JoinTokens, Meta, Node, NodeDescription, NodeState, NodeStatus};
+use wsw_api::spec::{
+    Annotations, Availability, ClusterSpec, ContainerSpec, EndpointSpec, NodeRole, NodeSpec, Platform, Resources, ServiceMode, ServiceSpec, TaskSpec,
+};
 use wsw_api::task::{DesiredState, Task, TaskState, TaskStatus};
 use wsw_api::time::{SECOND, Time};
 
@@ -59,6 +61,20 @@ pub(crate) fn node(number: u64) -> Node {
         description: Arc::new(description),
         status: NodeStatus { state: NodeState::Ready, message: String::new(), addr: "127.0.0.1".into() },
         manager: None,
+    }
+}
+
+/// The cluster object, with every setting at its default.
+pub(crate) fn cluster_object() -> Cluster {
+    Cluster {
+        id: ClusterId::from_bytes(bytes(6, 1)),
+        meta: Meta::default(),
+        spec: ClusterSpec::default(),
+        root_ca: String::new(),
+        root_key: String::new(),
+        join_tokens: JoinTokens { worker: String::new(), manager: String::new() },
+        incarnation: 0,
+        feature_level: 1,
     }
 }
 

@@ -116,6 +116,12 @@ impl Session {
                 self.period = Some(Duration::from_nanos(heartbeat_ns).clamp(HEARTBEAT.0, HEARTBEAT.1));
                 Received::Open
             }
+            ManagerFrame::Heartbeat { heartbeat_ns } => {
+                self.period = Some(Duration::from_nanos(heartbeat_ns).clamp(HEARTBEAT.0, HEARTBEAT.1));
+                // One at once: what was due at the old pace may be late for the new one.
+                self.heartbeat = true;
+                Received::Nothing
+            }
             ManagerFrame::Assignments(part) => self.assemble(part),
             ManagerFrame::Committed { seq } => match self.in_flight.take_if(|(sent, _)| *sent <= seq) {
                 Some((_, rows)) => Received::Committed(rows),
@@ -213,6 +219,14 @@ mod tests {
         session.beat();
         assert_eq!(session.next(&board, &description), Some(WorkerFrame::Heartbeat));
         assert!(!session.due(&board));
+    }
+
+    #[test]
+    fn a_new_heartbeat_period_counts_at_once() {
+        let (mut session, board, description) = open();
+        assert_eq!(session.receive(ManagerFrame::Heartbeat { heartbeat_ns: 5_000_000_000 }), Received::Nothing);
+        assert_eq!(session.period(), Some(Duration::from_secs(5)));
+        assert_eq!(session.next(&board, &description), Some(WorkerFrame::Heartbeat));
     }
 
     #[test]

@@ -84,7 +84,7 @@ fn is_current(store: &Store, task: &Task) -> bool {
     let newest = || store.tasks_of_service(&task.service).map(|other| other.job_iteration).max().unwrap_or_default();
     store.service(&task.service).is_some_and(|service| match service.spec.mode {
         ServiceMode::ReplicatedJob { .. } | ServiceMode::GlobalJob => task.job_iteration == newest(),
-        _ => task.template == service.template,
+        _ => wsw_planner::plan::is_current(store, service, task),
     })
 }
 

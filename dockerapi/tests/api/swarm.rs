@@ -17,7 +17,7 @@ async fn init_answers_the_node_and_swarm_shows_tokens() {
     }
     let fixture = Fixture::swarm();
     expect![[r#"
-        200 {"ID":"06f2xuimuzgdf5hn6jqgxq683","Version":{"Index":1},"CreatedAt":"2023-11-14T22:13:20Z","UpdatedAt":"2023-11-14T22:13:20Z","Spec":{"Name":"default","Labels":{},"Orchestration":{"TaskHistoryRetentionLimit":5},"Raft":{"SnapshotInterval":10000,"KeepOldSnapshots":0,"LogEntriesForSlowFollowers":500,"ElectionTick":10,"HeartbeatTick":1},"Dispatcher":{"HeartbeatPeriod":5000000000},"CAConfig":{"NodeCertExpiry":7776000000000000},"TaskDefaults":{},"EncryptionConfig":{"AutoLockManagers":false}},"TLSInfo":{"TrustRoot":"PEM\n"},"RootRotationInProgress":false,"DefaultAddrPool":["10.0.0.0/8"],"SubnetSize":24,"DataPathPort":4789,"JoinTokens":{"Worker":"SWMTKN-1-root-worker","Manager":"SWMTKN-1-root-manager"}}
+        200 {"ID":"06f2xuimuzgdf5hn6jqgxq683","Version":{"Index":1},"CreatedAt":"2023-11-14T22:13:20Z","UpdatedAt":"2023-11-14T22:13:20Z","Spec":{"Name":"default","Labels":{},"Orchestration":{"TaskHistoryRetentionLimit":5},"Raft":{"SnapshotInterval":10000,"KeepOldSnapshots":0,"LogEntriesForSlowFollowers":500,"ElectionTick":10,"HeartbeatTick":1},"Dispatcher":{"HeartbeatPeriod":1000000000},"CAConfig":{"NodeCertExpiry":7776000000000000},"TaskDefaults":{},"EncryptionConfig":{"AutoLockManagers":false}},"TLSInfo":{"TrustRoot":"PEM\n"},"RootRotationInProgress":false,"DefaultAddrPool":["10.0.0.0/8"],"SubnetSize":24,"DataPathPort":4789,"JoinTokens":{"Worker":"SWMTKN-1-root-worker","Manager":"SWMTKN-1-root-manager"}}
     "#]].assert_eq(&text(&fixture, "GET /v1.50/swarm", "").await);
     assert_eq!(text(&fixture, "GET /swarm/unlockkey", "").await, "200 {\"UnlockKey\":\"\"}\n");
 }

@@ -12,6 +12,8 @@
 pub mod clock;
 pub mod inbox;
 mod propose;
+#[cfg(test)]
+mod wakes;
 mod workers;
 
 use crate::raft::machine::View;
@@ -30,7 +32,6 @@ use wsw_api::Error;
 use wsw_api::entry::Change;
 use wsw_api::id::NodeId;
 use wsw_api::object::ManagerStatus;
-use wsw_api::time::SECOND;
 use wsw_planner::dispatcher::Heartbeat;
 use wsw_planner::{Agenda, Store};
 
@@ -42,8 +43,6 @@ const SWEEP: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_secs(1);
 /// Between two tries to hand frames to a worker that is behind.
 const BEHIND: Duration = Duration::from_millis(5);
-/// What stock clients always send at `swarm init`; wsw's own default is shorter (DESIGN section 6).
-const CLIENTS_HEARTBEAT: u64 = 5 * SECOND;
 
 /// What the leader must know of its own node.
 #[derive(Debug, Clone)]
@@ -174,15 +173,14 @@ impl<'a> Leader<'a> {
         let soonest = (self.swept + SWEEP).min(Instant::now() + behind);
         // A full disk holds the agenda up; it is looked at when there is room.
         let agenda = self.agenda.next_wake().filter(|_| !self.node.space.is_low()).map(|at| self.clock.when(at));
-        // What is due for a worker that is behind or away stays due: it must not keep the loop busy.
-        let sessions = self.workers.next_wake().map(|at| self.clock.when(at).max(Instant::now() + BEHIND));
+        let sessions = self.workers.next_wake().map(|at| self.clock.when(at));
         agenda.into_iter().chain(sessions).fold(soonest, Instant::min)
     }
 }
 
-/// The workers' heartbeat: the cluster's setting, unless it is what clients send by themselves.
+/// The workers' heartbeat: the cluster's setting.
 fn heartbeat(store: &Store) -> Heartbeat {
-    let period = store.cluster().map(|cluster| cluster.spec.heartbeat_period).filter(|period| *period != CLIENTS_HEARTBEAT && *period != 0);
+    let period = store.cluster().map(|cluster| cluster.spec.heartbeat_period).filter(|period| *period != 0);
     period.map_or_else(Heartbeat::default, |period| Heartbeat { period, ..Heartbeat::default() })
 }
 

@@ -86,6 +86,9 @@ impl Leader<'_> {
         let (store, touched) = (self.view.store(), self.view.take_touched());
         self.agenda.touch(&touched);
         self.workers.touched(&store, &touched);
+        if touched.cluster {
+            self.workers.set_heartbeat(super::heartbeat(&store), self.clock.now());
+        }
     }
 
     /// The refused entry's writes go back to their senders, who send them again; those of later entries too.

@@ -95,6 +95,15 @@ impl Workers {
         })
     }
 
+    /// The cluster's heartbeat period may have changed: tells the workers when it has.
+    pub fn set_heartbeat(&mut self, heartbeat: Heartbeat, now: Time) {
+        if self.sessions.set_heartbeat(heartbeat, now) {
+            for connection in self.connections.values_mut().filter(|connection| connection.session.is_some()) {
+                connection.waiting.push_back(ManagerFrame::Heartbeat { heartbeat_ns: heartbeat.period });
+            }
+        }
+    }
+
     /// Judges silence. Call it after the arrivals were drained.
     pub fn expire(&mut self, view: &Store, now: Time) -> Vec<Change> {
         self.sessions.expire(view, now)

@@ -7,9 +7,14 @@ use crate::Store;
 use wsw_api::entry::{Change, Guard, Outcome};
 use wsw_api::error::{Error, Result};
 use wsw_api::spec::ClusterSpec;
+use wsw_api::time::{MILLISECOND, Nanos, SECOND};
 
 /// SwarmKit's name of the one cluster object.
 const NAME: &str = "default";
+/// SwarmKit's shortest life of a node certificate.
+const MIN_CERT_EXPIRY: Nanos = 3_600 * SECOND;
+/// A worker is asked for a sign of life this often at most: more is a flood, and a busy machine would count as dead.
+const MIN_HEARTBEAT: Nanos = 100 * MILLISECOND;
 
 pub(super) fn update(view: &Store, version: u64, spec: &ClusterSpec, worker: Option<&str>, manager: Option<&str>) -> Result<Decision> {
     if spec.annotations.name != NAME {
@@ -21,6 +26,7 @@ pub(super) fn update(view: &Store, version: u64, spec: &ClusterSpec, worker: Opt
     if old.meta.version != version {
         return Err(out_of_sequence());
     }
+    check(spec)?;
     let mut cluster = (**old).clone();
     cluster.spec = spec.clone();
     if let Some(token) = worker {
@@ -30,4 +36,15 @@ pub(super) fn update(view: &Store, version: u64, spec: &ClusterSpec, worker: Opt
         cluster.join_tokens.manager = token.to_owned();
     }
     Ok(Decision { guards: vec![Guard::ClusterVersion(version)], changes: vec![Change::PutCluster(Box::new(cluster))], outcome: Outcome::Done })
+}
+
+/// What the settings must be like; `swarm init` asks before there is a cluster.
+pub fn check(spec: &ClusterSpec) -> Result<()> {
+    if spec.node_cert_expiry < MIN_CERT_EXPIRY {
+        return Err(invalid("minimum certificate expiry time is: 1h0m0s"));
+    }
+    if spec.heartbeat_period < MIN_HEARTBEAT {
+        return Err(invalid("Dispatcher.HeartbeatPeriod: use a heartbeat period of at least 100ms"));
+    }
+    Ok(())
 }

@@ -22,6 +22,8 @@ use wsw_api::entry::{Change, Guard, Outcome};
 use wsw_api::error::{Error, Result};
 use wsw_api::time::Time;
 
+pub use cluster::check as check_cluster;
+
 /// Where 16 random bytes come from.
 pub type Mint<'a> = dyn FnMut() -> [u8; 16] + 'a;
 

@@ -104,7 +104,7 @@ fn specs_are_checked_field_by_field() {
     check_spec(
         |s| s.task.container.env = vec!["x".repeat(300_000)],
         bad,
-        expect!["rpc error: code = InvalidArgument desc = service spec: 300092 bytes are too many; use at most 262144"],
+        expect!["rpc error: code = InvalidArgument desc = service spec: 300095 bytes are too many; use at most 262144"],
     );
 }
 
@@ -272,4 +272,24 @@ fn the_cluster_keeps_its_name() {
     };
     assert_eq!(refused(&mut world, update("mine")).1, "rpc error: code = InvalidArgument desc = modification of cluster name is not allowed");
     assert_eq!(refused(&mut world, update("default")).0, Class::Unavailable, "before init there is nothing to update");
+}
+
+#[test]
+fn settings_of_the_cluster_have_bounds() {
+    let mut world = World::new(1);
+    world.apply(vec![wsw_api::entry::Change::PutCluster(Box::new(crate::fixture::cluster_object()))]);
+    let mut update = |change: &dyn Fn(&mut ClusterSpec)| {
+        let old = world.store.cluster().unwrap();
+        let (version, mut spec) = (old.meta.version, old.spec.clone());
+        change(&mut spec);
+        world.write(Write::UpdateCluster { version, spec: Box::new(spec), worker_token: None, manager_token: None }).map_err(|err| err.message)
+    };
+    update(&|spec| spec.heartbeat_period = 5_000_000_000).unwrap();
+    update(&|spec| (spec.task_history_limit, spec.snapshot_interval) = (-1, 7)).unwrap();
+    let want = "rpc error: code = InvalidArgument desc = minimum certificate expiry time is: 1h0m0s";
+    assert_eq!(update(&|spec| spec.node_cert_expiry = 3_599_000_000_000).unwrap_err(), want);
+    let want = "rpc error: code = InvalidArgument desc = Dispatcher.HeartbeatPeriod: use a heartbeat period of at least 100ms";
+    assert_eq!(update(&|spec| spec.heartbeat_period = 1).unwrap_err(), want);
+    let spec = &world.store.cluster().unwrap().spec;
+    assert_eq!((spec.heartbeat_period, spec.task_history_limit, spec.snapshot_interval), (5_000_000_000, -1, 7));
 }

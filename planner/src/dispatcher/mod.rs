@@ -105,6 +105,19 @@ impl Sessions {
         Self { heartbeat, ..Self::default() }
     }
 
+    /// The cluster's setting changed. Answers whether the workers must be told; none is blamed for having kept the old pace.
+    pub fn set_heartbeat(&mut self, heartbeat: Heartbeat, now: Time) -> bool {
+        if heartbeat == self.heartbeat {
+            return false;
+        }
+        let patience = self.heartbeat.timeout().max(heartbeat.timeout());
+        self.heartbeat = heartbeat;
+        for node in self.live.keys() {
+            self.deadlines.set(*node, now.after(patience), Why::Silent);
+        }
+        true
+    }
+
     /// Begins a leadership: every ready node is unknown until its session is back.
     pub fn lead(&mut self, view: &Store, now: Time) -> Vec<Change> {
         *self = Self { now, ..Self::new(self.heartbeat) };

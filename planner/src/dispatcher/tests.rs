@@ -173,6 +173,22 @@ fn silence_means_down_and_a_frame_means_alive() {
 }
 
 #[test]
+fn a_new_heartbeat_period_blames_nobody_for_the_old_one() {
+    let mut desk = Desk::new(1);
+    let session = desk.hello(1);
+    let (store, start) = (desk.world.store.clone(), desk.world.now);
+    let slow = Heartbeat { period: 5 * SECOND, ..Heartbeat::default() };
+    assert!(desk.sessions.set_heartbeat(slow, start));
+    assert!(!desk.sessions.set_heartbeat(slow, start), "once is enough");
+    assert_eq!(desk.sessions.next_wake(), Some(start.after(15 * SECOND)));
+    // Back to the short one: the worker may be in the middle of a long period.
+    assert!(desk.sessions.set_heartbeat(Heartbeat::default(), start));
+    assert!(desk.sessions.expire(&store, start.after(15 * SECOND - 1)).is_empty());
+    desk.sessions.receive(&store, node_id(1), session, WorkerFrame::Heartbeat, start).unwrap();
+    assert_eq!(down(&desk.sessions.expire(&store, start.after(3 * SECOND))), [node_id(1)]);
+}
+
+#[test]
 fn a_leader_that_was_stalled_blames_nobody() {
     let mut desk = Desk::new(1);
     desk.hello(1);

@@ -78,7 +78,7 @@ impl Cutter {
             }
             Op::Explain(id, reason) => columns.explain.entry(reason.clone()).or_default().push(*id),
             Op::Create(at) => {
-                if let Some(create) = work.creates.get(*at as usize).filter(|create| !create.skipped) {
+                if let Some(create) = work.creates.get(*at as usize) {
                     self.create(work, create, TaskId::from_bytes(mint()));
                 }
             }
@@ -88,7 +88,8 @@ impl Cutter {
     fn create(&mut self, work: &Work<'_>, create: &Create, id: TaskId) {
         self.bytes += CREATE_BYTES;
         let (service, template) = (work.service.id, work.service.template);
-        let (new, nodes) = self.columns.create.entry((create.desired, create.restart_at)).or_insert_with(|| {
+        let waits = create.node.is_some() && create.reason.is_some();
+        let (new, nodes) = self.columns.create.entry((waits, create.desired, create.restart_at)).or_insert_with(|| {
             let (desired, restart_at) = (create.desired, create.restart_at);
             let new = NewTasks { service, template, desired, restart_at, job_iteration: 0, nodes: Vec::new(), rows: Vec::new() };
             (new, NodeList::default())
@@ -146,7 +147,8 @@ struct Columns {
     judge: BTreeMap<super::work::Judgement, Vec<TaskId>>,
     desired: BTreeMap<DesiredState, Vec<TaskId>>,
     reap: Vec<TaskId>,
-    create: BTreeMap<(DesiredState, Option<Time>), (NewTasks, NodeList)>,
+    /// By whether they wait on their node, and what else all rows of a change share.
+    create: BTreeMap<(bool, DesiredState, Option<Time>), (NewTasks, NodeList)>,
     assign_nodes: NodeList,
     assign: Vec<(TaskId, u32)>,
     explain: BTreeMap<Arc<str>, Vec<TaskId>>,
@@ -163,7 +165,10 @@ impl Columns {
         if !self.reap.is_empty() {
             changes.push(Change::RemoveTasks(self.reap));
         }
-        changes.extend(self.create.into_values().map(|(new, nodes)| Change::CreateTasks(NewTasks { nodes: nodes.nodes, ..new })));
+        changes.extend(self.create.into_iter().map(|((waits, ..), (new, nodes))| {
+            let new = NewTasks { nodes: nodes.nodes, ..new };
+            if waits { Change::CreateWaiting(new) } else { Change::CreateTasks(new) }
+        }));
         if !self.assign.is_empty() {
             changes.push(Change::AssignTasks { nodes: self.assign_nodes.nodes, rows: self.assign });
         }
@@ -190,6 +195,6 @@ impl NodeList {
 /// Services that a piece makes tasks of; for tests and logs.
 impl Piece {
     pub fn services(&self) -> impl Iterator<Item = ServiceId> + '_ {
-        self.changes.iter().filter_map(|change| if let Change::CreateTasks(new) = change { Some(new.service) } else { None })
+        self.changes.iter().filter_map(|change| if let Change::CreateTasks(new) | Change::CreateWaiting(new) = change { Some(new.service) } else { None })
     }
 }

@@ -54,7 +54,7 @@ fn limit(work: &Work<'_>) -> i64 {
 
 /// Whether a live task's worker will never report its end: at once when the node was removed, after a day when it is down.
 pub(super) fn lost(work: &mut Work<'_>, task: &Task) -> Option<Judgement> {
-    let node = task.node.filter(|_| task.status.state.is_live())?;
+    let node = task.node.filter(|_| task.is_placed() && task.status.state.is_live())?;
     match work.verdict(&node) {
         Verdict::Gone => Some(Judgement::Deleted),
         Verdict::Down => {

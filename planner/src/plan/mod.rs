@@ -18,15 +18,19 @@ mod restart;
 mod schedule;
 mod slot;
 mod spread;
+mod stale;
 mod update;
 mod work;
 
+#[cfg(test)]
+mod fit_tests;
 #[cfg(test)]
 mod placement_tests;
 #[cfg(test)]
 mod tests;
 
 pub use emit::Piece;
+pub use stale::is_current;
 
 use crate::Store;
 use crate::control::Mint;

@@ -3,12 +3,12 @@
 //! Owns: [`Verdict`] and the scheduler's table, which is made once per plan and counts what this plan adds.
 
 use crate::Store;
-use crate::constraint::Constraint;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use wsw_api::id::NodeId;
+use wsw_api::id::{NodeId, TaskId};
 use wsw_api::object::{Node, NodeState};
 use wsw_api::spec::{Availability, Protocol, Resources};
+use wsw_api::task::Task;
 
 /// What the state of a node means for a task that is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,18 +19,19 @@ pub(super) enum Verdict {
     Gone,
     Down,
     Drained,
-    /// The node no longer satisfies the constraints.
+    /// The node no longer satisfies the constraints, or no longer has what its tasks reserve.
     Unfit,
 }
 
 impl Verdict {
-    pub(super) fn of(node: Option<&Arc<Node>>, constraints: &[Constraint]) -> Self {
+    /// `fits` tells whether the node satisfies the constraints. A paused node keeps what it has (SwarmKit's constraint enforcer).
+    pub(super) fn of(node: Option<&Arc<Node>>, fits: bool) -> Self {
         let Some(node) = node else { return Self::Gone };
         if node.status.state == NodeState::Down {
             Self::Down
         } else if node.spec.availability == Availability::Drain {
             Self::Drained
-        } else if !constraints.iter().all(|constraint| constraint.matches(node)) {
+        } else if !fits && node.spec.availability == Availability::Active {
             Self::Unfit
         } else {
             Self::Fine
@@ -46,6 +47,28 @@ impl Verdict {
 /// Whether new tasks may go to the node.
 pub(super) fn takes_tasks(node: &Node) -> bool {
     node.status.state == NodeState::Ready && node.spec.availability == Availability::Active
+}
+
+/// Tasks for which an active node has no room any more (it says that it has less than before): the youngest go.
+pub(super) fn overfull(view: &Store, node: &Node) -> BTreeSet<TaskId> {
+    let (has, load) = (&node.description.resources, view.load(&node.id));
+    if node.spec.availability != Availability::Active || (load.nano_cpus <= has.nano_cpus && load.memory_bytes <= has.memory_bytes) {
+        return BTreeSet::new();
+    }
+    let mut tasks: Vec<&Arc<Task>> = view.tasks_on_node(&node.id).filter(|task| task.is_placed() && task.is_runnable()).collect();
+    tasks.sort_by_key(|task| (task.meta.created_at, task.id));
+    let mut free = *has;
+    let mut keeps = |task: &Task| {
+        let Some(template) = view.template(&task.service, task.template) else { return true };
+        let wants = &template.spec.resources.reservations;
+        let fits = wants.nano_cpus <= free.nano_cpus && wants.memory_bytes <= free.memory_bytes;
+        if fits {
+            free.nano_cpus -= wants.nano_cpus;
+            free.memory_bytes -= wants.memory_bytes;
+        }
+        fits
+    };
+    tasks.into_iter().filter(|task| !keeps(task)).map(|task| task.id).collect()
 }
 
 /// One node with its room.

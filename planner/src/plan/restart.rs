@@ -88,7 +88,7 @@ fn others_until(work: &mut Work<'_>, slot: &[&Arc<Task>], task: Option<&Task>) -
 /// Until when a task that was told to stop at `since` holds up its successor; none when it is over, out of reach or overdue.
 fn blocks_until(work: &mut Work<'_>, old: &Task, since: Time) -> Option<Time> {
     // What is to be removed belongs to an earlier life of the slot (before it was scaled away); nobody waits for it.
-    let node = old.node.filter(|_| old.status.state.is_live() && old.desired != DesiredState::Remove)?;
+    let node = old.node.filter(|_| old.is_placed() && old.status.state.is_live() && old.desired != DesiredState::Remove)?;
     if work.verdict(&node).is_out_of_reach() {
         return None;
     }

@@ -4,13 +4,15 @@
 //! Invariant: no task is put on a node that any filter refuses, counting what this plan placed before.
 
 use super::Reason;
-use super::filter::{self, Failures, Pipeline};
+use super::filter::{self, Failures, Filter, Pipeline};
 use super::nodes::Table;
 use super::spread::{Branch, Key};
 use super::work::{Op, Work};
 use crate::Store;
 use std::sync::Arc;
+use wsw_api::id::NodeId;
 use wsw_api::object::{Node, Template};
+use wsw_api::task::Task;
 
 /// Finds nodes for all tasks of all works that have none; says which could not be placed, and why.
 pub(super) fn place(view: &Store, works: &mut [Work<'_>]) -> Vec<Reason> {
@@ -33,35 +35,35 @@ pub(super) fn place(view: &Store, works: &mut [Work<'_>]) -> Vec<Reason> {
 fn place_service(view: &Store, work: &mut Work<'_>, table: &mut Table<'_>) -> Option<Reason> {
     let template = work.template?;
     let mut batch = Batch::new(view, work, template, table);
-    let skipped = batch.preassigned(work, table);
-    let waiting = std::mem::take(&mut work.waiting);
-    let open = waiting.len() + work.creates.iter().filter(|create| create.node.is_none() && !create.skipped).count();
+    let (bound, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut work.waiting).into_iter().partition(|(_, task)| task.node.is_some());
+    let kept = batch.bound(work, &bound, table);
+    let open = waiting.len() + work.creates.iter().filter(|create| create.node.is_none()).count();
     let mut left = 0_u32;
     if open > 0 {
         let mut tree = batch.tree(table);
         let mut unplaced = Vec::new();
-        for task in &waiting {
+        for (group, task) in &waiting {
             match batch.take(&mut tree, table) {
-                Some(at) => work.ops.extend(table.rows.get(at).map(|row| (task.slot, Op::Assign(task.id, row.node.id)))),
-                None => unplaced.push(*task),
+                Some(at) => work.ops.extend(table.rows.get(at).map(|row| (*group, Op::Assign(task.id, row.node.id)))),
+                None => unplaced.push((*group, *task)),
             }
         }
-        for create in work.creates.iter_mut().filter(|create| create.node.is_none() && !create.skipped) {
+        for create in work.creates.iter_mut().filter(|create| create.node.is_none()) {
             create.node = batch.take(&mut tree, table).and_then(|at| table.rows.get(at)).map(|row| row.node.id);
             left += u32::from(create.node.is_none());
         }
         left += u32::try_from(unplaced.len()).unwrap_or(u32::MAX);
         if left > 0 {
             let text: Arc<str> = filter::explain(&batch.failures(table)).into();
-            let news = unplaced.iter().filter(|task| task.status.err != text);
-            work.ops.extend(news.map(|task| (task.slot, Op::Explain(task.id, text.clone()))));
+            let news = unplaced.iter().filter(|(_, task)| task.status.err != text);
+            work.ops.extend(news.map(|(group, task)| (*group, Op::Explain(task.id, text.clone()))));
             for create in work.creates.iter_mut().filter(|create| create.node.is_none()) {
                 create.reason = Some(text.clone());
             }
             return Some(Reason { service: work.service.id, tasks: left, text: text.to_string() });
         }
     }
-    skipped
+    kept
 }
 
 /// One service's tasks that need nodes.
@@ -96,30 +98,41 @@ impl<'t> Batch<'t> {
         Self { view, template, pipeline: Pipeline::new(template), copies, failed }
     }
 
-    /// Tasks of global services have their node already: they fit there, or are not made.
-    fn preassigned(&mut self, work: &mut Work<'_>, table: &mut Table<'_>) -> Option<Reason> {
+    /// Tasks of global services have their node already: they fit there, or wait for it and say why.
+    fn bound(&mut self, work: &mut Work<'_>, waiting: &[(u32, &Arc<Task>)], table: &mut Table<'_>) -> Option<Reason> {
         let mut failures = Failures::default();
-        let mut skipped = 0;
-        for create in &mut work.creates {
-            let Some(node) = create.node else { continue };
-            let Some(at) = table.find(&node) else {
-                create.skipped = true;
-                continue;
-            };
-            let (Some(row), Some(copies)) = (table.rows.get_mut(at), self.copies.get_mut(at)) else { continue };
-            match self.pipeline.check(self.view, row, *copies) {
+        for (group, task) in waiting {
+            let Some(node) = task.node else { continue };
+            match self.fit(node, table) {
+                None => work.ops.push((*group, Op::Assign(task.id, node))),
                 Some(filter) => {
-                    create.skipped = true;
-                    skipped += 1;
                     failures[filter as usize] += 1;
-                }
-                None => {
-                    row.add(&self.pipeline.wants, &self.pipeline.host_ports);
-                    *copies += 1;
+                    let text = filter.explain(1);
+                    if *task.status.err != *text {
+                        work.ops.push((*group, Op::Explain(task.id, text.into())));
+                    }
                 }
             }
         }
-        (skipped > 0).then(|| Reason { service: work.service.id, tasks: skipped, text: filter::explain(&failures) })
+        for create in &mut work.creates {
+            let Some(filter) = create.node.and_then(|node| self.fit(node, table)) else { continue };
+            failures[filter as usize] += 1;
+            create.reason = Some(filter.explain(1).into());
+        }
+        let tasks = failures.iter().sum();
+        (tasks > 0).then(|| Reason { service: work.service.id, tasks, text: filter::explain(&failures) })
+    }
+
+    /// The filter that keeps a task from its node; without one it is counted there.
+    fn fit(&mut self, node: NodeId, table: &mut Table<'_>) -> Option<Filter> {
+        let at = table.find(&node)?;
+        let (row, copies) = (table.rows.get_mut(at)?, self.copies.get_mut(at)?);
+        let failed = self.pipeline.check(self.view, row, *copies);
+        if failed.is_none() {
+            row.add(&self.pipeline.wants, &self.pipeline.host_ports);
+            *copies += 1;
+        }
+        failed
     }
 
     /// The nodes that fit, under the branches of the placement preferences.

@@ -30,13 +30,13 @@ pub(super) enum Kind {
 }
 
 /// Tells what the slot is in.
-pub(super) fn kind(work: &Work<'_>, tasks: &[&Arc<Task>]) -> Kind {
+pub(super) fn kind(work: &mut Work<'_>, tasks: &[&Arc<Task>]) -> Kind {
     if tasks.iter().any(|task| task.desired.wants_run()) {
         return Kind::Wanted;
     }
     let newest = tasks.iter().filter(|task| task.desired != DesiredState::Remove).max_by_key(|task| (task.meta.created_at, task.id));
     match newest {
-        Some(task) if task.template == work.service.template && !restart::should_restart(work, tasks, task, Cause::of(task)) => Kind::Settled,
+        Some(task) if !work.is_stale(task) && !restart::should_restart(work, tasks, task, Cause::of(task)) => Kind::Settled,
         _ => Kind::Empty,
     }
 }
@@ -44,7 +44,7 @@ pub(super) fn kind(work: &Work<'_>, tasks: &[&Arc<Task>]) -> Kind {
 /// Brings a slot one step forward. `home` is the node that a global service's task must be on.
 pub(super) fn step<'a>(work: &mut Work<'a>, tasks: &[&'a Arc<Task>], home: Option<NodeId>, rollout: &mut Rollout) {
     let mut wanted: Vec<&'a Arc<Task>> = tasks.iter().copied().filter(|task| task.desired.wants_run()).collect();
-    wanted.sort_by_key(|task| rank(work, task));
+    wanted.sort_by_cached_key(|task| rank(work, task));
     let mut made = false;
     if let Some((current, extra)) = wanted.split_first() {
         for task in extra {
@@ -52,10 +52,10 @@ pub(super) fn step<'a>(work: &mut Work<'a>, tasks: &[&'a Arc<Task>], home: Optio
         }
         if let Some(create) = advance(work, tasks, current, home, rollout) {
             made = true;
-            if current.template == work.service.template {
-                rollout.pending()
-            } else {
+            if work.is_stale(current) {
                 rollout.replaced()
+            } else {
+                rollout.pending()
             }
             work.create(Create { node: home, ..create });
         }
@@ -77,19 +77,19 @@ fn takes_tasks(work: &Work<'_>, home: Option<NodeId>) -> bool {
 }
 
 /// Which of several wanted tasks stays: of the current template, alive, placed, furthest, oldest.
-fn rank(work: &Work<'_>, task: &Task) -> impl Ord + use<> {
-    let stale = task.template != work.service.template;
-    (stale, !task.status.state.is_live(), task.node.is_none(), Reverse(task.status.state), task.meta.created_at, task.id)
+fn rank(work: &mut Work<'_>, task: &Task) -> impl Ord + use<> {
+    let stale = work.is_stale(task);
+    (stale, !task.status.state.is_live(), !task.is_placed(), Reverse(task.status.state), task.meta.created_at, task.id)
 }
 
 /// Decides about the wanted task; the answer is its successor when it needs one.
 fn advance<'a>(work: &mut Work<'a>, tasks: &[&'a Arc<Task>], task: &'a Arc<Task>, home: Option<NodeId>, rollout: &mut Rollout) -> Option<Create> {
-    let stale = task.template != work.service.template;
+    let stale = work.is_stale(task);
     if !task.status.state.is_live() {
         work.desire(task, DesiredState::Shutdown);
         return after_end(work, tasks, task, home);
     }
-    match task.node.map(|node| work.verdict(&node)) {
+    match work.verdict_of(task) {
         // What could not be replaced on its node (a global service's, paused or unknown) goes on as it is.
         Some(Verdict::Fine) | None if stale && takes_tasks(work, home) => {
             work.desire(task, DesiredState::Shutdown);
@@ -108,7 +108,7 @@ fn after_end(work: &mut Work<'_>, tasks: &[&Arc<Task>], task: &Task, home: Optio
     if !takes_tasks(work, home) || home.is_some_and(|home| work.verdict(&home) != Verdict::Fine) {
         return None;
     }
-    if task.template != work.service.template {
+    if work.is_stale(task) {
         return Some(restart::successor(work, tasks, task, false, None));
     }
     let cause = Cause::of(task);
@@ -123,8 +123,8 @@ fn after_end(work: &mut Work<'_>, tasks: &[&Arc<Task>], task: &Task, home: Optio
 
 /// The task stays: it may wait for its node or for its moment.
 fn stay<'a>(work: &mut Work<'a>, tasks: &[&Arc<Task>], task: &'a Arc<Task>, rollout: &mut Rollout) {
-    if task.node.is_none() {
-        work.waiting.push(task);
+    if !task.is_placed() {
+        work.waiting.push((work.group, task));
     }
     if task.desired == DesiredState::Ready {
         match restart::waits_until(work, tasks, task) {
@@ -132,7 +132,7 @@ fn stay<'a>(work: &mut Work<'a>, tasks: &[&Arc<Task>], task: &'a Arc<Task>, roll
             None => work.desire(task, DesiredState::Running),
         }
     }
-    if task.status.state != TaskState::Running || task.template != work.service.template {
+    if task.status.state != TaskState::Running || work.is_stale(task) {
         rollout.pending();
     }
 }
@@ -147,7 +147,7 @@ fn leave(work: &mut Work<'_>, tasks: &[&Arc<Task>], task: &Task, trouble: Verdic
         work.judge(task, judgement);
     }
     work.desire(task, DesiredState::Shutdown);
-    let stale = task.template != work.service.template;
+    let stale = work.is_stale(task);
     if home.is_some() || !(stale || restart::should_restart(work, tasks, task, Cause::Node)) {
         return None;
     }

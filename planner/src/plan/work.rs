@@ -3,10 +3,11 @@
 //! Owns: the steps ([`Op`]) and the rules that hold for each of them (a desired state moves forward only, a task that never had
 //! a node leaves no history).
 
-use super::nodes::Verdict;
+use super::nodes::{self, Verdict};
+use super::stale::Difference;
 use crate::Store;
 use crate::constraint::Constraint;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use wsw_api::entry::Change;
 use wsw_api::id::{NodeId, TaskId};
@@ -63,10 +64,8 @@ pub(super) struct Create {
     pub(super) restart_at: Option<Time>,
     pub(super) replaces: Option<TaskId>,
     pub(super) node: Option<NodeId>,
-    /// Why it has no node.
+    /// Why it waits: it has no node, or (a global service's) does not fit the one that it must be on.
     pub(super) reason: Option<Arc<str>>,
-    /// A task of a global service that does not fit its node is not made at all.
-    pub(super) skipped: bool,
 }
 
 /// One service's decisions.
@@ -80,8 +79,8 @@ pub(super) struct Work<'a> {
     /// Steps with their groups; sorted by group before they are cut into pieces.
     pub(super) ops: Vec<(u32, Op)>,
     pub(super) creates: Vec<Create>,
-    /// Wanted tasks that have no node yet.
-    pub(super) waiting: Vec<&'a Arc<Task>>,
+    /// Wanted tasks that are on no node yet, each with its group.
+    pub(super) waiting: Vec<(u32, &'a Arc<Task>)>,
     /// Tasks that this plan stops, by node: they no longer count as active there.
     pub(super) retired: BTreeMap<NodeId, u32>,
     /// Recent failures of the template by node.
@@ -90,7 +89,17 @@ pub(super) struct Work<'a> {
     pub(super) tail: Vec<Change>,
     pub(super) wake: Option<Time>,
     constraints: Option<Vec<Constraint>>,
-    verdicts: BTreeMap<NodeId, Verdict>,
+    seen: BTreeMap<NodeId, Seen>,
+    differences: BTreeMap<u64, Difference>,
+}
+
+/// What was found out about a node.
+struct Seen {
+    verdict: Verdict,
+    /// Whether it satisfies the service's constraints, whatever its state.
+    fits: bool,
+    /// Tasks that it has no room for any more.
+    overfull: BTreeSet<TaskId>,
 }
 
 impl<'a> Work<'a> {
@@ -112,7 +121,8 @@ impl<'a> Work<'a> {
             tail: Vec::new(),
             wake: None,
             constraints,
-            verdicts: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            differences: BTreeMap::new(),
         }
     }
 
@@ -123,19 +133,45 @@ impl<'a> Work<'a> {
 
     /// Whether the node is still good for tasks of this service.
     pub(super) fn verdict(&mut self, node: &NodeId) -> Verdict {
-        if let Some(known) = self.verdicts.get(node) {
-            return *known;
+        self.see(node).verdict
+    }
+
+    /// Whether the task's node is still good for it; none when it has no node.
+    pub(super) fn verdict_of(&mut self, task: &Task) -> Option<Verdict> {
+        let seen = self.see(&task.node?);
+        let evicted = seen.verdict == Verdict::Fine && seen.overfull.contains(&task.id);
+        Some(if evicted { Verdict::Unfit } else { seen.verdict })
+    }
+
+    /// Whether the task runs something else than its service asks for now. A placement that its node satisfies too is nothing else.
+    pub(super) fn is_stale(&mut self, task: &Task) -> bool {
+        if task.template == self.service.template {
+            return false;
         }
-        let verdict = Verdict::of(self.view.node(node), self.constraints.as_deref().unwrap_or_default());
-        self.verdicts.insert(*node, verdict);
-        verdict
+        let (view, template) = (self.view, self.template);
+        let difference = self.differences.entry(task.template);
+        let difference = *difference.or_insert_with(|| Difference::of(view.template(&task.service, task.template), template));
+        match (difference, task.node.filter(|_| task.is_placed())) {
+            (Difference::Placement, Some(node)) => !self.see(&node).fits,
+            _ => true,
+        }
+    }
+
+    fn see(&mut self, id: &NodeId) -> &Seen {
+        let (view, constraints) = (self.view, self.constraints.as_deref().unwrap_or_default());
+        self.seen.entry(*id).or_insert_with(|| {
+            let node = view.node(id);
+            let fits = node.is_some_and(|node| constraints.iter().all(|constraint| constraint.matches(node)));
+            let overfull = node.map(|node| nodes::overfull(view, node)).unwrap_or_default();
+            Seen { verdict: Verdict::of(node, fits), fits, overfull }
+        })
     }
 
     /// Moves the desired state forward; a task that is over or never had a node goes at once when it is to be removed.
     pub(super) fn desire(&mut self, task: &Task, desired: DesiredState) {
         let stops = !desired.wants_run();
         let over = !task.status.state.is_live();
-        if stops && (task.node.is_none() || (over && desired == DesiredState::Remove)) {
+        if stops && (!task.is_placed() || (over && desired == DesiredState::Remove)) {
             self.reap(task);
         } else if desired > task.desired {
             self.ops.push((self.group, Op::Desired(task.id, desired)));
@@ -151,7 +187,9 @@ impl<'a> Work<'a> {
 
     /// Says of the task what its worker will not.
     pub(super) fn judge(&mut self, task: &Task, judgement: Judgement) {
-        self.ops.push((self.group, Op::Judge(task.id, judgement)));
+        if task.is_placed() {
+            self.ops.push((self.group, Op::Judge(task.id, judgement)));
+        }
     }
 
     /// Makes a task in the slot; the scheduler gives it a node unless it is said here.
@@ -161,7 +199,7 @@ impl<'a> Work<'a> {
     }
 
     fn release(&mut self, task: &Task, stops: bool) {
-        if let Some(node) = task.node.filter(|_| stops && task.is_runnable()) {
+        if let Some(node) = task.node.filter(|_| stops && task.is_placed() && task.is_runnable()) {
             *self.retired.entry(node).or_default() += 1;
         }
     }
@@ -170,6 +208,6 @@ impl<'a> Work<'a> {
 impl Create {
     /// A task of the slot, without a place yet.
     pub(super) fn new(slot: u32, desired: DesiredState) -> Self {
-        Self { slot, desired, restart_at: None, replaces: None, node: None, reason: None, skipped: false }
+        Self { slot, desired, restart_at: None, replaces: None, node: None, reason: None }
     }
 }

@@ -85,7 +85,8 @@ impl Store {
                 }
             }
             Change::RemoveService(id) => self.remove_service(id, touched, loose),
-            Change::CreateTasks(new) => self.create_tasks(new, touched),
+            Change::CreateTasks(new) => self.create_tasks(new, false, touched),
+            Change::CreateWaiting(new) => self.create_tasks(new, true, touched),
             Change::AssignTasks { nodes, rows } => {
                 for (id, node) in rows {
                     if let Some(node) = nodes.get(*node as usize) {
@@ -222,7 +223,8 @@ impl Store {
         }
     }
 
-    fn create_tasks(&mut self, new: &NewTasks, touched: &mut Touched) {
+    /// Puts new tasks; those with a node are assigned to it, unless they wait for room there (`wait`).
+    fn create_tasks(&mut self, new: &NewTasks, wait: bool, touched: &mut Touched) {
         let wanted = self.services.get(&new.service).is_some_and(|service| !service.pending_delete);
         if !wanted || !self.templates.contains_key(&(new.service, new.template)) {
             return;
@@ -244,7 +246,7 @@ impl Store {
                 restart_at: new.restart_at,
                 replaces: row.replaces,
                 job_iteration: new.job_iteration,
-                status: if node.is_some() { assigned.clone() } else { waits.clone() },
+                status: if node.is_some() && !wait { assigned.clone() } else { waits.clone() },
             }
         });
         self.insert_tasks((new.service, new.template), tasks, touched);
@@ -256,7 +258,7 @@ impl Store {
         }
         let status = self.texts.share_status(&TaskStatus::new(TaskState::Assigned, self.time, ASSIGNED));
         let changed = self.change_task(id, touched, |task| {
-            let waits = task.node.is_none() && task.is_runnable() && task.status.state < TaskState::Assigned;
+            let waits = task.node.is_none_or(|own| own == node) && task.is_runnable() && task.status.state < TaskState::Assigned;
             if waits {
                 task.node = Some(node);
                 task.status = status;
@@ -286,7 +288,7 @@ impl Store {
     fn explain(&mut self, id: &TaskId, reason: &Arc<str>, touched: &mut Touched) {
         let (reason, time) = (self.texts.share(reason), self.time);
         self.change_task(id, touched, |task| {
-            let differs = task.node.is_none() && task.status.state < TaskState::Assigned && task.status.err != reason;
+            let differs = task.status.state < TaskState::Assigned && task.status.err != reason;
             if differs {
                 task.status.err = reason;
                 task.status.at = time;
@@ -300,7 +302,7 @@ impl Store {
             return;
         }
         for (id, status) in rows {
-            let theirs = self.tasks.get(id).is_some_and(|task| task.node == Some(*node));
+            let theirs = self.tasks.get(id).is_some_and(|task| task.node == Some(*node) && task.is_placed());
             // Orphaned is the planner's word about a node that is gone; a node cannot say it of itself.
             if theirs && status.state != TaskState::Orphaned {
                 let status = self.texts.share_status(status);

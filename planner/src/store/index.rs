@@ -35,7 +35,7 @@ struct Share {
     node: Option<NodeId>,
     active: bool,
     running: bool,
-    /// Holds its reservations and host ports: it has a node and has not ended.
+    /// Holds its reservations and host ports: it was put on a node and has not ended.
     holds: bool,
     /// Wanted, and waits for a node.
     unplaced: bool,
@@ -43,13 +43,13 @@ struct Share {
 
 impl Share {
     fn of(task: &Task) -> Self {
-        let live = task.status.state.is_live();
+        let placed = task.is_placed();
         Self {
             node: task.node,
-            active: task.node.is_some() && task.is_runnable(),
-            running: task.node.is_some() && task.status.state == TaskState::Running && task.desired.wants_run(),
-            holds: task.node.is_some() && live,
-            unplaced: task.node.is_none() && task.is_runnable(),
+            active: placed && task.is_runnable(),
+            running: placed && task.status.state == TaskState::Running && task.desired.wants_run(),
+            holds: placed && task.status.state.is_live(),
+            unplaced: !placed && task.is_runnable(),
         }
     }
 }
