@@ -19,6 +19,8 @@ pub mod dispatcher;
 mod draft;
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod garbage;
 pub mod plan;
 #[cfg(test)]
 mod properties;

@@ -66,7 +66,7 @@ async fn update_keeps_what_is_not_said_and_rotates_tokens() {
     assert_eq!(text(&fixture, &update, body).await, "200 ");
     let swarm = json(&fixture, "GET /swarm").await;
     assert_eq!(swarm["Spec"]["Orchestration"]["TaskHistoryRetentionLimit"], 3);
-    assert_eq!(swarm["Spec"]["Dispatcher"]["HeartbeatPeriod"], 5_000_000_000_u64);
+    assert_eq!(swarm["Spec"]["Dispatcher"]["HeartbeatPeriod"], 1_000_000_000_u64);
     assert_eq!(swarm["JoinTokens"]["Worker"], "SWMTKN-1-root-worker-new");
     // the whole spec comes back as it was read
     let again = format!("POST /swarm/update?version={}", index().await);

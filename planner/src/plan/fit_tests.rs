@@ -395,6 +395,15 @@ fn negative_history_keeps_all_and_a_change_counts_at_once() {
     assert_eq!(world.store.task_count(), 3, "a smaller limit counts at once");
     limit(&mut world, 0);
     assert_eq!(world.store.task_count(), 1, "no history at all");
+    // A slot that is done is not begun again for want of history.
+    let mut wanted = spec("once", 1);
+    wanted.task.restart.condition = RestartCondition::None;
+    let once = world.create(wanted);
+    world.settle();
+    let task = world.store.tasks_of_service(&once).next().map(|task| (**task).clone()).unwrap();
+    world.say(&task, TaskState::Complete);
+    world.settle();
+    assert_eq!(world.store.tasks_of_service(&once).map(|task| task.id).collect::<Vec<_>>(), [task.id]);
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub(super) fn trim(work: &mut Work<'_>, tasks: &[&Arc<Task>], created: bool) {
     if limit < 0 {
         return;
     }
+    // The last task always stays: it is what tells that a slot whose policy gives it no successor is taken.
+    let limit = limit.max(1);
     let total = i64::try_from(tasks.len()).unwrap_or(i64::MAX).saturating_add(i64::from(created));
     let Ok(mut excess) = usize::try_from(total - limit) else { return };
     if excess == 0 {
