@@ -66,6 +66,49 @@ const SAME_IN_ALL: &[&str] = &[
 
 /// What the newest client prints; older ones differ among themselves (usage lines, prefixes of errors, fields that were added since).
 const SAME_IN_NEWEST: &[&str] = &[
+    "service ls --format {{upper .Name}}|{{lower .Name}}|{{title .Mode}}|{{pad .Name 2 3}}|{{truncate .Name 4}}",
+    "service ls --format {{join (split .Name \"_\") \"+\"}}|{{len .Name}}|{{printf \"%-20s|%3d\" .Name 7}}",
+    "service ls --format {{if eq .Mode \"replicated\"}}yes{{else}}no{{end}}",
+    "service ls --format {{range $i, $part := split .Name \"_\"}}{{$i}}={{$part}},{{end}}",
+    "service ls --format {{with .Ports}}{{.}}{{else}}none{{end}}{{println .Name}}",
+    "service ls --format {{json .}}",
+    "service ls --format table {{.Name}}\\t{{lower .Name}}",
+    "service ls --format {{index (split .Name \"_\") 5}}",
+    "service ls --format {{.NosuchFieldWithAVeryLongName}}",
+    "service ls --format {{slice .Name 3 1}}",
+    "service ls --format {{index .Name 99}}",
+    "service ls --format {{nosuch .Name}}",
+    "service ls --format {{.Name",
+    "service ls --filter label=tier=back",
+    "service ls --filter mode=odd",
+    "service ps --filter node=nosuch hello",
+    "service ps --filter nosuch=1 hello",
+    "service ps --format {{.ID}}|{{.Name}}|{{.Image}}|{{.Error}}|{{.Ports}} hello",
+    "node ls --filter nosuch=1",
+    "node ls --filter role=boss",
+    "node ls --format {{.ID}}|{{.EngineVersion}}|{{.TLSStatus}}",
+    "node inspect --format {{json .Description.Platform}} self",
+    "node update --availability asleep self",
+    "node update --role boss self",
+    "node promote nosuch",
+    "node demote self",
+    "image ls --filter nosuch=1",
+    "image ls --format {{.ID}}|{{.Size}}|{{.CreatedSince}}|{{.Digest}}",
+    "ps --size",
+    "ps --filter label=com.docker.swarm.service.name=hello -q",
+    "ps --filter nosuch=1",
+    "ps --format {{.ID}}|{{.Command}}|{{.RunningFor}}|{{.Status}}|{{.Size}}|{{.Ports}}|{{.Networks}}|{{.Mounts}}|{{.LocalVolumes}}|{{.State}}",
+    "ps --format {{.Label \"com.docker.swarm.service.name\"}}",
+    "ps -n 1 --no-trunc",
+    "system df",
+    "swarm update --task-history-limit x",
+    "swarm update --cert-expiry 1s",
+    "swarm ca",
+    "swarm unlock-key",
+    "inspect --type nosuch x",
+    "inspect --type service hello",
+    "inspect --format {{.ID}} hello",
+    "inspect --size hello",
     "network ls",
     "network ls -q",
     "network ls --no-trunc",
@@ -297,6 +340,21 @@ fn all_clients() {
 fn the_newest_client() {
     let Some(newest) = newest() else { return };
     compare(&newest, &[SAME_IN_NEWEST]);
+}
+
+/// What is said of the server; the client describes itself before.
+#[test]
+fn info() {
+    let Some(newest) = newest() else { return };
+    let node = node_with_services();
+    let server = |text: String| text.split_once("Server:").map(|(_, server)| renamed(server)).unwrap_or_default();
+    // Clocks and counters go on between the two.
+    let lines = |text: String| server(text).lines().filter(|line| !line.contains("System Time")).map(str::to_owned).collect::<Vec<_>>();
+    let theirs = lines(run(&mut node.client(&newest, &["info"])).ok());
+    assert_eq!(lines(node.wsw(&["info"]).ok()), theirs);
+    for part in [" Containers: 4", "  Running: 4", " Swarm: active", "  Is Manager: true", "  Managers: 1", " Default Runtime: io.wsw.wasm.v1"] {
+        assert!(theirs.iter().any(|line| line == part), "{part:?} in {theirs:#?}");
+    }
 }
 
 #[test]

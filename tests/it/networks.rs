@@ -50,7 +50,7 @@ fn stack_deploy() {
     let port = free_tcp_port();
     let file = folder.path().join("stack.yml");
     let text = format!(
-        "version: \"3.8\"\nservices:\n  web:\n    image: {}\n    ports: [\"{port}:80\"]\n    labels: {{team: a}}\n    deploy: {{replicas: 2, labels: {{tier: front}}}}\n",
+        "version: \"3.8\"\nservices:\n  web:\n    image: {}\n    ports: [\"{port}:80\"]\n    labels: {{team: a}}\n    deploy: {{replicas: 2, labels: {{tier: front}}}}\n    networks: {{front: {{aliases: [page]}}, default: null}}\nnetworks:\n  front: {{driver: overlay, attachable: true, labels: {{zone: dmz}}}}\n",
         image.trim()
     );
     std::fs::write(&file, text).unwrap();
@@ -59,6 +59,10 @@ fn stack_deploy() {
         let stack = |words: &[&str]| run(&mut node.client(&docker, words));
         let said = stack(&["stack", "deploy", "--resolve-image", "never", "-c", &file, "shop"]).ok();
         assert!(said.contains("Creating network shop_default") && said.contains("Creating service shop_web"), "{said}");
+        let attached = node.json("/services/shop_web")["Spec"]["TaskTemplate"]["Networks"].take();
+        assert_eq!(attached.as_array().map(Vec::len), Some(2), "{attached}");
+        assert!(attached.to_string().contains("page"), "{attached}");
+        assert_eq!(node.json("/networks/shop_front")["Labels"]["zone"], "dmz");
         node.wait_running("shop_web", 2);
         until("the page", || harness::get(port, "/").map(drop));
         // Once more changes nothing and breaks nothing.

@@ -42,7 +42,7 @@ pub fn info(local: &LocalNode, store: Option<&Store>) -> api::Info {
         images: Some(local.images),
         driver: Some("wsw"),
         driver_status: Some(Vec::new()),
-        plugins: Some(api::Plugins { volume: Some(Vec::new()), network: Some(Vec::new()), log: Some(vec!["json-file".into()]) }),
+        plugins: Some(api::Plugins { volume: Some(Vec::new()), network: Some(vec!["bridge".into(), "overlay".into()]), log: Some(vec!["json-file".into()]) }),
         memory_limit: Some(true),
         swap_limit: Some(true),
         cpu_period: Some(true),
@@ -80,13 +80,19 @@ pub fn info(local: &LocalNode, store: Option<&Store>) -> api::Info {
         live_restore: Some(true),
         isolation: Some(""),
         init_binary: Some(""),
-        security: Some(Vec::new()),
+        security: Some(described.map(|node| isolation(node)).unwrap_or_default()),
         warnings: Some(local.warnings.clone()),
     }
 }
 
 fn labels(node: &Node) -> Vec<String> {
     node.description.engine_labels.iter().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
+/// How guests are separated, in the form of Docker's security options (`name=…,key=value`; the CLI splits at commas).
+fn isolation(node: &Node) -> Vec<String> {
+    let said = node.description.wasm_isolation.replace(',', ";");
+    if said.is_empty() { Vec::new() } else { vec![format!("name=wasm,isolation={said}")] }
 }
 
 fn runtimes(node: &Node) -> BTreeMap<String, api::Runtime> {

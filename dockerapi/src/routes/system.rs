@@ -51,7 +51,14 @@ pub async fn disk_usage(call: Call) -> Answer {
     let images = call.backend.images().await?;
     let containers = super::containers::summaries(&call, &images, true).await;
     let users = |digest: &str| containers.iter().filter(|container| container.image_id.as_deref() == Some(digest)).count() as i64;
-    let used = |found: &Image| ImageSummary { containers: Some(users(&found.digest)), ..image::summary(found, call.version.minor) };
+    // Sizes of single layers are not known: an image shares nothing, or an unknown part.
+    let shares =
+        |found: &Image| images.iter().filter(|other| other.digest != found.digest).any(|other| other.layers.iter().any(|layer| found.layers.contains(layer)));
+    let used = |found: &Image| ImageSummary {
+        containers: Some(users(&found.digest)),
+        shared_size: Some(if shares(found) { -1 } else { 0 }),
+        ..image::summary(found, call.version.minor)
+    };
     call::ok(&DiskUsage {
         layers_size: Some(images.iter().map(|image| image.size).sum()),
         images: wanted("image").then(|| images.iter().map(used).collect()),

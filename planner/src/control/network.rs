@@ -210,6 +210,8 @@ mod tests {
         let Outcome::ServiceCreated { id, .. } = write(&mut world, 3, &attach(used)).unwrap() else { panic!("not created") };
         let remove = Write::RemoveNetwork { id: used };
         assert!(write(&mut world, 4, &remove).unwrap_err().contains("is in use by service"));
+        let copy = crate::Store::from_snapshot(world.store.to_snapshot()).unwrap();
+        assert_eq!((copy.network(&used), copy.network_user(&used)), (world.store.network(&used), Some(id)), "a snapshot has them");
         let version = world.store.service(&id).unwrap().meta.version;
         let update = Write::UpdateService { id, version, spec: Box::new(spec("web", 1)), rollback: Rollback::No };
         write(&mut world, 5, &update).unwrap();

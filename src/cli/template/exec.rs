@@ -142,7 +142,7 @@ impl Run<'_> {
                 // The title is the piped value or the one argument that is a value: the last for `json`, the first else.
                 if rest.is_empty() { args.pop() } else { args.into_iter().next() }.unwrap_or_default()
             } else {
-                funcs::call(name, &args).map_err(|why| self.fail(Some(first), &format!("error calling {name}: {why}")))?
+                funcs::call(name, &args).map_err(|why| self.fail_at(first.at, &describe_command(command), &format!("error calling {name}: {why}")))?
             };
             return self.chain(first, value, &first.chain);
         }
@@ -208,15 +208,21 @@ impl Run<'_> {
     fn fail(&self, expr: Option<&Expr>, why: &str) -> String {
         let name = self.template.name;
         let Some(expr) = expr else { return format!("template: {name}: executing {name:?}: {why}") };
-        let before = &self.template.text[..expr.at.min(self.template.text.len())];
+        self.fail_at(expr.at, &describe(expr), why)
+    }
+
+    fn fail_at(&self, at: usize, what: &str, why: &str) -> String {
+        let name = self.template.name;
+        let before = &self.template.text[..at.min(self.template.text.len())];
         let line = 1 + before.matches('\n').count();
         let column = before.len() - before.rfind('\n').map_or(0, |newline| newline + 1);
-        let mut what = describe(expr);
-        if what.chars().count() > 20 {
-            what = format!("{}...", what.chars().take(20).collect::<String>());
-        }
         format!("template: {name}:{line}:{column}: executing {name:?} at <{what}>: {why}")
     }
+}
+
+/// A call with its arguments, as Go writes it.
+fn describe_command(command: &[Expr]) -> String {
+    command.iter().map(describe).collect::<Vec<_>>().join(" ")
 }
 
 fn describe(expr: &Expr) -> String {
@@ -225,8 +231,12 @@ fn describe(expr: &Expr) -> String {
         Term::Dot if chain.is_empty() => ".".into(),
         Term::Dot => chain,
         Term::Variable(name) | Term::Function(name) => format!("{name}{chain}"),
+        Term::Constant(Val::Text(text)) => format!("{text:?}{chain}"),
         Term::Constant(value) => format!("{value}{chain}"),
         Term::Nil => "nil".into(),
-        Term::Pipe(_) => format!("(...){chain}"),
+        Term::Pipe(pipe) => {
+            let commands: Vec<_> = pipe.commands.iter().map(|command| describe_command(command)).collect();
+            format!("({}){chain}", commands.join(" | "))
+        }
     }
 }

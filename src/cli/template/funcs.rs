@@ -103,9 +103,7 @@ fn truncate(text: &str, length: i64) -> String {
 
 fn index(value: &Val, key: &Val) -> Result<Val, String> {
     match (value, key) {
-        (Val::List(items), Val::Int(at)) => {
-            usize::try_from(*at).ok().and_then(|at| items.get(at)).cloned().ok_or_else(|| format!("error calling index: index out of range: {at}"))
-        }
+        (Val::List(items), Val::Int(at)) => usize::try_from(*at).ok().and_then(|at| items.get(at)).cloned().ok_or_else(|| format!("index out of range: {at}")),
         (Val::Object(object), Val::Text(key)) => match (object.get(key), object.kind) {
             (Some(value), _) => Ok(value.clone()),
             (None, Kind::Map | Kind::NilMap) => Ok(Val::text("")),
