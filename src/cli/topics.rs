@@ -65,6 +65,7 @@ that is killed at any instant starts again from it; running tasks are found belo
 const ENVIRONMENT: &str = "\
 The client reads
   WSW_HOST, DOCKER_HOST    the daemon's socket, when there is no -H: unix:///PATH or tcp://HOST:PORT
+  DOCKER_CONFIG            the folder of docker's config.json, for formats (default ~/.docker)
   DOCKER_API_VERSION       the version of the API to speak, instead of the newest that both know
 The daemon reads
   XDG_DATA_HOME, XDG_RUNTIME_DIR, HOME   default folders of a user's daemon
@@ -98,6 +99,9 @@ const FORMATS: &str = "\
   println, printf, print, index, len, slice, html, urlquery, eq ne lt le gt ge, and or not,
   if/else, range/else, with, variables ($x := ...), comments ({{/* */}}).
 A field that does not exist is an error that names it; \"json\" shows all fields of a list.
+
+Without --format a list looks as docker's config.json says ($DOCKER_CONFIG, or ~/.docker): psFormat,
+servicesFormat, tasksFormat, nodesFormat, imagesFormat, networksFormat, statsFormat.
 
 --filter (-f) takes KEY=VALUE and may be repeated: values of one key are alternatives (labels must all
 be there), keys must all hold. A key that the object does not have is refused.

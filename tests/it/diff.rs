@@ -342,6 +342,30 @@ fn the_newest_client() {
     compare(&newest, &[SAME_IN_NEWEST]);
 }
 
+/// Formats that a user keeps in docker's settings.
+#[test]
+fn formats_of_config_json() {
+    let Some(newest) = newest() else { return };
+    let node = node_with_services();
+    let folder = tempfile::tempdir().unwrap();
+    let settings = r#"{"psFormat": "{{.Names}}", "servicesFormat": "table {{.Name}}\\t{{.Mode}}", "tasksFormat": "{{.Name}}/{{.Image}}", "nodesFormat": "{{.Hostname}}", "imagesFormat": "{{.Repository}}", "networksFormat": "{{.Name}}={{.Driver}}"}"#;
+    let both = |words: &[&str]| {
+        let with = |program: &Path| run(node.client(program, words).env("DOCKER_CONFIG", folder.path()));
+        (with(&newest), with(Path::new(env!("CARGO_BIN_EXE_wsw"))))
+    };
+    std::fs::write(folder.path().join("config.json"), settings).unwrap();
+    for words in
+        [&["ps"][..], &["ps", "-q"], &["service", "ls"], &["service", "ps", "hello"], &["node", "ls"], &["images"], &["network", "ls"], &["node", "ps"]]
+    {
+        let (theirs, ours) = both(words);
+        assert_eq!((theirs.code, &theirs.out), (ours.code, &ours.out), "{words:?}");
+    }
+    assert_eq!(both(&["network", "ls"]).1.ok().trim(), "front=overlay");
+    std::fs::write(folder.path().join("config.json"), "{").unwrap();
+    let (_, ours) = both(&["network", "ls"]);
+    assert!(ours.err.contains("WARNING: Error loading config file: ") && ours.out.contains("NETWORK ID"), "{ours}");
+}
+
 /// What is said of the server; the client describes itself before.
 #[test]
 fn info() {

@@ -43,7 +43,8 @@ pub const COLUMNS: table::Columns = table::Columns {
 
 pub async fn run(session: Session, matches: Matches) -> Result<(), Error> {
     let quiet = matches.on("quiet");
-    let given = matches.text_or("format", "");
+    let given = format::config::format(&matches, "psFormat").unwrap_or_default();
+    let given = given.as_str();
     if !given.is_empty() && quiet {
         output::warn("WARNING: Ignoring custom format, because both --format and --quiet are set.");
     }

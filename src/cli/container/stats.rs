@@ -13,7 +13,7 @@ use crate::cli::{
     args::Matches,
     client::{escape, filters},
     errors::Error,
-    format::{short_id, table, units},
+    format::{config, short_id, table, units},
     output,
     stream::Reader,
     task::text,
@@ -44,7 +44,7 @@ type Next = (String, Result<Option<Value>, Error>, Reader);
 type Readings = FuturesUnordered<LocalBoxFuture<'static, Next>>;
 
 pub async fn run(session: Session, matches: Matches) -> Result<(), Error> {
-    let format = table::choose(matches.text("format").filter(|format| !format.is_empty()), false, &COLUMNS);
+    let format = table::choose(config::format(&matches, "statsFormat").as_deref(), false, &COLUMNS);
     let truncate = !matches.on("no-trunc");
     let names = containers(&session, &matches).await?;
     if matches.on("no-stream") {

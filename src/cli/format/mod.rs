@@ -1,5 +1,6 @@
 //! How things look: tables, units, times, image names, inspected objects. No request is made here.
 
+pub mod config;
 pub mod inspect;
 pub mod natural;
 pub mod reference;

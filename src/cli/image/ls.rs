@@ -52,8 +52,9 @@ pub async fn run(session: Session, matches: Matches) -> Result<(), Error> {
     }
     let images = session.client.get("/images/json", &query).await?;
     let images = images.as_array().map_or(&[] as &[Value], Vec::as_slice);
-    let mut format = table::choose(matches.text("format"), quiet, &COLUMNS);
-    if digests && matches.text_or("format", "table") == "table" && !quiet {
+    let given = crate::cli::format::config::format(&matches, "imagesFormat");
+    let mut format = table::choose(given.as_deref(), quiet, &COLUMNS);
+    if digests && given.as_deref().unwrap_or("table") == "table" && !quiet {
         format = WITH_DIGEST.into();
     } else if digests && table::is_table(&format) && !format.contains("{{.Digest}}") {
         format += "\t{{.Digest}}";

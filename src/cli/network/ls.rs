@@ -9,7 +9,7 @@ use crate::cli::{
     args::Matches,
     client::{filter_query, given_filters},
     errors::Error,
-    format::{natural, short_id, table, time},
+    format::{config, natural, short_id, table, time},
     output,
     task::text,
     template::{Kind, Val},
@@ -37,8 +37,9 @@ pub async fn run(session: Session, matches: Matches) -> Result<(), Error> {
     let mut networks: Vec<&Value> = answer.as_array().into_iter().flatten().collect();
     networks.sort_by(|a, b| natural::compare(text(&a["Name"]), text(&b["Name"])));
     let rows: Vec<Val> = networks.into_iter().map(|network| row(network, !matches.on("no-trunc"))).collect();
-    let format = match table::choose(matches.text("format"), quiet, &COLUMNS) {
-        raw if matches.text("format") == Some("raw") && quiet => raw.lines().take(1).collect(),
+    let given = config::format(&matches, "networksFormat");
+    let format = match table::choose(given.as_deref(), quiet, &COLUMNS) {
+        raw if given.as_deref() == Some("raw") && quiet => raw.lines().take(1).collect(),
         format => format,
     };
     output::print(&table::render(&format, &COLUMNS, &rows)?)

@@ -35,7 +35,7 @@ pub async fn run(session: Session, matches: Matches) -> Result<(), Error> {
     let info = if nodes.is_empty() || quiet { Value::Null } else { session.client.get("/info", &[]).await? };
     nodes.sort_by(|a, b| natural::compare(text(&a["Description"]["Hostname"]), text(&b["Description"]["Hostname"])));
     let rows: Vec<Val> = nodes.into_iter().map(|node| row(node, &info["Swarm"])).collect();
-    let format = table::choose(matches.text("format"), quiet, &COLUMNS);
+    let format = table::choose(crate::cli::format::config::format(&matches, "nodesFormat").as_deref(), quiet, &COLUMNS);
     output::print(&table::render(&format, &COLUMNS, &rows)?)
 }
 

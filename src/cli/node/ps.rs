@@ -24,7 +24,8 @@ pub async fn run(session: Session, matches: Matches) -> Result<(), Error> {
     }
     if errors.is_empty() || !tasks.is_empty() {
         let names = Names::new(session.client.clone(), !matches.on("no-resolve"));
-        let view = task::View { format: matches.text("format"), quiet: matches.on("quiet"), truncate: !matches.on("no-trunc") };
+        let format = crate::cli::format::config::format(&matches, "tasksFormat");
+        let view = task::View { format: format.as_deref(), quiet: matches.on("quiet"), truncate: !matches.on("no-trunc") };
         task::print(&tasks, &names, view).await?;
     }
     Error::join(errors)

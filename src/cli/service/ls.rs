@@ -29,7 +29,7 @@ pub async fn run(session: Session, matches: Matches) -> Result<(), Error> {
     let mut services: Vec<&Value> = answer.as_array().into_iter().flatten().collect();
     services.sort_by(|a, b| natural::compare(text(&a["Spec"]["Name"]), text(&b["Spec"]["Name"])));
     let rows: Vec<Val> = services.into_iter().map(row).collect();
-    let format = table::choose(matches.text("format"), quiet, &COLUMNS);
+    let format = table::choose(crate::cli::format::config::format(&matches, "servicesFormat").as_deref(), quiet, &COLUMNS);
     output::print(&table::render(&format, &COLUMNS, &rows)?)
 }
 

@@ -23,7 +23,8 @@ pub async fn run(session: Session, matches: Matches) -> Result<(), Error> {
     let text = filters(filter.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     let tasks = client.get("/tasks", &[("filters", text)]).await?;
     let names = Names::new(session.client.clone(), !matches.on("no-resolve"));
-    let view = task::View { format: matches.text("format"), quiet: matches.on("quiet"), truncate: !matches.on("no-trunc") };
+    let format = crate::cli::format::config::format(&matches, "tasksFormat");
+    let view = task::View { format: format.as_deref(), quiet: matches.on("quiet"), truncate: !matches.on("no-trunc") };
     task::print(tasks.as_array().map_or(&[], Vec::as_slice), &names, view).await?;
     Error::join(missing)
 }
