@@ -3,11 +3,12 @@
 //! Owns: which of Docker's network settings wsw keeps. Ranges and names are checked by the planner.
 
 use super::{not_served, some_list, time, unserved};
-use crate::model::network as api;
+use crate::model::{Version, network as api};
 use std::collections::BTreeMap;
 use wsw_api::network::{Ipam, Network, NetworkAttachment, NetworkScope, NetworkSpec, Pool};
 use wsw_api::spec::Annotations;
 use wsw_api::{Error, NetworkId, Result};
+use wsw_planner::Store;
 
 /// Said wherever somebody makes or uses one.
 pub const NO_DATA_PLANE: &str =
@@ -90,6 +91,31 @@ pub fn write(network: &Network) -> api::Network {
         options: Some(spec.options.clone()),
         labels: Some(spec.annotations.labels.clone()),
     }
+}
+
+/// A task's place on each of its networks.
+pub fn of_task(store: &Store, attachments: &[NetworkAttachment]) -> Option<Vec<api::TaskAttachment>> {
+    let driver = |network: &Network| Some(api::NamedDriver { name: Some(network.spec.driver.clone()) });
+    let write = |network: &std::sync::Arc<Network>| api::TaskAttachment {
+        network: Some(api::AttachedNetwork {
+            id: Some(network.id.to_string()),
+            version: Version::of(network.meta.version),
+            created_at: Some(time::rfc3339(network.meta.created_at)),
+            updated_at: Some(time::rfc3339(network.meta.updated_at)),
+            spec: Some(api::AttachedSpec {
+                name: Some(network.name().to_owned()),
+                labels: Some(network.spec.annotations.labels.clone()),
+                driver: driver(network),
+                attachable: Some(network.spec.attachable),
+                internal: Some(network.spec.internal),
+                scope: Some(network.spec.scope.as_str()),
+            }),
+            driver: driver(network),
+        }),
+        addresses: Some(Vec::new()),
+    };
+    let networks: Vec<_> = attachments.iter().filter_map(|attachment| store.network(&attachment.network)).map(write).collect();
+    (!networks.is_empty()).then_some(networks)
 }
 
 /// Attachments whose targets were resolved to ids before.

@@ -6,6 +6,7 @@ use super::{service::write_ports, some_text, task_spec, time};
 use crate::model::{self, task as api};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use wsw_api::object::Template;
 use wsw_api::spec::PublishMode;
 use wsw_api::{ServiceId, Task, TaskId, TaskState, TaskStatus};
 use wsw_planner::Store;
@@ -55,8 +56,13 @@ impl<'a> Writer<'a> {
             node: task.node.map(|node| node.to_string()),
             status: Some(self.status(task)),
             desired: Some(task.desired.as_str()),
+            networks: self.template(task).and_then(|template| super::network::of_task(self.store, &template.spec.networks)),
             job_iteration: if self.is_job(task) { model::Version::of(task.job_iteration) } else { None },
         }
+    }
+
+    fn template(&self, task: &Task) -> Option<&'a Arc<Template>> {
+        self.store.template(&task.service, task.template)
     }
 
     fn is_job(&self, task: &Task) -> bool {

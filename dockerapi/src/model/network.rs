@@ -1,6 +1,6 @@
 //! Networks (`network.Inspect`, `network.CreateRequest`).
 
-use super::{Empty, Map, Unserved, answers, model};
+use super::{Empty, Map, Unserved, Version, answers, model};
 use std::collections::BTreeMap;
 
 model! {
@@ -56,4 +56,19 @@ answers! {
     WrittenIpam { driver: String = "Driver", options: Option<Map> = "Options", config: Vec<Pool> = "Config" }
     /// None is copied from another.
     ConfigFrom { network: &'static str = "Network" }
+    /// A task's place on a network; without addresses while there is no data plane.
+    TaskAttachment { network: AttachedNetwork = "Network", addresses: Vec<String> = "Addresses" }
+    /// The network as the swarm's managers describe it.
+    AttachedNetwork {
+        id: String = "ID",
+        version: Version = "Version",
+        created_at: String = "CreatedAt",
+        updated_at: String = "UpdatedAt",
+        spec: AttachedSpec = "Spec",
+        driver: NamedDriver = "DriverState",
+    }
+    /// Its spec, as far as tools read it.
+    AttachedSpec { name: String = "Name", labels: Map = "Labels", driver: NamedDriver = "DriverConfiguration", attachable: bool = "Attachable", internal: bool = "Internal", scope: &'static str = "Scope" }
+    /// A driver.
+    NamedDriver { name: String = "Name" }
 }

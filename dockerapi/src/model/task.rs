@@ -96,6 +96,7 @@ answers! {
         node: String = "NodeID",
         status: TaskStatus = "Status",
         desired: &'static str = "DesiredState",
+        networks: Vec<super::network::TaskAttachment> = "NetworksAttachments",
         job_iteration: Version = "JobIteration",
     }
     /// What the worker says of it.

@@ -42,6 +42,11 @@ async fn made_used_and_removed() {
     assert!(made.starts_with("201 ") && made.contains("recorded only"), "{made}");
     let service = json(&fixture, "GET /services/app").await;
     assert_eq!(service["Spec"]["TaskTemplate"]["Networks"], serde_json::json!([{"Target": id, "Aliases": ["app"]}]));
+    let tasks = json(&fixture, "GET /tasks").await;
+    assert_eq!(
+        (&tasks[0]["NetworksAttachments"][0]["Network"]["ID"], &tasks[0]["NetworksAttachments"][0]["Network"]["Spec"]["Name"]),
+        (&id.into(), &"web".into())
+    );
     let missing = body.replace("\"Target\":\"web\"", "\"Target\":\"nosuch\"");
     assert_eq!(text(&fixture, "POST /services/create", missing).await, "404 {\"message\":\"network nosuch not found\"}\n");
     let container = json(&fixture, r#"GET /containers/json?filters={"network":["web"]}"#).await;
