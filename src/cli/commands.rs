@@ -319,7 +319,9 @@ pub static ROOT: Command = Command::group(
         Command::group("system", "Manage the daemon", SYSTEM),
         Command::group("completion", "Print the completion script of a shell", COMPLETION),
         Command::leaf("daemon", "[OPTIONS]", "Run the daemon of this node", Arity::AtLeast(0), go!(up::misplaced_daemon)),
-        Command::leaf("down", "[OPTIONS]", "Stop the daemon that runs in the background", Arity::None, go!(up::down)).flags(&[up::DOWN]),
+        Command::leaf("down", "[OPTIONS]", "Stop the daemon that runs in the background", Arity::None, go!(up::down))
+            .flags(&[up::DOWN])
+            .details(up::DOWN_DETAILS),
         EVENTS_COMMAND,
         image_ls("images", &[]),
         INFO,
@@ -334,7 +336,9 @@ pub static ROOT: Command = Command::group(
         STATS,
         STOP,
         TOP,
-        Command::leaf("up", "[OPTIONS]", "Start a daemon in the background and make a swarm of one", Arity::None, go!(up::up)).flags(&[up::UP]),
+        Command::leaf("up", "[OPTIONS]", "Start a daemon in the background and make a swarm of one", Arity::None, go!(up::up))
+            .flags(&[up::UP])
+            .details(up::UP_DETAILS),
         Command::leaf("version", "[OPTIONS]", "Show the version information", Arity::None, go!(system::version)).flags(&[&[INSPECT_FORMAT]]),
         WAIT,
     ],

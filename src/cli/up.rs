@@ -54,6 +54,42 @@ pub const UP: &[Flag] = &[
 pub const DOWN: &[Flag] =
     &[Flag::boolean("all", "Leave the swarm first, so that its tasks end too").short('a'), Flag::boolean("force", "The same as --all").short('f')];
 
+/// Below the options of `up`.
+pub const UP_DETAILS: &str = "\
+Starts \"wsw daemon\" in a session of its own unless one answers, waits until it is ready (30 s at
+most), and makes a swarm of this node unless it is part of one. Running it again changes nothing.
+By default the swarm listens on loopback, so published ports are open to this machine only;
+--listen-addr 0.0.0.0:2377 opens them to all.
+
+Files:
+  daemon.log in the data root   what the daemon says; its end is shown when it does not come up
+  \"wsw help files\"             the default folders
+
+Exit codes:
+  0    the daemon answers and the node is part of a swarm
+  1    it did not come up; the message says why
+  125  a flag that is unknown or has a bad value
+
+Examples:
+  wsw up
+  wsw up --listen-addr 0.0.0.0:2377 --advertise-addr 192.0.2.7
+  wsw -H unix:///tmp/w/wsw.sock up --data-root /tmp/w/data --exec-root /tmp/w/run";
+
+/// Below the options of `down`.
+pub const DOWN_DETAILS: &str = "\
+Stops the daemon with SIGTERM and waits until it is gone (30 s at most; nothing is killed by force).
+Tasks go on and the next \"wsw up\" finds them. With --all the node leaves its swarm first: tasks end,
+services and their state are removed; images stay.
+
+Exit codes:
+  0    no daemon runs any more
+  1    it did not stop; the message says why
+  125  a flag that is unknown or has a bad value
+
+Examples:
+  wsw down
+  wsw down --all";
+
 /// `wsw -H … daemon`: the daemon's flags belong behind the word.
 pub async fn misplaced_daemon(_: Session, _: Matches) -> Result<(), Error> {
     Err(Error::plain("the daemon takes its flags behind the word: wsw daemon -H unix:///path/to.sock"))

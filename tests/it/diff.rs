@@ -401,6 +401,10 @@ fn help() {
     }
     assert_eq!(node.wsw(&["help", "service", "ls"]).ok(), node.wsw(&["service", "ls", "--help"]).ok());
     assert!(node.wsw(&["help", "nosuch"]).failed().contains("unknown help topic: nosuch"));
+    for command in ["up", "down"] {
+        let page = node.wsw(&[command, "--help"]).ok();
+        assert!(page.contains("Exit codes:") && page.contains("Examples:\n  wsw "), "{page}");
+    }
     let daemon = node.wsw(&["daemon", "--help"]).ok();
     for part in ["Files:", "Environment:", "Signals:", "Exit codes:", "Examples:", "--data-root", "[default: info]"] {
         assert!(daemon.contains(part), "{part} in {daemon}");

@@ -108,6 +108,8 @@ pub struct Command {
     /// What follows the command's path in the usage line.
     pub usage: &'static str,
     pub about: &'static str,
+    /// What stands below the options; only commands that docker does not have need it.
+    pub details: &'static str,
     pub arity: Arity,
     pub flags: &'static [&'static [Flag]],
     /// Flags may follow arguments; false where the rest belongs to the container's command.
@@ -121,7 +123,20 @@ pub struct Command {
 
 impl Command {
     pub const fn group(name: &'static str, about: &'static str, subs: &'static [Command]) -> Self {
-        Command { name, aliases: &[], usage: "", about, arity: Arity::None, flags: &[], interspersed: true, alias_paths: &[], run: None, subs, hidden: false }
+        Command {
+            name,
+            aliases: &[],
+            usage: "",
+            about,
+            details: "",
+            arity: Arity::None,
+            flags: &[],
+            interspersed: true,
+            alias_paths: &[],
+            run: None,
+            subs,
+            hidden: false,
+        }
     }
 
     pub const fn leaf(name: &'static str, usage: &'static str, about: &'static str, arity: Arity, run: Run) -> Self {
@@ -136,6 +151,11 @@ impl Command {
     pub const fn aliases(mut self, aliases: &'static [&'static str], paths: &'static [&'static str]) -> Self {
         self.aliases = aliases;
         self.alias_paths = paths;
+        self
+    }
+
+    pub const fn details(mut self, details: &'static str) -> Self {
+        self.details = details;
         self
     }
 

@@ -44,6 +44,9 @@ pub fn help(command: &Command, path: &str) -> String {
     if !is_root && !flags.is_empty() {
         text += &format!("\nOptions:\n{}", flag_table(&flags, width()));
     }
+    if !command.details.is_empty() {
+        text += &format!("\n{}\n", command.details);
+    }
     text += &command_lists(command, is_root);
     if is_root {
         text += &format!("\nGlobal Options:\n{}", flag_table(&flags, width()));
