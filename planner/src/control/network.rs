@@ -22,7 +22,7 @@ pub(super) fn create(view: &Store, spec: &NetworkSpec, mint: &mut Mint<'_>) -> R
         return Err(invalid(format!("IPAM: {} address ranges are too many; use at most {MAX_POOLS}", spec.ipam.pools.len())));
     }
     let subnets: Vec<Subnet> = spec.ipam.pools.iter().map(check_pool).collect::<Result<_>>()?;
-    validate::size(spec)?;
+    validate::size("network", spec)?;
     let name = spec.annotations.name.clone();
     if view.network_by_name(&name).is_some() {
         return Err(Error::conflict(format!("network with name {name} already exists")));

@@ -30,7 +30,7 @@ pub(super) fn service(spec: &ServiceSpec) -> Result<()> {
         update(config)?;
     }
     endpoint(&spec.endpoint)?;
-    size(spec)
+    size("service", spec)
 }
 
 pub(super) fn annotations(annotations: &Annotations) -> Result<()> {
@@ -139,10 +139,10 @@ fn endpoint(endpoint: &EndpointSpec) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn size(spec: &impl serde::Serialize) -> Result<()> {
+pub(super) fn size(what: &str, spec: &impl serde::Serialize) -> Result<()> {
     let bytes = crate::size::encoded(spec);
     if bytes > MAX_SPEC_BYTES {
-        return Err(invalid(format!("spec: {bytes} bytes are too many; use at most {MAX_SPEC_BYTES}")));
+        return Err(invalid(format!("{what} spec: {bytes} bytes are too many; use at most {MAX_SPEC_BYTES}")));
     }
     Ok(())
 }
