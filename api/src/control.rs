@@ -6,6 +6,7 @@
 use crate::entry::Outcome;
 use crate::id::{NetworkId, NodeId, RequestId, ServiceId};
 use crate::network::NetworkSpec;
+use crate::registry::{AuthFrom, RegistryAuth};
 use crate::spec::{ClusterSpec, NodeSpec, ServiceSpec};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,12 @@ pub enum Write {
     },
     RemoveService {
         id: ServiceId,
+    },
+    /// A creation or update of a service, with what its tasks pull with.
+    WithRegistryAuth {
+        write: Box<Write>,
+        auth: Option<RegistryAuth>,
+        from: AuthFrom,
     },
     UpdateNode {
         id: NodeId,

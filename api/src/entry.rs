@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::id::{NetworkId, NodeId, RequestId, ServiceId, SessionId, TaskId};
 use crate::network::Network;
 use crate::object::{Cluster, Node, NodeDescription, NodeStatus, Service, Template, UpdateStatus};
+use crate::registry::ServiceAuth;
 use crate::task::{DesiredState, TaskStatus};
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
@@ -87,6 +88,11 @@ pub enum Change {
         status: Option<UpdateStatus>,
     },
     RemoveService(ServiceId),
+    /// What the service's tasks pull with from now on; goes with the service.
+    RegistryAuth {
+        service: ServiceId,
+        auth: Arc<ServiceAuth>,
+    },
     CreateTasks(NewTasks),
     /// Rows of (task, index into `nodes`).
     AssignTasks {

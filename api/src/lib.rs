@@ -15,6 +15,7 @@ pub mod mount;
 pub mod network;
 pub mod object;
 pub mod outbound;
+pub mod registry;
 pub mod session;
 pub mod shim;
 pub mod spec;

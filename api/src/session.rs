@@ -6,6 +6,7 @@
 
 use crate::id::{NodeId, ServiceId, SessionId, TaskId};
 use crate::object::{NodeDescription, Template};
+use crate::registry::RegistryAuth;
 use crate::spec::PortConfig;
 use crate::task::{DesiredState, TaskStatus};
 use serde::{Deserialize, Serialize};
@@ -79,6 +80,8 @@ pub struct Assignments {
     pub more: bool,
     pub templates: Vec<Arc<Template>>,
     pub tasks: Vec<AssignedTask>,
+    /// What tasks of these services pull with; kept in memory only, replaced as a whole.
+    pub auths: Vec<(ServiceId, Option<RegistryAuth>)>,
     /// Tasks that the worker may forget once they have ended.
     pub removed: Vec<TaskId>,
     /// Published services, whole rows; only those that changed.

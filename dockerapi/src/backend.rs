@@ -4,7 +4,6 @@
 //! Never: Docker's spellings; those are in `convert/`.
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use std::net::SocketAddr;
 use wsw_api::control::Write;
@@ -14,6 +13,8 @@ use wsw_api::spec::{Availability, ClusterSpec, Platform};
 use wsw_api::usage::Usage;
 use wsw_api::{ClusterId, NodeId, Result, ServiceId, TaskId, Time, log};
 use wsw_planner::Store;
+
+pub use crate::image_store::{Image, ImageStore, Removed};
 
 /// A stream of task log lines; an `Err` is a warning at its end ("incomplete log stream: …").
 pub type LogStream = BoxStream<'static, Result<log::Line>>;
@@ -80,36 +81,6 @@ pub struct Rotate {
     pub manager_token: bool,
 }
 
-/// An image of this node's store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Image {
-    /// Digest of the manifest: `sha256:…`; the image's id.
-    pub digest: String,
-    /// Names it has: `app:latest`.
-    pub tags: Vec<String>,
-    pub platform: Platform,
-    pub size: u64,
-    pub created: Option<Time>,
-    pub labels: std::collections::BTreeMap<String, String>,
-    /// `wasm` artefact kind (`http`, `command`, `module`) when it is one.
-    pub wasm_kind: Option<String>,
-    pub entrypoint: Vec<String>,
-    pub cmd: Vec<String>,
-    pub env: Vec<String>,
-    pub working_dir: String,
-    /// Media type, digest and size of the manifest, for `/distribution`.
-    pub manifest_media_type: String,
-    pub manifest_size: u64,
-    pub layers: Vec<String>,
-}
-
-/// What removing an image did, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Removed {
-    Untagged(String),
-    Deleted(String),
-}
-
 /// A task of this node as a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalTask {
@@ -140,7 +111,7 @@ pub enum Until {
 
 /// The daemon as the API sees it. Reads of the cluster go through [`Backend::view`]: a snapshot that costs nothing.
 #[async_trait]
-pub trait Backend: Send + Sync + 'static {
+pub trait Backend: ImageStore {
     fn local(&self) -> LocalNode;
     /// The cluster's state, or why this node cannot show it (`Class::Unavailable`, moby's words).
     async fn view(&self) -> Result<Store>;
@@ -167,10 +138,4 @@ pub trait Backend: Send + Sync + 'static {
     async fn task_wait(&self, id: TaskId, until: Until) -> Option<LocalTask>;
     /// Nanoseconds of processor time that this machine has spent since it started, idle time included, all processors together.
     fn machine_nanos(&self) -> u64;
-    async fn images(&self) -> Result<Vec<Image>>;
-    /// By tag, digest, id or unique id prefix.
-    async fn image(&self, reference: &str) -> Result<Image>;
-    /// Reads an OCI or `docker save` tar (gzip too); answers the names of what came in.
-    async fn image_load(&self, body: BoxStream<'static, std::io::Result<Bytes>>) -> Result<Vec<String>>;
-    async fn image_remove(&self, reference: &str, force: bool) -> Result<Vec<Removed>>;
 }

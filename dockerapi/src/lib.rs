@@ -15,6 +15,7 @@ mod call;
 mod convert;
 mod error;
 mod filters;
+pub mod image_store;
 mod model;
 mod names;
 mod negotiate;

@@ -8,7 +8,7 @@ use crate::backend::Backend;
 use crate::call::{Call, Query};
 use crate::error::{Answer, ApiError};
 use crate::negotiate;
-use crate::routes::{containers, control, events, images, logs, networks, nodes, services, stats, stubs, swarm, system, tasks};
+use crate::routes::{containers, control, events, images, logs, networks, nodes, services, stats, stubs, swarm, system, tasks, transfers};
 use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
@@ -46,7 +46,7 @@ const RUN: &str = "containers are started and ended by services; use docker serv
 const EXEC: &str = "no command can be started in a running task yet";
 const ATTACH: &str = "no terminal can be attached to a task; use docker service logs";
 const BUILD: &str = "images are built elsewhere; load them with docker load";
-const REGISTRY: &str = "registries come with a later version; load images with docker load";
+const SEARCH: &str = "registries have no search of their own; Docker Hub has a web page for it";
 const NETWORKS: &str = "a task is on the networks of its service; use docker service update --network-add";
 const VOLUMES: &str = "volumes come with a later version";
 const SECRETS: &str = "secrets come with a later version";
@@ -64,7 +64,7 @@ static ROUTES: &[Route] = table! {
     GET "/info" => system::info;
     GET "/events" => events::stream;
     GET "/system/df" => system::disk_usage;
-    POST "/auth" => [REGISTRY];
+    POST "/auth" => transfers::login;
 
     GET "/swarm" => swarm::inspect;
     POST "/swarm/init" => swarm::init;
@@ -92,18 +92,18 @@ static ROUTES: &[Route] = table! {
 
     GET "/images/json" => images::list;
     GET "/images/{*}/json" => images::inspect;
-    POST "/images/load" => images::load;
+    POST "/images/load" => transfers::load;
     DELETE "/images/{*}" => images::remove;
-    GET "/distribution/{*}/json" => images::distribution;
-    POST "/images/create" => images::create;
-    GET "/images/search" => [REGISTRY];
-    GET "/images/get" => ["images cannot be saved yet; they are where they were loaded from"];
-    GET "/images/{*}/get" => ["images cannot be saved yet; they are where they were loaded from"];
-    GET "/images/{*}/history" => ["the history of layers is not kept"];
+    GET "/distribution/{*}/json" => transfers::distribution;
+    POST "/images/create" => transfers::create;
+    GET "/images/search" => [SEARCH];
+    GET "/images/get" => transfers::save_all;
+    GET "/images/{*}/get" => transfers::save;
+    GET "/images/{*}/history" => images::history;
     GET "/images/{*}/attestations" => ["attestations are not kept"];
-    POST "/images/{*}/push" => [REGISTRY];
-    POST "/images/{*}/tag" => ["an image gets its names when it is loaded"];
-    POST "/images/prune" => ["images are removed by name; use docker image rm"];
+    POST "/images/{*}/push" => transfers::push;
+    POST "/images/{*}/tag" => images::tag;
+    POST "/images/prune" => images::prune;
     POST "/commit" => [BUILD];
     POST "/build" => [BUILD];
     POST "/build/prune" => stubs::build_prune;

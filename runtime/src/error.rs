@@ -9,6 +9,9 @@ pub enum Error {
     /// Docker's words, which clients look for.
     #[error("No such image: {0}")]
     NoSuchImage(String),
+    /// A registry does not have it, or not for us; docker's words.
+    #[error("{0}")]
+    NotThere(String),
     /// What was asked for is wrong: a file, a reference, an archive, a label.
     #[error("{0}")]
     Invalid(String),
@@ -48,7 +51,7 @@ impl From<Error> for wsw_api::Error {
     fn from(error: Error) -> Self {
         let message = error.to_string();
         match error {
-            Error::NoSuchImage(_) => Self::not_found(message),
+            Error::NoSuchImage(_) | Error::NotThere(_) => Self::not_found(message),
             Error::Invalid(_) => Self::invalid(message),
             Error::Unsupported(_) => Self::unimplemented(message),
             Error::Conflict(_) => Self::conflict(message),

@@ -6,6 +6,7 @@
 use crate::error::Result;
 use async_trait::async_trait;
 use std::sync::Arc;
+use wsw_api::registry::RegistryAuth;
 use wsw_api::spec::{Platform, PortConfig, TaskSpec};
 use wsw_api::usage::Usage;
 use wsw_api::{NodeId, ServiceId, TaskId, Time};
@@ -22,6 +23,8 @@ pub struct TaskRequest {
     pub template: u64,
     pub spec: Arc<TaskSpec>,
     pub ports: Vec<PortConfig>,
+    /// For the registry of its image.
+    pub auth: Option<RegistryAuth>,
 }
 
 /// What this node can run.

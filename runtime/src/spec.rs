@@ -162,26 +162,18 @@ mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
     use wsw_api::shim::Kind;
-    use wsw_api::spec::{Platform, TaskSpec};
+    use wsw_api::spec::TaskSpec;
     use wsw_api::{NodeId, ServiceId, TaskId};
 
     fn image() -> Image {
         Image {
             digest: "sha256:i".into(),
-            tags: vec![],
-            platform: Platform::default(),
-            size: 1,
-            created: None,
-            labels: BTreeMap::new(),
             wasm_kind: Some(Kind::Http),
             module_digest: "sha256:m".into(),
             entrypoint: vec!["app.wasm".into()],
             cmd: vec!["default".into()],
             env: vec!["A=image".into(), "B=image".into(), "C=image".into()],
-            working_dir: String::new(),
-            manifest_media_type: String::new(),
-            manifest_size: 1,
-            layers: vec![],
+            ..Image::default()
         }
     }
 
@@ -196,6 +188,7 @@ mod tests {
             template: 1,
             spec: Arc::new(TaskSpec { container, ..TaskSpec::default() }),
             ports: vec![],
+            auth: None,
         }
     }
 

@@ -100,6 +100,10 @@ impl Client {
         Ok(self.version.get_or_init(|| version))
     }
 
+    pub async fn get_with(&self, path: &str, query: Query<'_>, headers: &[(&'static str, String)]) -> Result<Value, Error> {
+        parse(&self.call(Method::GET, path, query, None, headers).await?)
+    }
+
     pub async fn get(&self, path: &str, query: Query<'_>) -> Result<Value, Error> {
         parse(&self.get_text(path, query).await?)
     }
@@ -172,11 +176,24 @@ impl Client {
 
     /// Sends on a connection of its own and leaves the body to the caller. `content` is sent as it is.
     pub async fn stream(&self, method: Method, path: &str, query: Query<'_>, content: Option<(&'static str, Bytes)>) -> Result<Response<Incoming>, Error> {
+        self.stream_with(method, path, query, &[], content).await
+    }
+
+    /// The same with headers.
+    pub async fn stream_with(
+        &self,
+        method: Method,
+        path: &str,
+        query: Query<'_>,
+        headers: &[(&'static str, String)],
+        content: Option<(&'static str, Bytes)>,
+    ) -> Result<Response<Incoming>, Error> {
         let route = self.route(path, query).await?;
-        let (headers, body) = match content {
-            Some((kind, bytes)) => (vec![("content-type", kind.to_owned())], Some(bytes)),
-            None => (Vec::new(), None),
-        };
+        let mut headers = headers.to_vec();
+        let body = content.map(|(kind, bytes)| {
+            headers.push(("content-type", kind.to_owned()));
+            bytes
+        });
         let mut connection = self.connect(&method, &route).await?;
         let answer = connection.send_request(request(method, &route, &headers, body)?).await.map_err(|error| self.broken(&error))?;
         if answer.status().as_u16() < 400 {

@@ -2,7 +2,7 @@
 
 use super::{
     args::{Arity, Command, Flag, check, help},
-    completion, container, image, network, node, service, swarm, system, up,
+    completion, container, image, login, network, node, service, swarm, system, up,
 };
 
 macro_rules! go {
@@ -241,12 +241,78 @@ const EVENTS_COMMAND: Command = Command::leaf("events", "[OPTIONS]", "Get real t
     .flags(&[EVENTS])
     .aliases(&[], &["system events", "events"]);
 
+const PULL: &[Flag] = &[
+    Flag::boolean("all-tags", "Download all tagged images in the repository").short('a'),
+    Flag::boolean("disable-content-trust", "Skip image verification").default("true"),
+    Flag::string("platform", "Set platform if server is multi-platform capable"),
+    Flag::boolean("quiet", "Suppress verbose output").short('q'),
+];
+const PUSH: &[Flag] = &[
+    Flag::boolean("all-tags", "Push all tags of an image to the repository").short('a'),
+    Flag::boolean("disable-content-trust", "Skip image signing").default("true"),
+    Flag::string(
+        "platform",
+        "Push a platform-specific manifest as a single-platform image to the registry.\n\
+         Image index won't be pushed, meaning that other manifests, including attestations won't be preserved.\n\
+         'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)",
+    ),
+    Flag::boolean("quiet", "Suppress verbose output").short('q'),
+];
+const SAVE: &[Flag] = &[
+    Flag::string("output", "Write to a file, instead of STDOUT").short('o'),
+    Flag::string("platform", "Save only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"),
+];
+const HISTORY: &[Flag] = &[
+    Flag::string("format", FORMAT_HELP),
+    Flag::boolean("human", "Print sizes and dates in human readable format").short('H').default("true"),
+    Flag::boolean("no-trunc", "Don't truncate output"),
+    Flag::string("platform", "Show history for the given platform. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"),
+    Flag::boolean("quiet", "Only show image IDs").short('q'),
+];
+const IMAGE_PRUNE: &[Flag] = &[
+    Flag::boolean("all", "Remove all unused images, not just dangling ones").short('a'),
+    Flag::custom("filter", "filter", check::filter, "Provide filter values (e.g. \"until=<timestamp>\")"),
+    Flag::boolean("force", "Do not prompt for confirmation").short('f'),
+];
+const LOGIN: &[Flag] = &[
+    Flag::string("password", "Password or Personal Access Token (PAT)").short('p'),
+    Flag::boolean("password-stdin", "Take the Password or Personal Access Token (PAT) from stdin"),
+    Flag::string("username", "Username").short('u'),
+];
+const IMAGE_HISTORY: Command = Command::leaf("history", "[OPTIONS] IMAGE", "Show the history of an image", Arity::Exact(1), go!(image::history))
+    .flags(&[HISTORY])
+    .aliases(&[], &["image history", "history"]);
+const IMAGE_PULL: Command = Command::leaf("pull", "[OPTIONS] NAME[:TAG|@DIGEST]", "Download an image from a registry", Arity::Exact(1), go!(image::pull))
+    .flags(&[PULL])
+    .aliases(&[], &["image pull", "pull"]);
+const IMAGE_PUSH: Command = Command::leaf("push", "[OPTIONS] NAME[:TAG]", "Upload an image to a registry", Arity::Exact(1), go!(image::push))
+    .flags(&[PUSH])
+    .aliases(&[], &["image push", "push"]);
+const IMAGE_SAVE: Command = Command::leaf(
+    "save",
+    "[OPTIONS] IMAGE [IMAGE...]",
+    "Save one or more images to a tar archive (streamed to STDOUT by default)",
+    Arity::AtLeast(1),
+    go!(image::save),
+)
+.flags(&[SAVE])
+.aliases(&[], &["image save", "save"]);
+const IMAGE_TAG: Command =
+    Command::leaf("tag", "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE", Arity::Exact(2), go!(image::tag))
+        .aliases(&[], &["image tag", "tag"]);
+
 const IMAGE: &[Command] = &[
+    IMAGE_HISTORY,
     Command::leaf("inspect", "[OPTIONS] IMAGE [IMAGE...]", "Display detailed information on one or more images", Arity::AtLeast(1), go!(image::inspect))
         .flags(&[IMAGE_INSPECT]),
     IMAGE_LOAD,
     image_ls("ls", &["list"]),
+    Command::leaf("prune", "[OPTIONS]", "Remove unused images", Arity::None, go!(image::prune)).flags(&[IMAGE_PRUNE]),
+    IMAGE_PULL,
+    IMAGE_PUSH,
     image_rm("rm", &["remove", "rmi"]),
+    IMAGE_SAVE,
+    IMAGE_TAG,
 ];
 
 const CONTAINER: &[Command] = &[
@@ -323,6 +389,7 @@ pub static ROOT: Command = Command::group(
             .flags(&[up::DOWN])
             .details(up::DOWN_DETAILS),
         EVENTS_COMMAND,
+        IMAGE_HISTORY,
         image_ls("images", &[]),
         INFO,
         Command::leaf("inspect", "[OPTIONS] NAME|ID [NAME|ID...]", "Return low-level information on objects", Arity::AtLeast(1), go!(system::inspect))
@@ -331,10 +398,16 @@ pub static ROOT: Command = Command::group(
         IMAGE_LOAD,
         CONTAINER_LOGS,
         PORT,
+        Command::leaf("login", "[OPTIONS] [SERVER]", "Authenticate to a registry", Arity::AtMost(1), go!(login::login)).flags(&[LOGIN]),
+        Command::leaf("logout", "[SERVER]", "Log out from a registry", Arity::AtMost(1), go!(login::logout)),
         container_ls("ps", &[]),
+        IMAGE_PULL,
+        IMAGE_PUSH,
         image_rm("rmi", &[]),
+        IMAGE_SAVE,
         STATS,
         STOP,
+        IMAGE_TAG,
         TOP,
         Command::leaf("up", "[OPTIONS]", "Start a daemon in the background and make a swarm of one", Arity::None, go!(up::up))
             .flags(&[up::UP])

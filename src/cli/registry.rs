@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{
+    args::Matches,
     client::{escape, filters},
+    credentials,
     errors::Error,
     format::reference,
     output,
@@ -60,10 +62,10 @@ pub fn with_tag(image: &str) -> String {
 }
 
 /// Pins the image to the digest that the daemon finds for it and notes its platforms. What cannot be found is only warned about.
-pub async fn pin_image(session: &Session, task: &mut Value) -> Result<Option<String>, Error> {
+pub async fn pin_image(session: &Session, task: &mut Value, headers: &[(&'static str, String)]) -> Result<Option<String>, Error> {
     let image = text(&task["ContainerSpec"]["Image"]).to_owned();
     let path = format!("/distribution/{}/json", escape_path(&image));
-    let found = match session.client.get(&path, &[]).await {
+    let found = match session.client.get_with(&path, &[], headers).await {
         Ok(found) => found,
         Err(error @ (Error::Connect(_) | Error::Silent(_))) => return Err(error),
         Err(_) => return Ok(Some(not_accessible(&image))),
@@ -107,9 +109,9 @@ pub fn escape_path(image: &str) -> String {
     image.split('/').map(escape).collect::<Vec<_>>().join("/").replace("%3A", ":").replace("%40", "@")
 }
 
-/// The credentials that `--with-registry-auth` sends: none are kept by wsw, so the empty ones, as docker sends without a login.
-pub fn registry_auth() -> (&'static str, String) {
-    ("x-registry-auth", "e30=".into())
+/// The header of `--with-registry-auth`: what docker's configuration has for the image's registry.
+pub fn registry_auth(matches: &Matches, image: &str) -> Result<Vec<(&'static str, String)>, Error> {
+    if matches.on("with-registry-auth") { Ok(vec![credentials::header(image)?]) } else { Ok(Vec::new()) }
 }
 
 /// Shows a warning of ours below those of the daemon.

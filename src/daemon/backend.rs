@@ -1,27 +1,25 @@
-//! The Engine API's seam over this daemon: reads from the store, writes through the manager, images and tasks of this node.
+//! The Engine API's seam over this daemon: reads from the store, writes through the manager, tasks of this node. Its images: [`super::images`].
 //!
 //! Owns: the translation between the crates' types. Never: decides; refuses only what this node cannot do.
 
 use super::host;
 use super::node::Node;
 use async_trait::async_trait;
-use bytes::Bytes;
+use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use futures_util::{StreamExt, TryStreamExt};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use wsw_api::control::Write;
 use wsw_api::entry::Outcome;
-use wsw_api::event::{Action, Event, Kind};
+use wsw_api::event::Event;
 use wsw_api::spec::ClusterSpec;
 use wsw_api::usage::Usage;
 use wsw_api::{Error, NodeId, Result, TaskId, Time, log};
-use wsw_dockerapi::backend::{Backend, Image, InitRequest, LocalNode, LocalTask, LogStream, LogsOf, Removed, Rotate, Until};
+use wsw_dockerapi::backend::{Backend, InitRequest, LocalNode, LocalTask, LogStream, LogsOf, Rotate, Until};
 use wsw_planner::Store;
 
 /// The daemon behind the API.
 pub struct DaemonBackend {
-    node: Arc<Node>,
+    pub(super) node: Arc<Node>,
 }
 
 impl DaemonBackend {
@@ -32,41 +30,6 @@ impl DaemonBackend {
 
     fn worker(&self) -> Result<wsw_worker::Worker> {
         self.node.worker().ok_or_else(|| Error::unavailable("This node is not part of a swarm"))
-    }
-
-    fn image_event(&self, action: Action, name: &str) {
-        let attributes = BTreeMap::from([("name".to_owned(), name.to_owned())]);
-        // Nobody listening is no error.
-        let _ = self.node.local_events.send(Event { time: host::now(), kind: Kind::Image, action, id: name.to_owned(), attributes });
-    }
-
-    /// Digests of images that tasks of this node run. A service may name its image without one.
-    fn images_in_use(&self) -> Vec<String> {
-        let named = self.node.worker().map(|worker| worker.images_in_use()).unwrap_or_default();
-        let digest = |name: String| match self.node.wasm.images().resolve(&name) {
-            Ok(image) => image.digest,
-            Err(_) => name,
-        };
-        named.into_iter().map(digest).collect()
-    }
-}
-
-fn image(found: wsw_runtime::images::Image) -> Image {
-    Image {
-        digest: found.digest,
-        tags: found.tags,
-        platform: found.platform,
-        size: found.size,
-        created: found.created,
-        labels: found.labels,
-        wasm_kind: found.wasm_kind.map(|kind| kind.as_str().to_owned()),
-        entrypoint: found.entrypoint,
-        cmd: found.cmd,
-        env: found.env,
-        working_dir: found.working_dir,
-        manifest_media_type: found.manifest_media_type,
-        manifest_size: found.manifest_size,
-        layers: found.layers,
     }
 }
 
@@ -154,34 +117,5 @@ impl Backend for DaemonBackend {
 
     fn machine_nanos(&self) -> u64 {
         host::machine_nanos()
-    }
-
-    async fn images(&self) -> Result<Vec<Image>> {
-        Ok(self.node.wasm.images().list().into_iter().map(image).collect())
-    }
-
-    async fn image(&self, reference: &str) -> Result<Image> {
-        self.node.wasm.images().resolve(reference).map(image)
-    }
-
-    async fn image_load(&self, body: BoxStream<'static, std::io::Result<Bytes>>) -> Result<Vec<String>> {
-        let reader = tokio_util::io::StreamReader::new(body.into_stream());
-        let names = self.node.wasm.images().load(reader).await?;
-        for name in &names {
-            self.image_event(Action::Load, name);
-        }
-        Ok(names)
-    }
-
-    async fn image_remove(&self, reference: &str, force: bool) -> Result<Vec<Removed>> {
-        let removed = self.node.wasm.images().remove(reference, force, &self.images_in_use()).await?;
-        let convert = |step: wsw_runtime::images::Removed| match step {
-            wsw_runtime::images::Removed::Untagged(name) => Removed::Untagged(name),
-            wsw_runtime::images::Removed::Deleted(digest) => {
-                self.image_event(Action::Delete, &digest);
-                Removed::Deleted(digest)
-            }
-        };
-        Ok(removed.into_iter().map(convert).collect())
     }
 }

@@ -10,13 +10,13 @@ mod data_root;
 mod events;
 pub mod help;
 mod host;
+mod images;
 mod node;
 mod paths;
 
 pub use paths::Paths;
 
 use anyhow::{Context, Result, bail};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::UnixListener;
@@ -55,6 +55,9 @@ pub struct Args {
     /// address publishes ports on loopback only [default: chosen from the listen address]
     #[arg(long, value_name = "IP:PORT")]
     pub advertise_addr: Option<String>,
+    /// Speak plain HTTP, or TLS without checking certificates, to this registry (HOST[:PORT] or CIDR; loopback always is one)
+    #[arg(long = "insecure-registry", value_name = "REGISTRY")]
+    pub insecure_registries: Vec<String>,
 }
 
 /// Runs the daemon until SIGTERM or SIGINT.
@@ -66,7 +69,7 @@ pub fn run(args: Args) -> Result<()> {
     let paths = Paths::resolve(args.host.as_deref(), args.data_root, args.exec_root, args.pidfile)?;
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("wsw").build().context("cannot start the runtime")?;
-    runtime.block_on(serve(paths, listen, advertise))
+    runtime.block_on(serve(paths, node::Flags { listen, advertise, insecure_registries: args.insecure_registries }))
 }
 
 fn init_log(level: &str) -> Result<()> {
@@ -91,13 +94,15 @@ fn raise_descriptor_limit() {
     }
 }
 
-async fn serve(paths: Paths, listen: Option<SocketAddr>, advertise: Option<SocketAddr>) -> Result<()> {
+async fn serve(paths: Paths, flags: node::Flags) -> Result<()> {
     let _lock = data_root::prepare(&paths)?;
     let signals = Signals::install()?;
     let listener = bind_socket(&paths)?;
     let _pidfile = data_root::PidFile::write(&paths.pidfile)?;
-    let node = node::Node::start(paths.clone(), node::Addresses { listen, advertise }).await?;
-    let backend: Arc<dyn wsw_dockerapi::backend::Backend> = Arc::new(backend::DaemonBackend::new(node.clone()));
+    let node = node::Node::start(paths.clone(), flags).await?;
+    let backend = Arc::new(backend::DaemonBackend::new(node.clone()));
+    backend.start_sweeping();
+    let backend: Arc<dyn wsw_dockerapi::backend::Backend> = backend;
     info!(socket = %paths.socket.display(), "API listen on unix socket");
     notify_systemd("READY=1");
     wsw_dockerapi::serve(listener, wsw_dockerapi::router(backend), signals.wait()).await;

@@ -30,10 +30,11 @@ const RECONNECT: Duration = Duration::from_millis(100);
 const WELCOME_LIMIT: Duration = Duration::from_secs(10);
 
 /// What the daemon's flags say; they win over what clients ask.
-#[derive(Debug, Clone, Copy)]
-pub struct Addresses {
+#[derive(Debug, Clone)]
+pub struct Flags {
     pub listen: Option<SocketAddr>,
     pub advertise: Option<SocketAddr>,
+    pub insecure_registries: Vec<String>,
 }
 
 /// The membership record.
@@ -79,7 +80,7 @@ pub struct Node {
     pub host: Host,
     pub installation_id: String,
     pub wasm: Arc<Wasm>,
-    addresses: Addresses,
+    flags: Flags,
     /// Events of this node's own objects (images).
     pub local_events: Ring<Event>,
     member: RwLock<Option<Arc<Member>>>,
@@ -89,7 +90,7 @@ pub struct Node {
 
 impl Node {
     /// Opens the stores and takes up an earlier membership.
-    pub async fn start(paths: Paths, addresses: Addresses) -> Result<Arc<Self>> {
+    pub async fn start(paths: Paths, flags: Flags) -> Result<Arc<Self>> {
         let host = Host::read();
         let membership = Membership::read(&paths)?;
         let wasm = Wasm::open(wsw_runtime::Config {
@@ -99,6 +100,7 @@ impl Node {
             engine_key: wsw_wasm_shim::engine_key(),
             node: membership.as_ref().map(|record| record.node),
             shim_capacity: wsw_api::shim::DEFAULT_CAPACITY,
+            insecure_registries: flags.insecure_registries.clone(),
         })
         .await?;
         let node = Arc::new(Self {
@@ -106,7 +108,7 @@ impl Node {
             paths,
             host,
             wasm,
-            addresses,
+            flags,
             local_events: Ring::default(),
             member: RwLock::new(None),
             transition: tokio::sync::Mutex::new(()),
@@ -127,8 +129,8 @@ impl Node {
     }
 
     async fn resume(&self, mut record: Membership) -> Result<()> {
-        record.listen = self.addresses.listen.unwrap_or(record.listen);
-        record.advertise = self.addresses.advertise.unwrap_or(record.advertise);
+        record.listen = self.flags.listen.unwrap_or(record.listen);
+        record.advertise = self.flags.advertise.unwrap_or(record.advertise);
         let config = self.manager_config(&record);
         let (worker, manager) = tokio::join!(self.start_worker(&record), Manager::restart(config));
         let manager = match manager {
@@ -235,7 +237,7 @@ impl Node {
 
     /// Docker's client always sends `0.0.0.0:2377`; the daemon's own flag wins.
     fn listen_addr(&self, asked: &str) -> Result<SocketAddr> {
-        if let Some(listen) = self.addresses.listen {
+        if let Some(listen) = self.flags.listen {
             return Ok(listen);
         }
         if asked.is_empty() {
@@ -248,7 +250,7 @@ impl Node {
     }
 
     fn advertise_addr(&self, asked: &str, listen: SocketAddr) -> Result<SocketAddr> {
-        match (self.addresses.advertise, asked) {
+        match (self.flags.advertise, asked) {
             (Some(own), _) => Ok(own),
             (None, "") => Ok(address::choose(listen)),
             (None, text) => address::advertise("AdvertiseAddr", text, listen.port()),

@@ -22,6 +22,7 @@ mod labels;
 mod laptop;
 mod networks;
 mod ports;
+mod registry;
 mod services;
 mod tidy;
 mod update;

@@ -8,7 +8,7 @@
 use crate::clock;
 use crate::events::Ring;
 use crate::hands::Hands;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use wsw_api::event::{TaskEvent, What};
@@ -256,17 +256,16 @@ impl Board {
         }
     }
 
-    /// Images of tasks that have not ended.
-    pub fn images(&self) -> BTreeSet<Arc<str>> {
+    /// Images of tasks that have not ended, each with one of them.
+    pub fn images(&self) -> BTreeMap<Arc<str>, TaskId> {
         let inner = self.lock();
         let templates: BTreeMap<_, _> = inner
             .rows
-            .values()
-            .filter(|row| row.local.status.state.is_live())
-            .filter_map(|row| row.template.as_ref())
-            .map(|template| ((template.service, template.version), template))
+            .iter()
+            .filter(|(_, row)| row.local.status.state.is_live())
+            .filter_map(|(id, row)| row.template.as_ref().map(|template| ((template.service, template.version), (template, *id))))
             .collect();
-        templates.values().map(|template| template.spec.container.image.as_str().into()).collect()
+        templates.values().map(|(template, id)| (template.spec.container.image.as_str().into(), *id)).collect()
     }
 
     /// Drops a task that is gone for good.

@@ -140,6 +140,7 @@ impl Session {
                 set.tasks.extend(part.tasks);
                 set.removed.extend(part.removed);
                 set.endpoints.extend(part.endpoints);
+                set.auths.extend(part.auths);
                 set.removed_endpoints.extend(part.removed_endpoints);
                 set
             }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use wsw_api::registry::RegistryAuth;
 use wsw_api::session::{AssignedTask, Assignments, ServiceEndpoint};
 use wsw_api::{DesiredState, ServiceId, TaskId, Template};
 
@@ -30,6 +31,8 @@ pub struct Set {
     pub tasks: BTreeMap<TaskId, Assigned>,
     pub templates: BTreeMap<(ServiceId, u64), Arc<Template>>,
     pub endpoints: BTreeMap<ServiceId, ServiceEndpoint>,
+    /// What the services' tasks pull with: never on the disk, so after a start not known until the leader says it again.
+    pub auths: BTreeMap<ServiceId, RegistryAuth>,
     /// Tasks by template.
     uses: BTreeMap<(ServiceId, u64), u32>,
 }
@@ -73,6 +76,12 @@ impl Set {
             let known = self.templates.insert((template.service, template.version), Arc::clone(template));
             known.as_ref() != Some(template)
         });
+        for (service, auth) in frame.auths {
+            match auth {
+                Some(auth) => drop(self.auths.insert(service, auth)),
+                None => drop(self.auths.remove(&service)),
+            }
+        }
         for task in frame.tasks {
             self.assign(task, &mut change);
         }
@@ -134,6 +143,9 @@ impl Set {
         if left == 0 {
             self.uses.remove(&key);
             self.templates.remove(&key);
+            if !self.uses.keys().any(|(service, _)| *service == key.0) {
+                self.auths.remove(&key.0);
+            }
         }
     }
 

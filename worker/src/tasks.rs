@@ -214,6 +214,7 @@ impl Tasks {
                 template: task.template,
                 spec: Arc::clone(&template.spec),
                 ports: template.endpoint.ports.clone(),
+                auth: self.set.auths.get(&task.service).cloned(),
             })
         });
         let entry = self.set.tasks.get(&task.id);

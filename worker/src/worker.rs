@@ -118,10 +118,9 @@ impl Worker {
         NodeDescription::clone(&self.description.borrow())
     }
 
-    /// Digests of the images that tasks of this node run (the reference itself where it names none).
-    pub fn images_in_use(&self) -> Vec<String> {
-        let images = self.board.images();
-        images.iter().map(|image| image.split_once('@').map_or(&**image, |(_, digest)| digest).to_owned()).collect()
+    /// The images that tasks of this node run, as their services name them, each with one of the tasks.
+    pub fn images_in_use(&self) -> Vec<(String, TaskId)> {
+        self.board.images().into_iter().map(|(image, task)| (image.to_string(), task)).collect()
     }
 
     /// The last events of tasks, and those to come.

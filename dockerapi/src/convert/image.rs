@@ -1,18 +1,20 @@
 //! Images of this node to the API.
 
 use super::{some_list, some_text, time};
-use crate::backend::{Image, Removed};
+use crate::image_store::{Image, Look, Removed, Step};
 use crate::model::image as api;
 use wsw_api::time::SECOND;
 
 /// What docker prints for "no name".
 const NONE: &str = "<none>";
 
-/// `app@sha256:…` for each name.
+/// `app@sha256:…`: as a registry gave it, and for names that came without one by the image's own digest.
 fn digests(image: &Image) -> Vec<String> {
+    let known = |name: &str| image.repo_digests.iter().any(|digest| digest.split('@').next() == Some(name));
     let mut names: Vec<&str> = image.tags.iter().map(|tag| repository(tag)).collect();
     names.dedup();
-    names.into_iter().map(|name| format!("{name}@{}", image.digest)).collect()
+    let own = names.into_iter().filter(|name| !known(name)).map(|name| format!("{name}@{}", image.digest));
+    image.repo_digests.iter().cloned().chain(own).collect()
 }
 
 /// The name without its tag; a colon before the last slash is a port.
@@ -54,9 +56,9 @@ pub fn inspect(image: &Image, minor: u32) -> api::ImageInspect {
         parent: Some(String::new()),
         comment: some_text(&image.wasm_kind.as_ref().map(|kind| format!("wasm {kind}")).unwrap_or_default()),
         created: image.created.map(time::rfc3339),
-        author: None,
+        author: some_text(&image.author),
         config: Some(api::ImageConfig {
-            user: None,
+            user: some_text(&image.user),
             env: some_list(&image.env),
             cmd: some_list(&image.cmd),
             working_dir: some_text(&image.working_dir),
@@ -68,15 +70,33 @@ pub fn inspect(image: &Image, minor: u32) -> api::ImageInspect {
         size: Some(image.size),
         virtual_size: (minor < 44).then_some(image.size),
         root_fs: Some(api::RootFs { kind: Some("layers"), layers: some_list(&image.layers) }),
-        metadata: Some(crate::model::Empty {}),
+        metadata: Some(api::Metadata { tagged: image.tagged_at.map(time::rfc3339) }),
         descriptor: (minor >= 48).then(|| descriptor(image)),
     }
 }
 
 /// What `service create` asks before it sends a spec: the digest to pin and the platforms for the scheduler.
-pub fn distribution(image: &Image) -> api::Distribution {
-    let platform = api::OciPlatform { architecture: Some(image.platform.architecture.clone()), os: Some(image.platform.os.clone()) };
-    api::Distribution { descriptor: Some(descriptor(image)), platforms: Some(vec![platform]) }
+pub fn distribution(look: &Look) -> api::Distribution {
+    let platform = |platform: &wsw_api::spec::Platform| api::OciPlatform { architecture: Some(platform.architecture.clone()), os: Some(platform.os.clone()) };
+    let descriptor = api::Descriptor { media_type: Some(look.media_type.clone()), digest: Some(look.digest.clone()), size: Some(look.size) };
+    api::Distribution { descriptor: Some(descriptor), platforms: Some(look.platforms.iter().map(platform).collect()) }
+}
+
+/// One step of a history.
+pub fn step(step: &Step) -> api::HistoryStep {
+    api::HistoryStep {
+        id: Some(step.id.clone()),
+        created: Some(step.created.map_or(0, |at| i64::try_from(at.0 / SECOND).unwrap_or_default())),
+        created_by: Some(step.created_by.clone()),
+        tags: Some(step.tags.clone()).filter(|tags| !tags.is_empty()),
+        size: Some(step.size),
+        comment: Some(step.comment.clone()),
+    }
+}
+
+/// What `prune` answers.
+pub fn pruned(done: &[Removed], freed: u64) -> api::Pruned {
+    api::Pruned { deleted: Some(removed(done)).filter(|done| !done.is_empty()), freed: Some(freed) }
 }
 
 /// What a removal did, in order.

@@ -34,9 +34,11 @@ answers! {
         size: u64 = "Size",
         virtual_size: u64 = "VirtualSize",
         root_fs: RootFs = "RootFS",
-        metadata: super::Empty = "Metadata",
+        metadata: Metadata = "Metadata",
         descriptor: Descriptor = "Descriptor",
     }
+    /// When it was last given a name.
+    Metadata { tagged: String = "LastTagTime" }
     /// What a container of it runs.
     ImageConfig {
         user: String = "User",
@@ -54,6 +56,32 @@ answers! {
     OciPlatform { architecture: String = "architecture", os: String = "os" }
     /// One line of what a removal did.
     Removed { untagged: String = "Untagged", deleted: String = "Deleted" }
-    /// A line of a progress stream.
+    /// One step of `GET /images/{name}/history`.
+    HistoryStep {
+        id: String = "Id",
+        created: i64 = "Created",
+        created_by: String = "CreatedBy",
+        tags: Vec<String> = "Tags",
+        size: u64 = "Size",
+        comment: String = "Comment",
+    }
+    /// What a prune did.
+    Pruned { deleted: Vec<Removed> = "ImagesDeleted", freed: u64 = "SpaceReclaimed" }
+    /// A line of a pull or push.
+    Line { status: String = "status", detail: LineDetail = "progressDetail", id: String = "id" }
+    /// Its figures.
+    LineDetail { current: u64 = "current", total: u64 = "total" }
+    /// Its end when it failed.
+    ErrorLine { detail: ErrorDetail = "errorDetail", error: String = "error" }
+    /// The same again.
+    ErrorDetail { message: String = "message" }
+    /// A line of a load.
     Progress { stream: String = "stream" }
+}
+
+impl ErrorLine {
+    /// The line for this failure.
+    pub fn of(message: String) -> Self {
+        Self { detail: Some(ErrorDetail { message: Some(message.clone()) }), error: Some(message) }
+    }
 }

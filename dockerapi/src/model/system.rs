@@ -6,6 +6,8 @@ use super::{Empty, Map, Version, answers};
 use std::collections::BTreeMap;
 
 answers! {
+    /// `POST /auth`.
+    LoginAnswer { status: &'static str = "Status", identity_token: &'static str = "IdentityToken" }
     /// `GET /info`.
     Info {
         id: String = "ID",

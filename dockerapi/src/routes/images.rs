@@ -1,13 +1,13 @@
-//! `/images` and `/distribution`: this node's store.
+//! `/images`: this node's store. What moves images in and out is in [`super::transfers`].
 
-use crate::backend::Image;
 use crate::call::{self, Call};
 use crate::convert::image;
 use crate::error::{Answer, ApiError};
-use crate::model::image::Progress;
-use futures_util::StreamExt;
-use http::{StatusCode, header};
-use wsw_api::{Class, Error};
+use crate::image_store::{Image, Prune};
+use axum::response::IntoResponse;
+use http::StatusCode;
+use wsw_api::time::SECOND;
+use wsw_api::{Class, Time};
 
 const FILTERS: &[&str] = &["dangling", "label", "reference"];
 
@@ -67,25 +67,6 @@ pub async fn inspect(call: Call) -> Answer {
     call::ok(&image::inspect(&find(&call).await?, call.version.minor))
 }
 
-/// `GET /distribution/{name}/json`: local images only; for others the CLI warns and goes on without a digest.
-pub async fn distribution(call: Call) -> Answer {
-    call::ok(&image::distribution(&find(&call).await?))
-}
-
-/// `POST /images/load`: the body is streamed to the store, then each name is a line of progress.
-pub async fn load(mut call: Call) -> Answer {
-    let body = call.stream().map(|piece| piece.map_err(std::io::Error::other));
-    let names = call.backend.image_load(body.boxed()).await?;
-    let mut lines = Vec::new();
-    for name in names {
-        let word = if name.starts_with("sha256:") { "Loaded image ID" } else { "Loaded image" };
-        let line = Progress { stream: Some(format!("{word}: {name}\n")) };
-        serde_json::to_writer(&mut lines, &line).map_err(|error| Error::internal(error.to_string()))?;
-        lines.extend_from_slice(b"\r\n");
-    }
-    Ok(axum::response::IntoResponse::into_response((StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], lines)))
-}
-
 /// `DELETE /images/{name}`.
 pub async fn remove(call: Call) -> Answer {
     let name = find(&call).await.map(|_| call.name.clone())?;
@@ -93,15 +74,84 @@ pub async fn remove(call: Call) -> Answer {
     call::ok(&image::removed(&done))
 }
 
-/// `POST /images/create`: a pull; the answer names the image.
-pub async fn create(call: Call) -> Answer {
-    let name = call.query.get("fromImage").unwrap_or_default();
-    Err(ApiError::missing(&format!("pulling an image ({name:?})"), "load one with `docker load`, or give `wsw service create` the path of a .wasm file"))
+/// `POST /images/{name}/tag?repo&tag`.
+pub async fn tag(call: Call) -> Answer {
+    let repository = call.query.get("repo").unwrap_or_default();
+    let name = match call.query.get("tag").unwrap_or_default() {
+        "" => repository.to_owned(),
+        tag => format!("{repository}:{tag}"),
+    };
+    find(&call).await?;
+    call.backend.image_tag(&call.name, &name).await?;
+    Ok(StatusCode::CREATED.into_response())
+}
+
+/// `GET /images/{name}/history`.
+pub async fn history(call: Call) -> Answer {
+    find(&call).await?;
+    let steps = call.backend.image_history(&call.name).await?;
+    call::ok(&steps.iter().map(image::step).collect::<Vec<_>>())
+}
+
+/// `POST /images/prune`.
+pub async fn prune(call: Call) -> Answer {
+    let filters = call.query.filters(&["dangling", "until", "label", "label!"])?;
+    let now = call.backend.local().now;
+    let until = match filters.get("until").next() {
+        Some(text) => Some(moment(text, now).ok_or_else(|| filters.bad("until", text))?),
+        None => None,
+    };
+    let list = |key: &str| filters.get(key).map(str::to_owned).collect();
+    let prune = Prune { all: !filters.bool("dangling")?.unwrap_or(true), until, labels: list("label"), not_labels: list("label!") };
+    let (done, freed) = call.backend.image_prune(prune).await?;
+    call::ok(&image::pruned(&done, freed))
+}
+
+/// A moment in the past: Unix seconds, RFC 3339, or how long ago (`24h`).
+fn moment(text: &str, now: Time) -> Option<Time> {
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Some(Time(seconds.saturating_mul(SECOND)));
+    }
+    if let Ok(at) = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339) {
+        return u64::try_from(at.unix_timestamp_nanos()).ok().map(Time);
+    }
+    ago(text).map(|nanos| Time(now.0.saturating_sub(nanos)))
+}
+
+/// Go's durations: `1h30m`, `1.5h`.
+fn ago(text: &str) -> Option<u64> {
+    let (mut rest, mut sum) = (text, 0_f64);
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let value: f64 = rest.get(..digits)?.parse().ok()?;
+        let unit = rest.get(digits..)?;
+        let (scale, length) = match unit {
+            unit if unit.starts_with("ms") => (1e6, 2),
+            unit if unit.starts_with('h') => (3_600e9, 1),
+            unit if unit.starts_with('m') => (60e9, 1),
+            unit if unit.starts_with('s') => (1e9, 1),
+            _ => return None,
+        };
+        sum += value * scale;
+        rest = unit.get(length..)?;
+    }
+    (!text.is_empty() && sum.is_finite()).then_some(sum as u64)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::is_reference;
+    use super::*;
+
+    #[test]
+    fn moments_are_read_in_three_ways() {
+        let now = Time(10_000 * SECOND);
+        assert_eq!(moment("77", now), Some(Time(77 * SECOND)));
+        assert_eq!(moment("1h30m", now), Some(Time(4_600 * SECOND)));
+        assert_eq!(moment("1970-01-01T00:01:00Z", now), Some(Time(60 * SECOND)));
+        for wrong in ["", "yesterday", "1", "1x", "h", "1h-"].into_iter().filter(|text| *text != "1") {
+            assert_eq!(moment(wrong, now), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn references_match_names_tags_and_stars() {

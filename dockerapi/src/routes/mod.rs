@@ -15,3 +15,4 @@ pub mod stubs;
 pub mod swarm;
 pub mod system;
 pub mod tasks;
+pub mod transfers;

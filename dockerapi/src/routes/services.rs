@@ -1,5 +1,6 @@
 //! `/services`.
 
+use super::transfers;
 use crate::call::{self, Call};
 use crate::convert::network::NO_DATA_PLANE;
 use crate::convert::service;
@@ -12,6 +13,7 @@ use crate::routes::networks;
 use http::StatusCode;
 use wsw_api::control::{Rollback, Write};
 use wsw_api::entry::Outcome;
+use wsw_api::registry::AuthFrom;
 use wsw_api::spec::ServiceMode;
 use wsw_api::{Error, Service};
 
@@ -62,7 +64,12 @@ pub async fn create(mut call: Call) -> Answer {
         let store = call.backend.view().await?;
         spec.annotations.name = names::choose(rand::random(), |name| store.service_by_name(name).is_some());
     }
-    match call.backend.write(Write::CreateService { spec: Box::new(spec) }).await? {
+    let write = Write::CreateService { spec: Box::new(spec) };
+    let write = match transfers::auth(&call.headers)? {
+        Some(auth) => Write::WithRegistryAuth { write: Box::new(write), auth: Some(auth), from: AuthFrom::Spec },
+        None => write,
+    };
+    match call.backend.write(write).await? {
         Outcome::ServiceCreated { id, mut warnings } => {
             warnings.extend(attached.then(|| NO_DATA_PLANE.to_owned()));
             let warnings = (!warnings.is_empty()).then_some(warnings);
@@ -85,7 +92,15 @@ pub async fn update(mut call: Call) -> Answer {
     let spec = service::read(body)?;
     let store = call.backend.view().await?;
     let id = resolve::service(&store, &call.name)?.id;
-    let warnings = match call.backend.write(Write::UpdateService { id, version, spec: Box::new(spec), rollback }).await? {
+    let write = Write::UpdateService { id, version, spec: Box::new(spec), rollback };
+    let auth = transfers::auth(&call.headers)?;
+    let from = match call.query.get("registryAuthFrom").unwrap_or_default() {
+        "" | "spec" => AuthFrom::Spec,
+        "previous-spec" => AuthFrom::PreviousSpec,
+        other => return Err(ApiError::invalid(format!("unsupported registryAuthFrom value: {other:?}; use spec or previous-spec"))),
+    };
+    let write = Write::WithRegistryAuth { write: Box::new(write), auth, from };
+    let warnings = match call.backend.write(write).await? {
         Outcome::Warnings(warnings) => warnings,
         _ => Vec::new(),
     };

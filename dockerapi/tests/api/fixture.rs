@@ -19,12 +19,14 @@ use wsw_api::event::{Action, Event, Kind};
 use wsw_api::log::{self, Line, Stream};
 use wsw_api::network::Network;
 use wsw_api::object::{JoinTokens, ManagerStatus, Meta, NodeDescription, NodeState, NodeStatus, Template};
+use wsw_api::registry::RegistryAuth;
 use wsw_api::spec::{Annotations, Availability, ClusterSpec, NodeRole, NodeSpec, Platform, Resources, ServiceMode, ServiceSpec};
 use wsw_api::task::DesiredState;
 use wsw_api::time::SECOND;
 use wsw_api::usage::Usage;
 use wsw_api::{Cluster, ClusterId, Error, NetworkId, Node, NodeId, Result, Service, ServiceId, SessionId, TaskId, TaskState, TaskStatus, Time};
-use wsw_dockerapi::backend::{Backend, Image, InitRequest, LocalNode, LocalTask, LogStream, LogsOf, Removed, Rotate, SwarmState, Until};
+use wsw_dockerapi::backend::{Backend, InitRequest, LocalNode, LocalTask, LogStream, LogsOf, Rotate, SwarmState, Until};
+use wsw_dockerapi::image_store::{Archive, Image, ImageStore, Look, Progress, ProgressStream, Prune, Removed, Step};
 use wsw_planner::Store;
 
 /// The moment at which the tests live: 2023-11-14T22:13:20Z.
@@ -188,6 +190,7 @@ fn image() -> Image {
         manifest_media_type: "application/vnd.oci.image.manifest.v1+json".into(),
         manifest_size: 512,
         layers: vec![DIGEST.replace("aaaa", "bbbb")],
+        ..Image::default()
     }
 }
 
@@ -256,6 +259,7 @@ impl Backend for Fixture {
                 self.apply(vec![Change::PutNode(Box::new(node))]);
                 Ok(Outcome::Done)
             }
+            Write::WithRegistryAuth { write, .. } => self.write(*write).await,
             Write::RemoveNode { .. } => Err(Error::invalid("node is not down and can't be removed")),
             Write::UpdateCluster { .. } => Ok(Outcome::Done),
             Write::CreateNetwork { spec } => {
@@ -370,7 +374,10 @@ impl Backend for Fixture {
     fn machine_nanos(&self) -> u64 {
         1_000_000_000
     }
+}
 
+#[async_trait]
+impl ImageStore for Fixture {
     async fn images(&self) -> Result<Vec<Image>> {
         Ok(self.state.lock().unwrap().images.clone())
     }
@@ -385,7 +392,7 @@ impl Backend for Fixture {
         images.iter().find(wanted).cloned().ok_or_else(|| Error::not_found(format!("no image {reference}")))
     }
 
-    async fn image_load(&self, mut body: BoxStream<'static, std::io::Result<Bytes>>) -> Result<Vec<String>> {
+    async fn image_load(&self, mut body: BoxStream<'static, std::io::Result<Bytes>>, _platform: Option<String>) -> Result<Vec<String>> {
         let mut size = 0;
         while let Some(piece) = body.next().await {
             size += piece.map_err(|error| Error::invalid(format!("image archive: {error}")))?.len();
@@ -398,6 +405,53 @@ impl Backend for Fixture {
         let image = self.image(reference).await?;
         self.state.lock().unwrap().images.clear();
         Ok(vec![Removed::Untagged(image.tags[0].clone()), Removed::Deleted(image.digest)])
+    }
+
+    async fn image_pull(&self, reference: String, _platform: Option<String>, auth: Option<RegistryAuth>) -> Result<ProgressStream> {
+        if auth.is_none() {
+            return Err(Error::not_found(format!("pull access denied for {reference}")));
+        }
+        let line = |id: &str, status: &str, figures, layer| Ok(Progress { id: id.into(), status: status.into(), figures, layer });
+        let lines = [
+            line("v1", "Pulling from app", None, false),
+            line("abc", "Pulling fs layer", None, true),
+            line("abc", "Downloading", Some((1, 2)), true),
+            Err(Error::unavailable("it broke")),
+        ];
+        Ok(stream::iter(lines).boxed())
+    }
+
+    async fn image_push(&self, reference: String, _auth: Option<RegistryAuth>) -> Result<ProgressStream> {
+        Ok(stream::iter([Ok(Progress { id: String::new(), status: format!("pushed {reference}"), figures: None, layer: false })]).boxed())
+    }
+
+    async fn image_look(&self, reference: &str, _auth: Option<RegistryAuth>) -> Result<Look> {
+        let image = self.image(reference).await.map_err(|_| Error::not_found(format!("manifest for {reference} not found: manifest unknown")))?;
+        Ok(Look { media_type: image.manifest_media_type, digest: image.digest, size: image.manifest_size, platforms: vec![image.platform] })
+    }
+
+    async fn image_tag(&self, _reference: &str, name: &str) -> Result<()> {
+        self.state.lock().unwrap().images[0].tags.push(name.into());
+        Ok(())
+    }
+
+    async fn image_history(&self, reference: &str) -> Result<Vec<Step>> {
+        let image = self.image(reference).await?;
+        let step = Step { id: image.digest, created: image.created, created_by: "COPY app.wasm".into(), comment: String::new(), size: 7, tags: image.tags };
+        Ok(vec![step])
+    }
+
+    async fn image_save(&self, references: Vec<String>, platform: Option<String>) -> Result<Archive> {
+        let text = format!("{references:?} {platform:?}");
+        Ok(stream::iter([Ok(Bytes::from(text))]).boxed())
+    }
+
+    async fn image_prune(&self, prune: Prune) -> Result<(Vec<Removed>, u64)> {
+        Ok((vec![Removed::Deleted(format!("{prune:?}"))], 42))
+    }
+
+    async fn registry_login(&self, auth: RegistryAuth) -> Result<()> {
+        if auth.reveal().is_empty() { Err(Error::forbidden("no")) } else { Ok(()) }
     }
 }
 

@@ -52,9 +52,9 @@ async fn what_is_missing_is_named() {
     let fixture = Fixture::inactive();
     expect![[r#"
         501 {"message":"POST /containers/create is not implemented by wsw: containers are started and ended by services; use docker service"}
-        501 {"message":"POST /images/lib/app:v1/push is not implemented by wsw: registries come with a later version; load images with docker load"}
+        501 {"message":"GET /images/search is not implemented by wsw: registries have no search of their own; Docker Hub has a web page for it"}
     "#]]
-    .assert_eq(&[text(&fixture, "POST /containers/create?name=x", "{}").await, text(&fixture, "POST /images/lib/app:v1/push", "").await].concat());
+    .assert_eq(&[text(&fixture, "POST /containers/create?name=x", "{}").await, text(&fixture, "GET /images/search?term=x", "").await].concat());
 }
 
 #[tokio::test]

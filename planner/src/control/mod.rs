@@ -9,6 +9,7 @@ mod mounts;
 mod network;
 mod node;
 mod ports;
+mod registry;
 mod service;
 mod validate;
 
@@ -41,6 +42,7 @@ pub fn handle(view: &Store, write: &Write, now: Time, mint: &mut Mint<'_>) -> Re
         Write::CreateService { spec } => service::create(view, spec, mint),
         Write::UpdateService { id, version, spec, rollback } => service::update(view, id, *version, spec, *rollback, now),
         Write::RemoveService { id } => service::remove(view, id),
+        Write::WithRegistryAuth { write, auth, from } => registry::with(view, write, auth.as_ref(), *from, now, mint),
         Write::UpdateNode { id, version, spec } => node::update(view, id, *version, spec),
         Write::RemoveNode { id, force } => node::remove(view, id, *force, now),
         Write::UpdateCluster { version, spec, worker_token, manager_token } => {

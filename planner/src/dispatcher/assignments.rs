@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use wsw_api::id::{NodeId, ServiceId, SessionId, TaskId};
 use wsw_api::object::Template;
+use wsw_api::registry::RegistryAuth;
 use wsw_api::session::{AssignedTask, Assignments, MAX_TASKS};
 use wsw_api::task::{DesiredState, Task, TaskState};
 use wsw_api::time::{MILLISECOND, Nanos, Time};
@@ -21,6 +22,8 @@ const MAX_TEMPLATE_BYTES: usize = 1024 * 1024;
 /// Removed ids and endpoint rows in one frame; both are small, but neither may be without bound.
 const MAX_REMOVED: usize = 10_000;
 const MAX_ENDPOINTS: usize = 500;
+/// Credentials in one frame: each may be 64 KiB.
+const MAX_AUTHS: usize = 64;
 
 /// One session's view of the set.
 #[derive(Debug)]
@@ -30,6 +33,8 @@ pub(super) struct Sent {
     tasks: BTreeMap<TaskId, (DesiredState, ServiceId, u64)>,
     /// Templates with the number of sent tasks that name them.
     templates: BTreeMap<(ServiceId, u64), u32>,
+    /// Credentials as the worker has them.
+    auths: BTreeMap<ServiceId, Option<RegistryAuth>>,
     /// Tasks that may have changed.
     dirty: BTreeSet<TaskId>,
     endpoints_seen: u64,
@@ -38,7 +43,16 @@ pub(super) struct Sent {
 
 impl Sent {
     pub(super) fn new(boot: SessionId) -> Self {
-        Self { boot, fresh: true, tasks: BTreeMap::new(), templates: BTreeMap::new(), dirty: BTreeSet::new(), endpoints_seen: 0, endpoints_at: Time(0) }
+        Self {
+            boot,
+            fresh: true,
+            tasks: BTreeMap::new(),
+            templates: BTreeMap::new(),
+            auths: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            endpoints_seen: 0,
+            endpoints_at: Time(0),
+        }
     }
 
     pub(super) fn boot(&self) -> SessionId {
@@ -102,6 +116,7 @@ impl Sent {
         }
         frames.room(|open| open.tasks.len() < MAX_TASKS);
         if self.tasks.insert(task.id, news).is_none() {
+            self.auth(view, task.service, frames);
             let count = self.templates.entry(key).or_default();
             *count += 1;
             if let Some(template) = view.template(&key.0, key.1).filter(|_| *count == 1) {
@@ -111,12 +126,28 @@ impl Sent {
         frames.open.tasks.push(AssignedTask { id: task.id, service: key.0, template: key.1, slot: task.slot, desired: task.desired });
     }
 
+    /// Credentials go where a task of the service goes, and again when they changed since.
+    fn auth(&mut self, view: &Store, service: ServiceId, frames: &mut Frames) {
+        let auth = view.registry_auth(&service).and_then(|row| row.current.clone());
+        let known = self.auths.get(&service).cloned().flatten();
+        if auth == known {
+            return;
+        }
+        frames.room(|open| open.auths.len() < MAX_AUTHS);
+        frames.open.auths.push((service, auth.clone()));
+        self.auths.insert(service, auth);
+    }
+
     fn removed(&mut self, id: TaskId, frames: &mut Frames) {
         let Some((_, service, template)) = self.tasks.remove(&id) else { return };
         if let Some(count) = self.templates.get_mut(&(service, template)) {
             *count -= 1;
             if *count == 0 {
                 self.templates.remove(&(service, template));
+                // The worker forgets them with the service's last task.
+                if !self.templates.keys().any(|(owner, _)| *owner == service) {
+                    self.auths.remove(&service);
+                }
             }
         }
         frames.room(|open| open.removed.len() < MAX_REMOVED);

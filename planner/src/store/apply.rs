@@ -87,6 +87,11 @@ impl Store {
             Change::RemoveService(id) => self.remove_service(id, touched, loose),
             Change::CreateTasks(new) => self.create_tasks(new, false, touched),
             Change::CreateWaiting(new) => self.create_tasks(new, true, touched),
+            Change::RegistryAuth { service, auth } => {
+                if self.services.contains_key(service) {
+                    self.auths.insert(*service, auth.clone());
+                }
+            }
             Change::AssignTasks { nodes, rows } => {
                 for (id, node) in rows {
                     if let Some(node) = nodes.get(*node as usize) {
@@ -182,6 +187,7 @@ impl Store {
         if self.by_service.contains_key(id) {
             return;
         }
+        self.auths.remove(id);
         if let Some(old) = self.services.remove(id) {
             self.unindex_service(&old);
             loose.extend(templates_of(&old));

@@ -25,6 +25,7 @@ use wsw_api::entry::Outcome;
 use wsw_api::id::{NetworkId, NodeId, RequestId, ServiceId, SessionId, TaskId};
 use wsw_api::network::Network;
 use wsw_api::object::{Cluster, Node, Service, Template};
+use wsw_api::registry::ServiceAuth;
 use wsw_api::spec::Protocol;
 use wsw_api::task::Task;
 use wsw_api::time::Time;
@@ -39,6 +40,7 @@ pub struct Store {
     sessions: OrdMap<NodeId, SessionId>,
     services: OrdMap<ServiceId, Arc<Service>>,
     templates: OrdMap<(ServiceId, u64), TemplateRow>,
+    auths: OrdMap<ServiceId, Arc<ServiceAuth>>,
     tasks: OrdMap<TaskId, Arc<Task>>,
     outcomes: OrdMap<RequestId, Arc<Outcome>>,
     /// Request ids in the order in which they came, the oldest first.
@@ -162,6 +164,11 @@ impl Store {
     /// The template of this version.
     pub fn template(&self, service: &ServiceId, version: u64) -> Option<&Arc<Template>> {
         self.templates.get(&(*service, version)).map(|row| &row.template)
+    }
+
+    /// What the service's tasks pull with.
+    pub fn registry_auth(&self, service: &ServiceId) -> Option<&Arc<ServiceAuth>> {
+        self.auths.get(service)
     }
 
     /// The highest template version that the service has, zero when it has none.

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use wsw_api::entry::Outcome;
 use wsw_api::error::{Error, Result};
-use wsw_api::id::{NodeId, RequestId, SessionId};
+use wsw_api::id::{NodeId, RequestId, ServiceId, SessionId};
 use wsw_api::network::Network;
 use wsw_api::object::{Cluster, Node, Service, Template};
+use wsw_api::registry::ServiceAuth;
 use wsw_api::task::Task;
 use wsw_api::time::Time;
 
@@ -32,6 +33,9 @@ pub struct Snapshot {
     pub requests: Vec<(RequestId, Arc<Outcome>)>,
     #[serde(default)]
     pub networks: Vec<Arc<Network>>,
+    /// Not in the first snapshots of this format.
+    #[serde(default)]
+    pub auths: Vec<(ServiceId, Arc<ServiceAuth>)>,
 }
 
 impl Store {
@@ -49,6 +53,7 @@ impl Store {
             tasks: self.tasks.values().cloned().collect(),
             requests: self.request_order.iter().filter_map(|id| Some((*id, self.outcomes.get(id)?.clone()))).collect(),
             networks: self.networks.values().cloned().collect(),
+            auths: self.auths.iter().map(|(service, auth)| (*service, auth.clone())).collect(),
         }
     }
 
@@ -63,6 +68,7 @@ impl Store {
         store.nodes = snapshot.nodes.into_iter().map(|node| (node.id, node)).collect();
         store.sessions = snapshot.sessions.into_iter().collect();
         store.networks = snapshot.networks.into_iter().map(|network| (network.id, network)).collect();
+        store.auths = snapshot.auths.into_iter().collect();
         for template in snapshot.templates {
             store.templates.insert((template.service, template.version), TemplateRow { template, tasks: 0 });
         }

@@ -18,12 +18,14 @@ const MAX_RECORD: u64 = 64 * 1024;
 pub(crate) enum Kind {
     File,
     Folder,
-    /// Symbolic or hard link; the text as it stands.
+    /// Symbolic link; the text as it stands.
     Link(String),
+    /// Hard link: a second name of an earlier entry.
+    Hard(String),
 }
 
-/// Calls `visit(name, kind, content, size)` for each entry.
-pub(crate) fn walk(reader: impl Read, mut visit: impl FnMut(String, Kind, &mut dyn Read, u64) -> Result<()>) -> Result<()> {
+/// Calls `visit(name, kind, content, size)` for each entry. Devices and pipes are refused, or passed as folders where they may be (`special`).
+pub(crate) fn walk(reader: impl Read, special: bool, mut visit: impl FnMut(String, Kind, &mut dyn Read, u64) -> Result<()>) -> Result<()> {
     let mut archive = Archive::new(Bounded::new(reader));
     let entries = archive.entries().map_err(unreadable)?.raw(true);
     let (mut long, mut count) = (Long::default(), 0_usize);
@@ -44,7 +46,10 @@ pub(crate) fn walk(reader: impl Read, mut visit: impl FnMut(String, Kind, &mut d
         let kind = match kind {
             EntryType::Regular | EntryType::Continuous => Kind::File,
             EntryType::Directory => Kind::Folder,
-            EntryType::Symlink | EntryType::Link => Kind::Link(text(link.unwrap_or_default())?),
+            EntryType::Symlink => Kind::Link(text(link.unwrap_or_default())?),
+            EntryType::Link => Kind::Hard(text(link.unwrap_or_default())?),
+            // Layers of whole systems hold devices; nobody makes them here.
+            EntryType::Char | EntryType::Block | EntryType::Fifo if special => Kind::Folder,
             other => return Err(Error::Invalid(format!("archive: entry {name:?} is of a type ({:?}) that images do not hold", char::from(other.as_byte())))),
         };
         let size = if matches!(kind, Kind::File) { size } else { 0 };

@@ -11,7 +11,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// The folder of blobs.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Blobs {
     folder: PathBuf,
 }

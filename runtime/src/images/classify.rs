@@ -1,8 +1,11 @@
 //! What a manifest is: a Wasm image in one of the formats that exist, or something that this version does not run.
 //!
 //! Formats (names as in wasm-to-oci, wkg, runwasi, buildx): the CNCF artifact and its older forms hold the module as a layer; images
-//! "from scratch" hold it as a file in a tar layer. The configuration and layer types decide; the module's own first bytes have the last word.
+//! "from scratch" hold it as a file in a tar layer. Looked at in this order: type of the configuration, its architecture, types of the layers,
+//! annotations; the module's own first bytes have the last word. Images of other platforms are taken as they are: kept, passed on, not run.
 
+use super::choose;
+use super::history::timestamp;
 use super::layers;
 use super::layout::{DOCKER_MANIFEST, Found, OCI_MANIFEST, annotations, checked, head, parse};
 use super::types::Image;
@@ -11,8 +14,6 @@ use crate::error::{Error, Result};
 use oci_spec::image::{Descriptor, ImageManifest};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use time::format_description::well_known::Rfc3339;
-use wsw_api::Time;
 use wsw_api::spec::Platform;
 
 /// The CNCF Wasm artifact; exactly one layer.
@@ -40,7 +41,8 @@ const MAX_MODULE: u64 = 256 << 20;
 pub(crate) struct Classified {
     /// All but the kind, which the compiler tells.
     pub image: Image,
-    pub module: Staged,
+    /// None for an image that is not Wasm.
+    pub module: Option<Staged>,
     /// Manifest, configuration, layers, module.
     pub blobs: Vec<Staged>,
 }
@@ -51,7 +53,15 @@ struct Config {
     architecture: Option<String>,
     os: Option<String>,
     created: Option<String>,
+    author: Option<String>,
     config: Option<Process>,
+    rootfs: Option<RootFs>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RootFs {
+    diff_ids: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -61,6 +71,7 @@ struct Process {
     cmd: Option<Vec<String>>,
     env: Option<Vec<String>>,
     working_dir: Option<String>,
+    user: Option<String>,
     labels: Option<BTreeMap<String, String>>,
 }
 
@@ -74,36 +85,39 @@ pub(crate) fn classify(unpacked: &mut Unpacked, found: &Found) -> Result<Classif
     let working_dir = process.working_dir.unwrap_or_default();
     let layers = manifest.layers().iter().map(|layer| checked(unpacked, layer, "layer")).collect::<Result<Vec<_>>>()?;
 
+    let own = Platform { os: config.os.unwrap_or_default().to_lowercase(), architecture: config.architecture.unwrap_or_default().to_lowercase() };
     let module = match module_layer(&manifest, &title)? {
-        Some(at) => layers.get(at).cloned().ok_or_else(|| Error::Invalid(format!("image {title}: layer {at} is missing")))?,
+        Some(at) => Some(layers.get(at).cloned().ok_or_else(|| Error::Invalid(format!("image {title}: layer {at} is missing")))?),
+        None if !is_wasm(&manifest, &own) => None,
         None => {
-            let platform = (config.os.unwrap_or_default().to_lowercase(), config.architecture.unwrap_or_default().to_lowercase());
-            refuse_linux(&manifest, &platform, &title)?;
             let program = entrypoint.first().or(cmd.first()).map(String::as_str);
             let (name, module) = layers::find_module(unpacked, &layers, program, &working_dir).map_err(|error| named(&title, error))?;
             if entrypoint.is_empty() && cmd.is_empty() {
                 entrypoint = vec![format!("/{name}")];
             }
-            module
+            Some(module)
         }
     };
-    if entrypoint.is_empty() && cmd.is_empty() {
+    if module.is_some() && entrypoint.is_empty() && cmd.is_empty() {
         let name = manifest.layers().iter().find_map(|layer| annotations(layer.annotations().as_ref(), TITLE));
         entrypoint = vec![name.unwrap_or_else(|| DEFAULT_NAME.to_owned())];
     }
-    check_module(&module, &title)?;
+    if let Some(module) = &module {
+        check_module(module, &title)?;
+    }
 
     let mut labels = process.labels.unwrap_or_default();
     labels.extend(manifest.annotations().iter().flatten().map(|(key, value)| (key.clone(), value.clone())));
     let image = Image {
         digest: found.manifest.digest.clone(),
         tags: Vec::new(),
-        platform: Platform { os: "wasi".into(), architecture: "wasm".into() },
+        repo_digests: found.aliases.clone(),
+        platform: if module.is_some() { Platform { os: "wasi".into(), architecture: "wasm".into() } } else { own },
         size: found.manifest.size + staged.size + layers.iter().map(|layer| layer.size).sum::<u64>(),
         created: config.created.as_deref().and_then(timestamp),
         labels,
         wasm_kind: None,
-        module_digest: module.digest.clone(),
+        module_digest: module.as_ref().map(|module| module.digest.clone()).unwrap_or_default(),
         entrypoint,
         cmd,
         env: process.env.unwrap_or_default(),
@@ -111,8 +125,13 @@ pub(crate) fn classify(unpacked: &mut Unpacked, found: &Found) -> Result<Classif
         manifest_media_type: manifest.media_type().as_ref().map_or(OCI_MANIFEST, |media| media.as_ref()).to_owned(),
         manifest_size: found.manifest.size,
         layers: layers.iter().map(|layer| layer.digest.clone()).collect(),
+        config_digest: staged.digest.clone(),
+        diff_ids: config.rootfs.unwrap_or_default().diff_ids,
+        author: config.author.unwrap_or_default(),
+        user: process.user.unwrap_or_default(),
+        tagged_at: None,
     };
-    let blobs = [found.manifest.clone(), staged].into_iter().chain(layers).chain([module.clone()]).collect();
+    let blobs = [found.manifest.clone(), staged].into_iter().chain(layers).chain(module.clone()).collect();
     Ok(Classified { image, module, blobs })
 }
 
@@ -140,13 +159,20 @@ fn documents(unpacked: &Unpacked, found: &Found) -> Result<(ImageManifest, Confi
 fn module_layer(manifest: &ImageManifest, title: &str) -> Result<Option<usize>> {
     let media = |layer: &Descriptor| layer.media_type().to_string();
     let is_module = |layer: &Descriptor| MODULE_LAYERS.contains(&media(layer).as_str());
-    let spin = manifest.layers().iter().any(|layer| media(layer).starts_with(SPIN));
-    if spin {
-        return Err(Error::Unsupported(format!("image {title} is a Spin application; this version runs plain components and modules")));
-    }
     let modules = manifest.layers().iter().enumerate().filter(|(_, layer)| is_module(layer)).map(|(at, _)| at).collect::<Vec<_>>();
     let config = manifest.config().media_type().to_string();
     let artifact = config == ARTIFACT_CONFIG || config == LEGACY_CONFIG;
+    // A Spin application of one component and nothing else runs as that component; its triggers, files and further components would not.
+    if manifest.layers().iter().any(|layer| media(layer).starts_with(SPIN)) {
+        let others = manifest.layers().iter().filter(|layer| !is_module(layer) && !media(layer).starts_with(SPIN)).count();
+        return match (modules.as_slice(), others) {
+            ([only], 0) => Ok(Some(*only)),
+            (several, files) => Err(Error::Unsupported(format!(
+                "image {title} is a Spin application of {} components and {files} files; only those of exactly one component (wasi:http or wasi:cli) run here",
+                several.len()
+            ))),
+        };
+    }
     match (modules.as_slice(), artifact) {
         ([only], false) => Ok(Some(*only)),
         ([only], true) if manifest.layers().len() == 1 => Ok(Some(*only)),
@@ -155,17 +181,10 @@ fn module_layer(manifest: &ImageManifest, title: &str) -> Result<Option<usize>> 
     }
 }
 
-/// An image of file systems is taken when its platform or its annotations say Wasm.
-fn refuse_linux(manifest: &ImageManifest, (os, architecture): &(String, String), title: &str) -> Result<()> {
+/// An image of file systems is Wasm when its platform or its annotations say so.
+fn is_wasm(manifest: &ImageManifest, platform: &Platform) -> bool {
     let compat = COMPAT.iter().any(|(key, values)| annotations(manifest.annotations().as_ref(), key).is_some_and(|value| values.contains(&value.as_str())));
-    if architecture.starts_with("wasm") || os.starts_with("wasi") || compat {
-        return Ok(());
-    }
-    let platform = if os.is_empty() { "image of an unknown platform".to_owned() } else { format!("{os}/{architecture} image") };
-    let article = if platform.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
-    // "Linux image" in so many words: it is what nearly everyone has at hand first.
-    let kind = if os == "linux" { format!("a Linux image ({os}/{architecture})") } else { format!("{article} {platform}") };
-    Err(Error::Unsupported(format!("image {title} is {kind}; this version runs Wasm only")))
+    choose::is_wasm(platform) || compat
 }
 
 /// The first bytes: `\0asm`. Anything else never reaches the compiler.
@@ -183,9 +202,4 @@ fn check_module(module: &Staged, title: &str) -> Result<()> {
         _ => "is not Wasm (it does not begin with \"\\0asm\")",
     };
     Err(Error::Invalid(format!("image {title}: the module {what}")))
-}
-
-fn timestamp(text: &str) -> Option<Time> {
-    let nanos = time::OffsetDateTime::parse(text, &Rfc3339).ok()?.unix_timestamp_nanos();
-    u64::try_from(nanos).ok().map(Time)
 }

@@ -9,6 +9,7 @@ use crate::files;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use wsw_api::Time;
 use wsw_api::shim::Kind;
 
 const VERSION: u32 = 1;
@@ -60,7 +61,11 @@ impl Index {
         let digest = record.image.digest.clone();
         if let Some(known) = self.images.get(&digest) {
             record.image.created = known.image.created;
+            record.image.repo_digests.extend(known.image.repo_digests.iter().cloned());
+            record.blobs.extend(known.blobs.iter().cloned());
         }
+        record.image.repo_digests.sort();
+        record.image.repo_digests.dedup();
         self.names.extend(names.iter().map(|name| (name.tagged(), digest.clone())));
         self.images.insert(digest, record);
     }
@@ -77,6 +82,7 @@ impl Index {
     pub(crate) fn image(&self, digest: &str) -> Option<Image> {
         let mut image = self.images.get(digest)?.image.clone();
         image.tags = self.tags(digest).into_iter().map(|name| familiar(&name).to_owned()).collect();
+        image.repo_digests = image.repo_digests.iter().map(|name| familiar(name).to_owned()).collect();
         Some(image)
     }
 
@@ -92,10 +98,51 @@ impl Index {
         }
         let reference = Reference::parse(text).map_err(|error| if reference::is_digest(text) { missing() } else { error })?;
         match &reference.digest {
-            Some(digest) => self.images.get_key_value(digest).map(|(digest, _)| digest.clone()),
+            // A platform index leads to the image that was taken from it.
+            Some(digest) => self.images.get_key_value(digest).map(|(digest, _)| digest.clone()).or_else(|| self.by_alias(digest)),
             None => self.names.get(&reference.tagged()).cloned(),
         }
         .ok_or_else(missing)
+    }
+
+    fn by_alias(&self, digest: &str) -> Option<String> {
+        let has = |record: &&Record| record.image.repo_digests.iter().any(|name| name.ends_with(digest));
+        self.images.values().find(has).map(|record| record.image.digest.clone())
+    }
+
+    /// True when the image has all these names already.
+    pub(crate) fn knows(&self, digest: &str, names: &[Reference], aliases: &[String]) -> bool {
+        let has = |record: &Record| aliases.iter().all(|alias| record.image.repo_digests.contains(alias));
+        self.images.get(digest).is_some_and(has) && names.iter().all(|name| self.names.get(&name.tagged()).is_some_and(|to| to == digest))
+    }
+
+    /// The name itself, or all tags of a repository: full name and digest.
+    pub(crate) fn names_of(&self, reference: &Reference) -> Vec<(String, String)> {
+        let prefix = format!("{}:", reference.name);
+        let wanted = |name: &str| match &reference.tag {
+            Some(_) => name == reference.tagged(),
+            None => name.starts_with(&prefix),
+        };
+        self.names.iter().filter(|(name, _)| wanted(name)).map(|(name, digest)| (name.clone(), digest.clone())).collect()
+    }
+
+    /// Notes that these images are in use.
+    pub(crate) fn use_now(&mut self, digests: &BTreeSet<String>, now: Time) {
+        for digest in digests {
+            if let Some(record) = self.images.get_mut(digest) {
+                record.image.tagged_at = Some(now);
+            }
+        }
+    }
+
+    /// Gives an image one more name.
+    pub(crate) fn tag(&mut self, text: &str, name: &Reference, now: Time) -> Result<String> {
+        let digest = self.resolve(text)?;
+        self.names.insert(name.tagged(), digest.clone());
+        if let Some(record) = self.images.get_mut(&digest) {
+            record.image.tagged_at = Some(now);
+        }
+        Ok(digest)
     }
 
     /// A name wins over an id that begins with the same letters.
@@ -114,35 +161,85 @@ impl Index {
         }
     }
 
-    /// Removes a name, or the image with all its names. `in_use` holds the digests of images that tasks run.
-    pub(crate) fn remove(&mut self, text: &str, force: bool, in_use: &BTreeSet<String>) -> Result<Vec<Removed>> {
+    /// Removes a name, or the image with all its names (moby's `ImageDelete`). `in_use` has the images that tasks run, with one of the tasks.
+    pub(crate) fn remove(&mut self, text: &str, force: bool, in_use: &BTreeMap<String, String>) -> Result<Vec<Removed>> {
         let digest = self.resolve(text)?;
-        let all = self.tags(&digest);
-        let named = Reference::parse(text).ok().filter(|name| name.digest.is_none()).map(|name| name.tagged()).filter(|name| all.contains(name));
         let short = digest.trim_start_matches("sha256:").chars().take(12).collect::<String>();
-        let names = match named {
-            Some(name) => vec![name],
-            None if all.len() > 1 && !force => {
+        let (tags, task) = (self.tags(&digest), in_use.get(&digest).map(|task| task.chars().take(12).collect::<String>()));
+        let names = self.names_meant(text, &digest);
+        let Some((tag, mut alias)) = names else {
+            if let Some(task) = task {
+                return Err(Error::Conflict(format!(
+                    "conflict: unable to delete {short} (cannot be forced) - image is being used by running container {task}"
+                )));
+            }
+            if tags.len() > 1 && !force {
                 return Err(Error::Conflict(format!("conflict: unable to delete {short} (must be forced) - image is referenced in multiple repositories")));
             }
-            None => all.clone(),
+            return Ok(self.delete(&digest));
         };
-        let last = names.len() == all.len();
-        if last && in_use.contains(&digest) && !force {
-            return Err(Error::Conflict(format!("conflict: unable to remove {text} (must force) - a task of this node is using its image {short}")));
+        // The last tag of a repository takes the repository's digests along.
+        if let Some(tag) = &tag {
+            let repository = Reference::parse(tag)?.name;
+            let others = tags.iter().filter(|other| *other != tag).any(|other| Reference::parse(other).is_ok_and(|other| other.name == repository));
+            if !others {
+                alias = self.aliases(&digest).into_iter().filter(|alias| alias.split('@').next() == Some(&repository)).collect();
+            }
         }
-        names.iter().for_each(|name| drop(self.names.remove(name)));
-        let mut done = names.iter().map(|name| Removed::Untagged(familiar(name).to_owned())).collect::<Vec<_>>();
-        if last {
-            self.images.remove(&digest);
-            done.push(Removed::Deleted(digest));
+        let left = tags.iter().filter(|name| Some(*name) != tag.as_ref()).count() + self.aliases(&digest).iter().filter(|name| !alias.contains(name)).count();
+        if let Some(task) = task.as_ref().filter(|_| left == 0 && !force) {
+            return Err(Error::Conflict(format!(
+                "conflict: unable to remove repository reference {text:?} (must force) - container {task} is using its referenced image {short}"
+            )));
+        }
+        tag.iter().for_each(|name| drop(self.names.remove(name)));
+        if let Some(record) = self.images.get_mut(&digest) {
+            record.image.repo_digests.retain(|name| !alias.contains(name));
+        }
+        let mut done = tag.iter().chain(&alias).map(|name| Removed::Untagged(familiar(name).to_owned())).collect::<Vec<_>>();
+        // Forced away under a task: the image stays without a name until the task has ended.
+        if left == 0 && task.is_none() {
+            done.extend(self.delete(&digest));
         }
         Ok(done)
+    }
+
+    /// The tag or the digests that a text means; none when it means the image itself.
+    fn names_meant(&self, text: &str, digest: &str) -> Option<(Option<String>, Vec<String>)> {
+        let reference = Reference::parse(text).ok()?;
+        match &reference.digest {
+            None => Some(reference.tagged()).filter(|name| self.names.get(name).is_some_and(|to| to == digest)).map(|name| (Some(name), Vec::new())),
+            Some(wanted) => {
+                let alias = format!("{}@{wanted}", reference.name);
+                self.aliases(digest).contains(&alias).then(|| (None, vec![alias]))
+            }
+        }
+    }
+
+    fn aliases(&self, digest: &str) -> Vec<String> {
+        self.images.get(digest).map(|record| record.image.repo_digests.clone()).unwrap_or_default()
+    }
+
+    /// Takes an image and all its names out.
+    pub(crate) fn delete(&mut self, digest: &str) -> Vec<Removed> {
+        let names = self.tags(digest);
+        names.iter().for_each(|name| drop(self.names.remove(name)));
+        let aliases = self.aliases(digest);
+        let mut done = names.iter().chain(&aliases).map(|name| Removed::Untagged(familiar(name).to_owned())).collect::<Vec<_>>();
+        if self.images.remove(digest).is_some() {
+            done.push(Removed::Deleted(digest.to_owned()));
+        }
+        done
     }
 
     /// All blobs that some image needs, as file names.
     pub(crate) fn blobs(&self) -> BTreeSet<&str> {
         self.images.values().flat_map(|record| &record.blobs).map(|digest| digest.trim_start_matches("sha256:")).collect()
+    }
+
+    /// The digests of the blobs of one image.
+    pub(crate) fn blobs_of(&self, digest: &str) -> BTreeSet<String> {
+        self.images.get(digest).map(|record| record.blobs.clone()).unwrap_or_default()
     }
 
     /// What a module is, when some image has it.
@@ -152,6 +249,6 @@ impl Index {
 
     /// The modules of all images.
     pub(crate) fn modules(&self) -> BTreeSet<String> {
-        self.images.values().map(|record| record.image.module_digest.clone()).collect()
+        self.images.values().map(|record| record.image.module_digest.clone()).filter(|module| !module.is_empty()).collect()
     }
 }

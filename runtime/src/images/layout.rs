@@ -3,6 +3,7 @@
 //! Owns: OCI layouts (`index.json`, nested indexes) and `docker save` archives (`manifest.json`, with or without the OCI files beside it).
 //! An archive of the older kind has no manifests: they are made here, from the same configuration and layers.
 
+use super::choose::{self, MAX_DEPTH};
 use super::reference::{Reference, familiar};
 use super::unpacked::{Staged, Unpacked};
 use crate::error::{Error, Result};
@@ -11,10 +12,10 @@ use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Read;
+use wsw_api::spec::Platform;
 
 pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
-const INDEXES: [&str; 2] = ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"];
 const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
@@ -30,6 +31,8 @@ const MAX_IMAGES: usize = 64;
 pub(crate) struct Found {
     pub manifest: Staged,
     pub names: Vec<Reference>,
+    /// `name@sha256:…` by which a registry knows it.
+    pub aliases: Vec<String>,
 }
 
 impl Found {
@@ -54,10 +57,10 @@ struct Saved {
 }
 
 /// All images of the archive.
-pub(crate) fn find(unpacked: &mut Unpacked) -> Result<Vec<Found>> {
+pub(crate) fn find(unpacked: &mut Unpacked, asked: Option<&Platform>) -> Result<Vec<Found>> {
     let saved: Vec<Saved> = document(unpacked, "manifest.json")?.unwrap_or_default();
     let found = match document::<ImageIndex>(unpacked, "index.json")? {
-        Some(index) => from_index(unpacked, &index, &saved)?,
+        Some(index) => from_index(unpacked, &index, &saved, asked)?,
         None if saved.is_empty() => {
             return Err(Error::Invalid("archive: neither index.json (OCI layout) nor manifest.json (docker save) is in it".into()));
         }
@@ -80,7 +83,7 @@ pub(crate) fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8], what: &str) ->
     serde_json::from_slice(bytes).map_err(|error| Error::Invalid(format!("archive: {what}: {error}")))
 }
 
-fn from_index(unpacked: &Unpacked, index: &ImageIndex, saved: &[Saved]) -> Result<Vec<Found>> {
+fn from_index(unpacked: &Unpacked, index: &ImageIndex, saved: &[Saved], asked: Option<&Platform>) -> Result<Vec<Found>> {
     let mut tags = BTreeMap::<String, Vec<Reference>>::new();
     for row in saved {
         if let Some(config) = unpacked.named(&row.config)? {
@@ -90,7 +93,7 @@ fn from_index(unpacked: &Unpacked, index: &ImageIndex, saved: &[Saved]) -> Resul
     let mut images = Vec::<Found>::new();
     for descriptor in index.manifests() {
         let mut names = annotated(descriptor)?;
-        let manifest = resolve(unpacked, descriptor, &names)?;
+        let manifest = resolve(unpacked, descriptor, &names, asked)?;
         if let Ok(parsed) = parse::<ImageManifest>(&unpacked.json(&manifest, "manifest")?, "manifest") {
             names.extend(tags.get(parsed.config().digest().as_ref()).into_iter().flatten().cloned());
         }
@@ -98,7 +101,7 @@ fn from_index(unpacked: &Unpacked, index: &ImageIndex, saved: &[Saved]) -> Resul
         names.dedup();
         match images.iter_mut().find(|found| found.manifest.digest == manifest.digest) {
             Some(found) => found.names.extend(names),
-            None => images.push(Found { manifest, names }),
+            None => images.push(Found { manifest, names, aliases: Vec::new() }),
         }
     }
     Ok(images)
@@ -112,26 +115,30 @@ fn annotated(descriptor: &Descriptor) -> Result<Vec<Reference>> {
     text.map(Reference::parse).into_iter().collect()
 }
 
-/// The manifest that a descriptor leads to; of a platform index, the Wasm one.
-fn resolve(unpacked: &Unpacked, descriptor: &Descriptor, names: &[Reference]) -> Result<Staged> {
+/// The manifest that a descriptor leads to; through indexes, the one of the platform that fits.
+fn resolve(unpacked: &Unpacked, descriptor: &Descriptor, names: &[Reference], asked: Option<&Platform>) -> Result<Staged> {
     let digest = descriptor.digest().to_string();
-    let staged = checked(unpacked, descriptor, "manifest")?;
-    if !INDEXES.contains(&descriptor.media_type().as_ref()) {
-        return Ok(staged);
+    let mut staged = checked(unpacked, descriptor, "manifest")?;
+    let mut media = descriptor.media_type().to_string();
+    for _ in 0..=MAX_DEPTH {
+        if !choose::is_index(&media) {
+            return Ok(staged);
+        }
+        let index: ImageIndex = parse(&unpacked.json(&staged, "index")?, &format!("index {digest}"))?;
+        // `docker save` of one platform keeps the index and leaves the others' blobs out.
+        let kept = index.manifests().iter().filter(|entry| unpacked.blob(entry.digest().as_ref(), "manifest").is_ok()).cloned().collect::<Vec<_>>();
+        let mut index = index;
+        if !kept.is_empty() {
+            index.set_manifests(kept);
+        }
+        let entry = choose::choose(&index, asked).map_err(|known| {
+            let asked = asked.map_or("this node".to_owned(), |asked| format!("{}/{}", asked.os, asked.architecture));
+            Error::Unsupported(format!("image {} has nothing for {asked}; it is for {known}", title(names, &digest)))
+        })?;
+        staged = checked(unpacked, entry, "manifest")?;
+        media = entry.media_type().to_string();
     }
-    let index: ImageIndex = parse(&unpacked.json(&staged, "index")?, &format!("index {digest}"))?;
-    let platform = |d: &Descriptor| d.platform().as_ref().map(|p| (p.os().to_string().to_lowercase(), p.architecture().to_string().to_lowercase()));
-    let chosen = index.manifests().iter().find(|d| platform(d).is_some_and(|(_, architecture)| architecture.starts_with("wasm")));
-    let chosen = chosen.or_else(|| index.manifests().iter().find(|d| platform(d).is_none()));
-    let Some(chosen) = chosen else {
-        let known = index.manifests().iter().filter_map(platform).filter(|(os, _)| os != "unknown");
-        let known = known.map(|(os, architecture)| format!("{os}/{architecture}")).collect::<Vec<_>>().join(", ");
-        return Err(Error::Unsupported(format!("image {} is for {known}; this version runs Wasm only", title(names, &digest))));
-    };
-    if INDEXES.contains(&chosen.media_type().as_ref()) {
-        return Err(Error::Invalid(format!("archive: index {digest} lists another index")));
-    }
-    checked(unpacked, chosen, "manifest")
+    Err(Error::Invalid(format!("archive: index {digest} leads to indexes more than {MAX_DEPTH} levels deep")))
 }
 
 /// The file of a descriptor, of the size that it says.
@@ -156,7 +163,7 @@ fn from_saved(unpacked: &mut Unpacked, saved: &Saved) -> Result<Found> {
     let describe = |media: &str, staged: &Staged| serde_json::json!({"mediaType": media, "digest": staged.digest, "size": staged.size});
     let layers = layers.iter().map(|layer| Ok(describe(if is_gzip(layer)? { OCI_LAYER_GZIP } else { OCI_LAYER }, layer))).collect::<Result<Vec<_>>>()?;
     let manifest = serde_json::json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": describe(OCI_CONFIG, &config), "layers": layers});
-    Ok(Found { manifest: unpacked.stage_bytes(manifest.to_string().as_bytes())?, names: references(saved)? })
+    Ok(Found { manifest: unpacked.stage_bytes(manifest.to_string().as_bytes())?, names: references(saved)?, aliases: Vec::new() })
 }
 
 fn is_gzip(staged: &Staged) -> Result<bool> {

@@ -3,25 +3,38 @@
 //! ```text
 //! images/blobs/sha256/<hex>   manifests, configurations, layers, modules     images/index.json   names and what each image is
 //! images/compiled/            code for the shims (crate::compiler)           images/tmp/         loads that are under way
+//! images/downloads/           blobs that come from a registry
 //! ```
 //!
 //! Invariants: a blob is what its name says; the index names only blobs that are there; a load changes everything or nothing.
-//! Never: talks to a registry, runs anything.
+//! Never: runs anything. Registries are spoken to in `registry/` alone.
 
 mod archive;
 mod blobs;
+mod choose;
 mod classify;
+mod history;
 mod index;
 mod layers;
 mod layout;
+mod progress;
+mod prune;
 mod reader;
 mod reference;
+mod registry;
+mod save;
 mod store;
 #[cfg(test)]
 pub(crate) mod tests;
 mod types;
 mod unpacked;
 
+pub use choose::parse_platform;
+pub use progress::{MAX_WAITING, Progress, Sink};
+pub use prune::Prune;
 pub use reference::{Reference, familiar};
+pub use registry::{Credentials, Insecure, Look, PullRequest, Pulled};
 pub use store::Images;
-pub use types::{Image, Removed};
+pub use types::{Image, Removed, Step};
+
+pub(crate) use registry::Patience;

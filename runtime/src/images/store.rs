@@ -8,18 +8,20 @@ use super::classify::{self, Classified};
 use super::index::{Index, Record};
 use super::layout::{self, Found};
 use super::reader::decompressed;
-use super::reference::familiar;
+use super::reference::{Reference, familiar};
+use super::registry::{Downloads, Insecure, Patience, Pulled, Transport};
 use super::types::{Image, Removed};
 use super::unpacked::{MAX_JSON, Unpacked};
 use crate::compiler::Compile;
 use crate::error::{Error, Result};
 use crate::files;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::io::AsyncRead;
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::io::SyncIoBridge;
+use wsw_api::spec::Platform;
 
 /// Loads that unpack at the same time: each holds a blocking thread for as long as its client sends.
 const LOADS_AT_ONCE: usize = 4;
@@ -30,6 +32,11 @@ pub struct Images {
     compiler: Arc<dyn Compile>,
     loads: Semaphore,
     compiling: tokio::sync::Mutex<()>,
+    pub(super) transport: Arc<Transport>,
+    pub(super) insecure: Insecure,
+    pub(super) downloads: Downloads,
+    /// Pulls that tasks wait for, by what is pulled.
+    pub(super) pulls: tokio::sync::Mutex<BTreeMap<String, Arc<OnceCell<Result<Pulled>>>>>,
 }
 
 /// What a change needs; it runs to its end on a blocking thread, also when its caller is gone.
@@ -64,6 +71,7 @@ impl Inner {
             classified.image.created = classified.image.created.or(Some(crate::shim::now()));
             let names = found.names.iter().map(|name| familiar(&name.tagged()).to_owned());
             answer.extend(if found.names.is_empty() { vec![classified.image.digest.clone()] } else { names.collect() });
+            classified.image.tagged_at = Some(crate::shim::now());
             let blobs = classified.blobs.iter().map(|blob| blob.digest.clone()).collect();
             staged.extend(classified.blobs.into_iter().map(|blob| (blob.digest, blob.path)));
             index.add(Record { image: classified.image, blobs }, &found.names);
@@ -76,11 +84,12 @@ impl Inner {
         Ok(answer)
     }
 
-    fn remove(&self, reference: &str, force: bool, in_use: &BTreeSet<String>, compiler: &dyn Compile) -> Result<Vec<Removed>> {
+    /// Changes the index, then removes the files that nothing needs any more.
+    fn change<T>(&self, compiler: &dyn Compile, change: impl FnOnce(&mut Index) -> Result<T>) -> Result<T> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut index = (*self.index()).clone();
         let modules = index.modules();
-        let done = index.remove(reference, force, in_use)?;
+        let done = change(&mut index)?;
         let index = self.commit(index)?;
         self.blobs.sweep(&index.blobs());
         modules.iter().filter(|module| index.kind_of(module).is_none()).for_each(|module| compiler.forget(module));
@@ -89,7 +98,7 @@ impl Inner {
 }
 
 impl Images {
-    pub(crate) fn open(root: &Path, compiler: Arc<dyn Compile>) -> Result<Self> {
+    pub(crate) fn open(root: &Path, compiler: Arc<dyn Compile>, insecure: Insecure, patience: Patience) -> Result<Self> {
         let staging = root.join("tmp");
         let _ = std::fs::remove_dir_all(&staging);
         files::folder(&staging, 0o700)?;
@@ -99,7 +108,16 @@ impl Images {
             tracing::info!(swept, "removed blobs that no image names");
         }
         let inner = Inner { root: root.to_owned(), blobs, index: RwLock::new(Arc::new(index)), writing: Mutex::new(()) };
-        Ok(Self { inner: Arc::new(inner), compiler, loads: Semaphore::new(LOADS_AT_ONCE), compiling: tokio::sync::Mutex::default() })
+        Ok(Self {
+            inner: Arc::new(inner),
+            compiler,
+            loads: Semaphore::new(LOADS_AT_ONCE),
+            compiling: tokio::sync::Mutex::default(),
+            transport: Arc::new(Transport::new(patience)),
+            insecure,
+            downloads: Downloads::open(root)?,
+            pulls: tokio::sync::Mutex::default(),
+        })
     }
 
     /// All images, in order of their digests.
@@ -125,8 +143,35 @@ impl Images {
 
     /// The manifest's bytes, verified.
     pub async fn manifest(&self, reference: &str) -> wsw_api::Result<Vec<u8>> {
-        let (inner, image) = (self.inner.clone(), self.find(reference)?);
-        Ok(files::blocking(move || inner.blobs.read(&image.digest, MAX_JSON)).await??)
+        Ok(self.blob(&self.find(reference)?.digest).await?)
+    }
+
+    /// A small blob, verified.
+    pub(crate) async fn blob(&self, digest: &str) -> Result<Vec<u8>> {
+        let (inner, digest) = (self.inner.clone(), digest.to_owned());
+        files::blocking(move || inner.blobs.read(&digest, MAX_JSON)).await?
+    }
+
+    pub(super) fn blobs(&self) -> &Blobs {
+        &self.inner.blobs
+    }
+
+    pub(super) fn staging(&self) -> PathBuf {
+        self.inner.root.join("tmp")
+    }
+
+    pub(super) fn snapshot(&self) -> Arc<Index> {
+        self.inner.index()
+    }
+
+    pub(super) fn knows(&self, digest: &str, names: &[Reference], aliases: &[String]) -> bool {
+        self.inner.index().knows(digest, names, aliases)
+    }
+
+    /// Changes names or images, then removes files that nothing needs.
+    pub(super) async fn change<T: Send + 'static>(&self, change: impl FnOnce(&mut Index) -> Result<T> + Send + 'static) -> Result<T> {
+        let (inner, compiler) = (self.inner.clone(), self.compiler.clone());
+        files::blocking(move || inner.change(compiler.as_ref(), change)).await?
     }
 
     /// The compiled code of an image's module; made now when it is not there (a new engine, a cache that was emptied).
@@ -145,16 +190,27 @@ impl Images {
 
     /// Takes an OCI layout or a `docker save` archive (plain, gzip or zstd). Answers the names that came in, or digests where there are none.
     /// When anything in it cannot be used, nothing changes.
-    pub async fn load(&self, archive: impl AsyncRead + Send + Unpin + 'static) -> wsw_api::Result<Vec<String>> {
-        Ok(self.take(archive).await?)
+    pub async fn load(&self, archive: impl AsyncRead + Send + Unpin + 'static, platform: Option<Platform>) -> wsw_api::Result<Vec<String>> {
+        Ok(self.take(archive, platform).await?)
     }
 
-    async fn take(&self, archive: impl AsyncRead + Send + Unpin + 'static) -> Result<Vec<String>> {
+    async fn take(&self, archive: impl AsyncRead + Send + Unpin + 'static, platform: Option<Platform>) -> Result<Vec<String>> {
         let _slot = self.loads.acquire().await.map_err(|_| Error::Temporary("the image store is closed".into()))?;
         let reader = decompressed(archive).await.map_err(super::archive::unreadable)?;
-        let (bridge, staging) = (SyncIoBridge::new(reader), self.inner.root.join("tmp"));
-        let (unpacked, mut images) = files::blocking(move || read_archive(bridge, &staging)).await??;
-        let modules = images.iter().map(|(_, classified)| classified.module.digest.clone()).collect::<BTreeSet<_>>();
+        let (bridge, staging) = (SyncIoBridge::new(reader), self.staging());
+        let (unpacked, found) = files::blocking(move || {
+            let mut unpacked = Unpacked::read(bridge, &staging)?;
+            let found = layout::find(&mut unpacked, platform.as_ref())?;
+            Ok::<_, Error>((unpacked, found))
+        })
+        .await??;
+        self.publish(unpacked, found).await
+    }
+
+    /// What came in becomes part of the store: looked at, compiled, kept.
+    pub(super) async fn publish(&self, unpacked: Unpacked, found: Vec<Found>) -> Result<Vec<String>> {
+        let (unpacked, mut images) = files::blocking(move || classify_all(unpacked, found)).await??;
+        let modules = images.iter().filter_map(|(_, classified)| classified.module.as_ref()).map(|module| module.digest.clone()).collect::<BTreeSet<_>>();
         let loaded = match self.compile(&mut images).await {
             Ok(()) => {
                 let inner = self.inner.clone();
@@ -172,7 +228,7 @@ impl Images {
     /// Finds out what each module is; one that is known and compiled is not compiled again.
     async fn compile(&self, images: &mut [(Found, Classified)]) -> Result<()> {
         for (found, classified) in images {
-            let module = &classified.module;
+            let Some(module) = &classified.module else { continue };
             let known = self.inner.index().kind_of(&module.digest).filter(|_| self.compiler.artifact(&module.digest).exists());
             let kind = match known {
                 Some(kind) => Ok(kind),
@@ -186,18 +242,24 @@ impl Images {
         Ok(())
     }
 
-    /// Removes a name, or an image with all its names; files go when no other image needs them. `in_use` holds the digests that tasks of
-    /// this node run.
-    pub async fn remove(&self, reference: &str, force: bool, in_use: &[String]) -> wsw_api::Result<Vec<Removed>> {
-        let (inner, compiler, reference) = (self.inner.clone(), self.compiler.clone(), reference.to_owned());
-        let in_use = in_use.iter().cloned().collect();
-        Ok(files::blocking(move || inner.remove(&reference, force, &in_use, compiler.as_ref())).await??)
+    /// Removes a name, or an image with all its names; files go when no other image needs them. `in_use` holds the images that tasks of
+    /// this node run, with one of the tasks.
+    pub async fn remove(&self, reference: &str, force: bool, in_use: BTreeMap<String, String>) -> wsw_api::Result<Vec<Removed>> {
+        let reference = reference.to_owned();
+        Ok(self.change(move |index| index.remove(&reference, force, &in_use)).await?)
+    }
+
+    /// Gives an image one more name.
+    pub async fn tag(&self, reference: &str, name: &str) -> wsw_api::Result<String> {
+        let (reference, name) = (reference.to_owned(), Reference::parse(name)?);
+        if name.digest.is_some() {
+            return Err(wsw_api::Error::invalid("refusing to create a tag with a digest reference"));
+        }
+        Ok(self.change(move |index| index.tag(&reference, &name, crate::shim::now())).await?)
     }
 }
 
-fn read_archive(reader: impl std::io::Read, staging: &Path) -> Result<(Unpacked, Vec<(Found, Classified)>)> {
-    let mut unpacked = Unpacked::read(reader, staging)?;
-    let found = layout::find(&mut unpacked)?;
+fn classify_all(mut unpacked: Unpacked, found: Vec<Found>) -> Result<(Unpacked, Vec<(Found, Classified)>)> {
     let images = found.into_iter().map(|found| classify::classify(&mut unpacked, &found).map(|classified| (found, classified))).collect::<Result<_>>()?;
     Ok((unpacked, images))
 }

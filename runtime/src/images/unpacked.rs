@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Largest JSON document of an image: manifests and configurations are a few KiB.
 pub(crate) const MAX_JSON: u64 = 4 << 20;
@@ -32,7 +33,7 @@ pub(crate) struct Unpacked {
     names: BTreeMap<String, Staged>,
     links: BTreeMap<String, String>,
     digests: BTreeMap<String, Staged>,
-    next: usize,
+    next: AtomicUsize,
 }
 
 impl Drop for Unpacked {
@@ -42,17 +43,38 @@ impl Drop for Unpacked {
 }
 
 impl Unpacked {
-    /// Reads the whole archive into a new folder below `staging`.
-    pub(crate) fn read(reader: impl Read, staging: &Path) -> Result<Self> {
+    /// Nothing yet, in a new folder below `staging`.
+    pub(crate) fn empty(staging: &Path) -> Result<Self> {
         let folder = files::temporary(staging);
         files::folder(&folder, 0o700)?;
-        let mut this = Self { folder, names: BTreeMap::new(), links: BTreeMap::new(), digests: BTreeMap::new(), next: 0 };
-        archive::walk(reader, |name, kind, content, size| {
+        Ok(Self { folder, names: BTreeMap::new(), links: BTreeMap::new(), digests: BTreeMap::new(), next: AtomicUsize::new(0) })
+    }
+
+    /// A name in the folder that nothing has.
+    pub(crate) fn next_path(&self) -> PathBuf {
+        self.folder.join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
+    }
+
+    /// Takes over a file of this folder whose digest was verified.
+    pub(crate) fn adopt(&mut self, path: PathBuf, digest: String, size: u64) {
+        self.digests.insert(digest.clone(), Staged { path, digest, size });
+    }
+
+    /// Reads the whole archive into a new folder below `staging`.
+    pub(crate) fn read(reader: impl Read, staging: &Path) -> Result<Self> {
+        let mut this = Self::empty(staging)?;
+        archive::walk(reader, false, |name, kind, content, size| {
             let name = archive::inside(&name)?;
             match kind {
                 Kind::Folder => return Ok(()),
                 Kind::Link(target) => {
                     this.links.insert(name, target);
+                    return Ok(());
+                }
+                // From the archive's root, not from the link's folder.
+                Kind::Hard(target) => {
+                    let up = "../".repeat(name.matches('/').count());
+                    this.links.insert(name, format!("{up}{target}"));
                     return Ok(());
                 }
                 Kind::File => {}
@@ -72,8 +94,7 @@ impl Unpacked {
 
     /// Adds content; what fails is either the source or the disk, and the message says which.
     pub(crate) fn stage(&mut self, content: &mut (impl Read + ?Sized)) -> Result<Staged> {
-        let path = self.folder.join(self.next.to_string());
-        self.next += 1;
+        let path = self.next_path();
         let mut file = Writer { file: File::create_new(&path).map_err(|e| Error::io("unpack", &e))?, failed: None };
         let copied = copy_hashed(&mut &mut *content, &mut file);
         if let Some(error) = file.failed {

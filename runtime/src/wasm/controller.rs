@@ -3,10 +3,11 @@
 //! Owns: what the task holds (its place in a shim, its readiness for connections) and the memory of its end. Invariants: a step that was
 //! done answers the same again; the place is given back once, when the task has ended; an end is told once it is known and never changes.
 
-use super::{Wasm, network};
+use super::{Wasm, network, pull};
 use crate::bundle::Record;
 use crate::error::{Error, Result};
 use crate::executor::{Controller, Exit, Started, TaskRequest};
+use crate::images::Image;
 use crate::shim::{Group, Lease, Refusal, Shim, now};
 use crate::spec;
 use async_trait::async_trait;
@@ -97,11 +98,10 @@ impl TaskController {
     }
 
     /// Finds a shim and creates the task in it.
-    async fn create(&self, wasm: &Wasm, request: &TaskRequest) -> Result<Lease> {
+    async fn create(&self, wasm: &Wasm, request: &TaskRequest, image: &Image) -> Result<Lease> {
         let labels = spec::labels(request)?;
-        let image = wasm.images.find(&request.spec.container.image)?;
-        let artifact = wasm.images.artifact(&image).await?;
-        let config = spec::runtime_spec(request, &image, &labels, &artifact)?;
+        let artifact = wasm.images.artifact(image).await?;
+        let config = spec::runtime_spec(request, image, &labels, &artifact)?;
         let network = network::needed(request, image.wasm_kind);
         let id = self.task.to_string();
         let mut last = Error::Temporary("no room in any Wasm shim".into());
@@ -229,8 +229,10 @@ impl Controller for TaskController {
         let _step = self.stepping.lock().await;
         let Some(request) = self.lock().request.clone() else { return Ok(()) };
         let wasm = self.wasm()?;
+        // Before a place is taken: tasks that wait for a registry hold up nobody whose image is here.
+        let image = pull::image(&wasm.images, &request).await?;
         let _slot = wasm.preparing.acquire().await.map_err(|_| Error::Temporary("the runtime is closed".into()))?;
-        let lease = self.create(&wasm, &request).await?;
+        let lease = self.create(&wasm, &request, &image).await?;
         let mut state = self.lock();
         state.lease = Some(lease);
         state.request = None;

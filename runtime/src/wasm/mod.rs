@@ -14,6 +14,7 @@ mod adopt;
 mod controller;
 mod network;
 mod open;
+mod pull;
 mod services;
 #[cfg(test)]
 mod tests;

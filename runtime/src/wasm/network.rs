@@ -33,6 +33,7 @@ mod tests {
             template: 1,
             spec: Arc::new(TaskSpec { container, ..TaskSpec::default() }),
             ports: vec![PortConfig::default(); ports],
+            auth: None,
         };
         needed(&request, Some(kind))
     }

@@ -8,7 +8,7 @@ use crate::bundle::{self, Bundles};
 use crate::compiler::{Compile, Compiler};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::images::Images;
+use crate::images::{Images, Insecure, Patience};
 use crate::program::Program;
 use crate::shim::{HOMES, Pool, Settings};
 use crate::users::{self, Users};
@@ -37,14 +37,17 @@ pub struct Config {
     pub node: Option<NodeId>,
     /// Tasks per shim.
     pub shim_capacity: u32,
+    /// Registries that are spoken to without certificates (dockerd's flag), as they were given.
+    pub insecure_registries: Vec<String>,
 }
 
 pub(super) async fn open(config: Config) -> Result<Arc<Wasm>> {
     check_socket_room(&config.exec_root)?;
-    let Config { data_root, exec_root, exe, engine_key, node, shim_capacity } = config;
+    let Config { data_root, exec_root, exe, engine_key, node, shim_capacity, insecure_registries } = config;
+    let insecure = Insecure::parse(&insecure_registries)?;
     let boot = bundle::boot_id();
     let (paths, key) = ((data_root, exec_root), engine_key.clone());
-    let parts = files::blocking(move || Parts::open(&paths.0, &paths.1, &exe, &key)).await??;
+    let parts = files::blocking(move || Parts::open(&paths.0, &paths.1, &exe, &key, insecure)).await??;
     let Parts { program, users, images, bundles, logs, code, folder } = parts;
     let (user, capacity) = (users.shim, shim_capacity);
     let pool = Pool::open(Settings { program, user, folder, logs: logs.clone(), code, engine_key, capacity, boot: boot.clone() })?;
@@ -65,7 +68,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn open(data_root: &Path, exec_root: &Path, exe: &Path, engine_key: &str) -> Result<Self> {
+    fn open(data_root: &Path, exec_root: &Path, exe: &Path, engine_key: &str, insecure: Insecure) -> Result<Self> {
         let root = rustix::process::geteuid().is_root();
         // Others may pass these folders but not read them; without root everything is one user's, and stays closed to others.
         let passable = if root { 0o711 } else { 0o700 };
@@ -90,7 +93,7 @@ impl Parts {
         let program = Arc::new(Program::open(exe)?);
         let compiler: Arc<dyn Compile> = Arc::new(Compiler::open(program.clone(), users.compiler, code.clone(), engine_key)?);
         let bundles = Bundles::open(folder.join(HOMES), users.shim);
-        Ok(Self { program, users, images: Images::open(&images, compiler)?, bundles, logs, code, folder })
+        Ok(Self { program, users, images: Images::open(&images, compiler, insecure, Patience::default())?, bundles, logs, code, folder })
     }
 }
 

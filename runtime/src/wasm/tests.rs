@@ -63,6 +63,7 @@ fn request(task: TaskId, container: ContainerSpec) -> TaskRequest {
         template: 1,
         spec: Arc::new(TaskSpec { container, ..TaskSpec::default() }),
         ports: vec![],
+        auth: None,
     }
 }
 
@@ -118,8 +119,8 @@ async fn removing_a_running_task_kills_it_and_a_prepared_one_is_deleted() {
 #[tokio::test]
 async fn what_is_wrong_with_a_task_is_told_before_a_shim_hears_of_it() {
     let node = Node::new().await;
-    let missing = node.controller(1, |container| container.image = "other:1".into()).prepare().await.unwrap_err();
-    assert_eq!((missing.to_string().as_str(), missing.is_temporary()), ("No such image: other:1", false));
+    let missing = node.controller(1, |container| container.image = "127.0.0.1:1/other:1".into()).prepare().await.unwrap_err();
+    assert!(missing.to_string().starts_with("No such image: 127.0.0.1:1/other:1 (Get ") && !missing.is_temporary(), "{missing}");
     let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let unknown = node.controller(2, |container| container.labels.extend([label("wsw.wasm.max-instances", "0")])).prepare().await.unwrap_err();
     assert!(unknown.to_string().contains("wsw.wasm.max-instances") && !unknown.is_temporary(), "{unknown}");

@@ -43,6 +43,11 @@ pub fn nanos_fixed(nanos: i128) -> String {
     body + &at.format(format_description!("[offset_hour sign:mandatory]:[offset_minute]")).unwrap_or_default()
 }
 
+/// RFC 3339 in the local zone.
+pub fn rfc3339_local(seconds: i64) -> String {
+    OffsetDateTime::from_unix_timestamp(seconds).ok().and_then(|at| local(at).format(&Rfc3339).ok()).unwrap_or_else(|| seconds.to_string())
+}
+
 fn local(at: OffsetDateTime) -> OffsetDateTime {
     // Without the zone database at hand the offset comes from the environment's clock; UTC where it cannot be known.
     at.to_offset(UtcOffset::local_offset_at(at).unwrap_or(UtcOffset::UTC))

@@ -16,6 +16,9 @@ pub async fn run(session: Session, matches: Matches) -> Result<(), Error> {
         extra.push(("rollback", "previous".to_owned()));
     }
     let mut warning = None;
+    // A digest that is pinned anew needs the credentials of its own registry.
+    let image = matches.text("image").unwrap_or_else(|| text(&service["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"])).to_owned();
+    let headers = registry::registry_auth(&matches, &image)?;
     if !matches.on("rollback") {
         update_spec::change(&mut service["Spec"], &matches)?;
         networks(&session, &mut service["Spec"], &matches).await?;
@@ -24,16 +27,13 @@ pub async fn run(session: Session, matches: Matches) -> Result<(), Error> {
             let image = if pack::is_path(image) { pack::load(&session, image).await? } else { registry::with_tag(image) };
             service["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"] = json!(image);
             if !matches.on("no-resolve-image") {
-                warning = registry::pin_image(&session, &mut service["Spec"]["TaskTemplate"]).await?;
+                warning = registry::pin_image(&session, &mut service["Spec"]["TaskTemplate"], &headers).await?;
             }
         }
     }
-    let headers = if matches.on("with-registry-auth") {
+    if !headers.is_empty() {
         extra.retain(|(name, _)| *name != "registryAuthFrom");
-        vec![registry::registry_auth()]
-    } else {
-        Vec::new()
-    };
+    }
     scale::send_with(&session, &service, &extra, &headers).await?;
     registry::warn(warning);
     output::line(name)?;

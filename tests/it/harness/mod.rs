@@ -8,6 +8,7 @@ mod http;
 mod leftovers;
 mod load;
 mod node;
+mod registry;
 mod user;
 mod wait;
 
@@ -17,6 +18,7 @@ pub use http::{get, over_unix};
 pub use leftovers::{kill_below, processes_below, unmount_below};
 pub use load::{Failure, Load};
 pub use node::{Node, Setup};
+pub use registry::Registry;
 pub use user::{give_to_ordinary_user, ordinary_user};
 pub use wait::{free_tcp_port, free_udp_port, stays, until};
 

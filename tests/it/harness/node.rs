@@ -106,6 +106,11 @@ impl Node {
         command.arg("daemon").arg("-H").arg(format!("unix://{}", path("s").display())).arg("--data-root").arg(&self.data_root);
         command.arg("--exec-root").arg(path("e")).arg("--pidfile").arg(path("pid")).arg("--listen-addr").arg(format!("127.0.0.1:{udp_port}"));
         command.args(&self.flags).env_remove("WSW_HOST").env_remove("DOCKER_HOST");
+        // Nothing leaves the machine: a registry that is not on loopback is behind a proxy that nobody runs.
+        for name in ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"] {
+            command.env(name, "http://127.0.0.1:1");
+        }
+        command.env("NO_PROXY", "127.0.0.1,localhost,::1").env_remove("no_proxy").env_remove("ALL_PROXY").env_remove("all_proxy");
         command
     }
 

@@ -2,19 +2,29 @@
 
 use crate::compiler::Compile;
 use crate::error::{Error, Result};
-use crate::images::Images;
 use crate::images::blobs::digest_of;
+use crate::images::{Images, Insecure, Patience};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use wsw_api::shim::Kind;
 
 pub const ARTIFACT_CONFIG: &str = "application/vnd.wasm.config.v0+json";
 pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 pub const WASM: &str = "application/wasm";
 pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+
+/// Tests wait for no registry longer than they must.
+pub const PATIENCE: Patience = Patience {
+    stall: Duration::from_millis(700),
+    tries: 4,
+    pause: Duration::from_millis(10),
+    longest_pause: Duration::from_millis(40),
+    retry_after: Duration::from_secs(2),
+};
 
 /// A module that our stand-in compiler takes.
 pub fn module(text: &str) -> Vec<u8> {
@@ -61,11 +71,11 @@ impl Store {
     }
 
     fn open(root: &Path) -> Images {
-        Images::open(root, Arc::new(StandIn(root.join("compiled")))).unwrap()
+        Images::open(root, Arc::new(StandIn(root.join("compiled"))), Insecure::default(), PATIENCE).unwrap()
     }
 
     pub async fn load(&self, archive: Vec<u8>) -> Result<Vec<String>, String> {
-        self.images.load(Cursor::new(archive)).await.map_err(|error| error.message)
+        self.images.load(Cursor::new(archive), None).await.map_err(|error| error.message)
     }
 
     /// All files of the store but the index, to see that nothing was left behind.
@@ -109,6 +119,19 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
+}
+
+/// In a frame of stored blocks: what matters is that it is read by its first bytes.
+pub fn zstd(bytes: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0b1010_0000];
+    frame.extend((bytes.len() as u32).to_le_bytes());
+    let blocks = bytes.chunks(0x1_0000).collect::<Vec<_>>();
+    for (at, block) in blocks.iter().enumerate() {
+        let header = (block.len() as u32) << 3 | u32::from(at + 1 == blocks.len());
+        frame.extend(&header.to_le_bytes()[..3]);
+        frame.extend(*block);
+    }
+    frame
 }
 
 /// An OCI layout under construction.

@@ -103,14 +103,51 @@ async fn of_an_index_of_platforms_the_wasm_one_is_taken() {
     assert_eq!(store.images.resolve("multi:3").unwrap().module_digest, crate::images::blobs::digest_of(&module("w")));
 }
 
+const SPIN: &str = "application/vnd.fermyon.spin.application.v1+config";
+
+#[tokio::test]
+async fn a_spin_application_of_one_component_is_that_component() {
+    let store = Store::new();
+    let mut layout = Layout::default();
+    layout.image(Some("spin:1"), (OCI_CONFIG, json!({"architecture": "wasm", "os": "Wasip1"})), &[(SPIN, b"{}"), (WASM, &module("only"))]);
+    store.load(layout.tar()).await.unwrap();
+    assert_eq!(store.images.resolve("spin:1").unwrap().module_digest, crate::images::blobs::digest_of(&module("only")));
+}
+
+#[tokio::test]
+async fn images_of_other_platforms_are_kept_and_say_that_they_do_not_run() {
+    let store = Store::new();
+    let linux = json!({"architecture": "amd64", "os": "linux", "config": {"Cmd": ["sh"]}, "rootfs": {"type": "layers", "diff_ids": ["sha256:x"]}});
+    store.load(saved(&["nginx:1"], &linux, &[tar(&[("bin/sh", b"\x7fELF")])])).await.unwrap();
+    let image = store.images.resolve("nginx:1").unwrap();
+    assert_eq!((image.platform.os.as_str(), image.wasm_kind, image.diff_ids.len()), ("linux", None, 1));
+    assert_eq!(image.refusal().unwrap(), "image nginx:1 is a Linux image (linux/amd64); this version runs Wasm only");
+}
+
+#[tokio::test]
+async fn an_entry_point_may_be_a_link_and_name_the_start() {
+    let store = Store::new();
+    let mut lower = tar::Builder::new(Vec::new());
+    append(&mut lower, "opt/app-1.wasm", &module("linked"), tar::EntryType::Regular, None);
+    append(&mut lower, "opt/again.wasm", b"", tar::EntryType::Link, Some("opt/app-1.wasm"));
+    append(&mut lower, "dev/null", b"", tar::EntryType::Char, None);
+    let mut upper = tar::Builder::new(Vec::new());
+    append(&mut upper, "current", b"", tar::EntryType::Symlink, Some("opt"));
+    append(&mut upper, "app.wasm", b"", tar::EntryType::Symlink, Some("../../current/again.wasm"));
+    let layers = [gzip(&lower.into_inner().unwrap()), zstd(&upper.into_inner().unwrap())];
+    let config = json!({"architecture": "wasm", "os": "wasi", "config": {"Entrypoint": ["/app.wasm#_start"]}});
+    let mut layout = Layout::default();
+    layout.image(Some("linked:1"), (OCI_CONFIG, config), &[(LAYER, &layers[0]), ("application/vnd.oci.image.layer.v1.tar+zstd", &layers[1])]);
+    store.load(layout.tar()).await.unwrap();
+    assert_eq!(store.images.resolve("linked:1").unwrap().module_digest, crate::images::blobs::digest_of(&module("linked")));
+}
+
 #[tokio::test]
 async fn what_this_version_does_not_run_is_refused_by_name() {
-    let linux = json!({"architecture": "amd64", "os": "linux", "config": {"Cmd": ["sh"]}});
     let wasm = json!({"architecture": "wasm", "os": "wasi"});
     let elf: &[u8] = b"\x7fELF\x02\x01";
     let layer = tar(&[("a.wasm", &module("a")), ("b.wasm", &module("b"))]);
     let mut cases: Vec<(Vec<u8>, &str)> = vec![
-        (saved(&["nginx:1"], &linux, std::slice::from_ref(&layer)), "image nginx:1 is a Linux image (linux/amd64); this version runs Wasm only"),
         (saved(&["two:1"], &wasm, &[layer]), "several .wasm files (/a.wasm, /b.wasm)"),
         (saved(&["none:1"], &wasm, &[]), "no .wasm file"),
         (artifact("elf:1", elf), "image elf:1: the module is a native or precompiled (ELF) file"),
@@ -122,8 +159,8 @@ async fn what_this_version_does_not_run_is_refused_by_name() {
     layout.image(Some("two:1"), (ARTIFACT_CONFIG, json!({})), &[(WASM, &module("a")), (WASM, &module("b"))]);
     cases.push((layout.tar(), "exactly one"));
     let mut layout = Layout::default();
-    layout.image(Some("spin:1"), (OCI_CONFIG, wasm), &[(WASM, &module("a")), ("application/vnd.fermyon.spin.application.v1+config", b"{}")]);
-    cases.push((layout.tar(), "image spin:1 is a Spin application"));
+    layout.image(Some("spin:1"), (OCI_CONFIG, wasm), &[(WASM, &module("a")), (WASM, &module("b")), (SPIN, b"{}")]);
+    cases.push((layout.tar(), "image spin:1 is a Spin application of 2 components and 0 files"));
     for (archive, wanted) in cases {
         let store = Store::new();
         let error = store.load(archive).await.unwrap_err();

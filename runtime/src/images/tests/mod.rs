@@ -4,3 +4,4 @@ pub(crate) mod fixture;
 mod formats;
 mod hostile;
 mod names;
+mod registry;
