@@ -140,7 +140,6 @@ fn nth<T: Clone>(items: impl Iterator<Item = T>, at: u8) -> Option<T> {
 /// Does one step; what a user or a worker does, never the planner.
 fn take(world: &mut World, step: &Step, names: &mut u32) {
     let service = |world: &World, at| nth(world.store.services().map(|service| service.id), at);
-    let node = |world: &World, at| nth(world.store.nodes().cloned(), at);
     match step {
         Step::Create(sketch) => {
             *names += 1;
@@ -159,30 +158,6 @@ fn take(world: &mut World, step: &Step, names: &mut u32) {
         Step::Remove(at) => {
             if let Some(id) = service(world, *at) {
                 world.write(Write::RemoveService { id }).unwrap();
-            }
-        }
-        Step::Node(at, state) => {
-            if let Some(mut node) = node(world, *at).map(|node| (*node).clone()) {
-                node.status.state = *state;
-                world.apply(vec![Change::NodeStatus { id: node.id, status: node.status }]);
-            }
-        }
-        Step::Availability(at, availability) => {
-            if let Some(mut node) = node(world, *at).map(|node| (*node).clone()) {
-                node.spec.availability = *availability;
-                world.apply(vec![Change::PutNode(Box::new(node))]);
-            }
-        }
-        Step::Zone(at, east) => {
-            if let Some(mut node) = node(world, *at).map(|node| (*node).clone()) {
-                node.spec.annotations.labels.insert("zone".into(), if *east { "east" } else { "west" }.into());
-                world.apply(vec![Change::PutNode(Box::new(node))]);
-            }
-        }
-        Step::Memory(at, gib) => {
-            if let Some(mut node) = node(world, *at).map(|node| (*node).clone()) {
-                Arc::make_mut(&mut node.description).resources.memory_bytes = gib << 30;
-                world.apply(vec![Change::NodeDescription { id: node.id, description: node.description }]);
             }
         }
         Step::Constrain(at, east) => {
@@ -208,6 +183,45 @@ fn take(world: &mut World, step: &Step, names: &mut u32) {
                 world.say(&task, *state);
             }
         }
+        Step::Node(..) | Step::Availability(..) | Step::Zone(..) | Step::Memory(..) | Step::AddNode | Step::RemoveNode(_) => take_of_node(world, step),
+        Step::End(at, state) => {
+            if let Some(task) = nth(world.store.tasks().filter(|task| task.node.is_some()).cloned(), *at) {
+                world.say(&task, *state);
+            }
+        }
+        Step::Work => world.work(),
+        Step::Pass(seconds) => world.now = world.now.after(seconds * SECOND),
+    }
+}
+
+/// The steps that change a node, or how many there are.
+fn take_of_node(world: &mut World, step: &Step) {
+    let node = |world: &World, at| nth(world.store.nodes().cloned(), at);
+    match step {
+        Step::Node(at, state) => {
+            if let Some(mut node) = node(world, *at).map(|node| (*node).clone()) {
+                node.status.state = *state;
+                world.apply(vec![Change::NodeStatus { id: node.id, status: node.status }]);
+            }
+        }
+        Step::Availability(at, availability) => {
+            if let Some(mut node) = node(world, *at).map(|node| (*node).clone()) {
+                node.spec.availability = *availability;
+                world.apply(vec![Change::PutNode(Box::new(node))]);
+            }
+        }
+        Step::Zone(at, east) => {
+            if let Some(mut node) = node(world, *at).map(|node| (*node).clone()) {
+                node.spec.annotations.labels.insert("zone".into(), if *east { "east" } else { "west" }.into());
+                world.apply(vec![Change::PutNode(Box::new(node))]);
+            }
+        }
+        Step::Memory(at, gib) => {
+            if let Some(mut node) = node(world, *at).map(|node| (*node).clone()) {
+                Arc::make_mut(&mut node.description).resources.memory_bytes = gib << 30;
+                world.apply(vec![Change::NodeDescription { id: node.id, description: node.description }]);
+            }
+        }
         Step::AddNode => {
             let number = 10 + world.store.index();
             let session = Change::NodeSession { id: node_id(number), session: session(number) };
@@ -218,13 +232,7 @@ fn take(world: &mut World, step: &Step, names: &mut u32) {
                 world.write(Write::RemoveNode { id, force: true }).unwrap();
             }
         }
-        Step::End(at, state) => {
-            if let Some(task) = nth(world.store.tasks().filter(|task| task.node.is_some()).cloned(), *at) {
-                world.say(&task, *state);
-            }
-        }
-        Step::Work => world.work(),
-        Step::Pass(seconds) => world.now = world.now.after(seconds * SECOND),
+        _ => {}
     }
 }
 
