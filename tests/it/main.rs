@@ -21,6 +21,7 @@ mod harness;
 mod labels;
 mod laptop;
 mod networks;
+mod placement;
 mod ports;
 mod registry;
 mod services;
