@@ -13,6 +13,25 @@ pub const DEFAULT_TMPFS_MODE: u32 = 0o1777;
 /// The driver of volumes whose user names none, and the only one that nodes have.
 pub const LOCAL_DRIVER: &str = "local";
 
+/// Linux's `NAME_MAX`.
+const MAX_VOLUME_NAME: usize = 255;
+
+/// Docker's rule for a volume's name: two characters at least, the first of letters and digits.
+pub fn volume_name(name: &str) -> Result<(), String> {
+    if name.len() == 1 {
+        return Err("volume name is too short, names should be at least two alphanumeric characters".into());
+    }
+    let mut bytes = name.bytes();
+    let first = bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    if !first || name.len() > MAX_VOLUME_NAME || !bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte)) {
+        return Err(format!(
+            "\"{name}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. \
+             If you intended to pass a host directory, use absolute path"
+        ));
+    }
+    Ok(())
+}
+
 /// Where a mount's files come from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MountKind {

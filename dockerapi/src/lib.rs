@@ -25,6 +25,7 @@ mod routes;
 mod server;
 mod signals;
 mod stdcopy;
+pub mod volume_store;
 
 pub use backend::Backend;
 pub use convert::event::of_task as task_event;

@@ -8,7 +8,7 @@ use crate::backend::Backend;
 use crate::call::{Call, Query};
 use crate::error::{Answer, ApiError};
 use crate::negotiate;
-use crate::routes::{containers, control, events, images, logs, networks, nodes, services, stats, stubs, swarm, system, tasks, transfers};
+use crate::routes::{containers, control, events, images, logs, networks, nodes, services, stats, stubs, swarm, system, tasks, transfers, volumes};
 use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
@@ -48,7 +48,6 @@ const ATTACH: &str = "no terminal can be attached to a task; use docker service 
 const BUILD: &str = "images are built elsewhere; load them with docker load";
 const SEARCH: &str = "registries have no search of their own; Docker Hub has a web page for it";
 const NETWORKS: &str = "a task is on the networks of its service; use docker service update --network-add";
-const VOLUMES: &str = "volumes come with a later version";
 const SECRETS: &str = "secrets come with a later version";
 const CONFIGS: &str = "configs come with a later version";
 const PLUGINS: &str = "there are no plugins; shims are named by the label wsw.runtime";
@@ -152,12 +151,12 @@ static ROUTES: &[Route] = table! {
     POST "/networks/{}/disconnect" => [NETWORKS];
     DELETE "/networks/{}" => networks::remove;
 
-    GET "/volumes" => stubs::volumes;
-    GET "/volumes/{}" => stubs::volume;
-    POST "/volumes/create" => [VOLUMES];
-    POST "/volumes/prune" => [VOLUMES];
-    PUT "/volumes/{}" => [VOLUMES];
-    DELETE "/volumes/{}" => stubs::volume;
+    GET "/volumes" => volumes::list;
+    GET "/volumes/{}" => volumes::inspect;
+    POST "/volumes/create" => volumes::create;
+    POST "/volumes/prune" => volumes::prune;
+    PUT "/volumes/{}" => volumes::update;
+    DELETE "/volumes/{}" => volumes::remove;
 
     GET "/secrets" => stubs::none;
     GET "/secrets/{}" => stubs::secret;

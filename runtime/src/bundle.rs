@@ -13,6 +13,7 @@
 use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::mounts::Mounts;
 use crate::users::User;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, OpenOptions};
@@ -42,6 +43,9 @@ pub(crate) struct Record {
     pub api: u32,
     /// `/proc/sys/kernel/random/boot_id`: after another boot nothing of it runs.
     pub boot: String,
+    /// Volumes that it uses.
+    #[serde(default)]
+    pub volumes: Vec<String>,
 }
 
 /// The folder of bundles.
@@ -81,6 +85,15 @@ impl Bundles {
     pub(crate) async fn exit_report(&self, shim: u32, task: TaskId) -> Option<ExitReport> {
         let path = self.path(shim, task);
         self.work.run(move || read_json(&path.join(EXIT_REPORT))).await.ok().flatten()
+    }
+
+    /// Unmounts what is mounted below folders that are no bundles, or that another boot left.
+    pub(crate) async fn unmount_debris(&self) {
+        let folder = self.folder.clone();
+        let done = self.work.run(move || Mounts::sweep(&folder, |bundle| bundle.join(RECORD).is_file())).await;
+        if let Err(error) = done {
+            tracing::warn!(%error, "what dead tasks left mounted was not looked for");
+        }
     }
 
     /// All records, with their exit reports. Folders that are none of ours are removed.
@@ -144,7 +157,7 @@ mod tests {
 
     fn record(byte: u8) -> Record {
         let (task, service) = (TaskId::from_bytes([byte; 16]), ServiceId::from_bytes([9; 16]));
-        Record { task, service, slot: 1, template: 2, image: "sha256:i".into(), shim: 3, api: 3, boot: "b".into() }
+        Record { task, service, slot: 1, template: 2, image: "sha256:i".into(), shim: 3, api: 3, boot: "b".into(), volumes: Vec::new() }
     }
 
     #[tokio::test]

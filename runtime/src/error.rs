@@ -12,6 +12,14 @@ pub enum Error {
     /// A registry does not have it, or not for us; docker's words.
     #[error("{0}")]
     NotThere(String),
+    /// Docker's words, too.
+    #[error("get {0}: no such volume")]
+    NoSuchVolume(String),
+    #[error("remove {name}: volume is in use by {} tasks", users.len())]
+    VolumeInUse { name: String, users: Vec<wsw_api::TaskId> },
+    /// A volume driver that this node does not have.
+    #[error("{0}")]
+    NoDriver(String),
     /// What was asked for is wrong: a file, a reference, an archive, a label.
     #[error("{0}")]
     Invalid(String),
@@ -51,10 +59,10 @@ impl From<Error> for wsw_api::Error {
     fn from(error: Error) -> Self {
         let message = error.to_string();
         match error {
-            Error::NoSuchImage(_) | Error::NotThere(_) => Self::not_found(message),
+            Error::NoSuchImage(_) | Error::NotThere(_) | Error::NoSuchVolume(_) | Error::NoDriver(_) => Self::not_found(message),
             Error::Invalid(_) => Self::invalid(message),
             Error::Unsupported(_) => Self::unimplemented(message),
-            Error::Conflict(_) => Self::conflict(message),
+            Error::Conflict(_) | Error::VolumeInUse { .. } => Self::conflict(message),
             Error::Temporary(_) => Self::unavailable(message),
             Error::ShimDied(_) | Error::Refused(_) => Self::internal(message),
         }

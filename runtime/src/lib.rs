@@ -21,12 +21,14 @@ mod compiler;
 mod error;
 mod executor;
 mod files;
+mod mounts;
 mod program;
 mod spec;
 mod users;
 
 pub mod images;
 pub mod shim;
+pub mod volumes;
 pub mod wasm;
 
 pub use error::{Error, Result};

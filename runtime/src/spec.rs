@@ -6,7 +6,8 @@
 use crate::error::{Error, Result};
 use crate::executor::TaskRequest;
 use crate::images::Image;
-use oci_spec::runtime::{Linux, LinuxCpu, LinuxMemory, LinuxResources, Process, Root, Spec};
+use crate::mounts::Ready;
+use oci_spec::runtime::{Linux, LinuxCpu, LinuxMemory, LinuxResources, Mount, Process, Root, Spec};
 use std::collections::HashMap;
 use std::path::Path;
 use wsw_api::labels::{self, WasmLabels};
@@ -32,20 +33,29 @@ pub(crate) fn labels(request: &TaskRequest) -> Result<WasmLabels> {
 }
 
 /// The bundle's `config.json`.
-pub(crate) fn runtime_spec(request: &TaskRequest, image: &Image, labels: &WasmLabels, artifact: &Path) -> Result<Vec<u8>> {
+pub(crate) fn runtime_spec(request: &TaskRequest, image: &Image, labels: &WasmLabels, artifact: &Path, mounts: &[Ready]) -> Result<Vec<u8>> {
     let container = &request.spec.container;
-    if !container.mounts.is_empty() {
-        return Err(Error::Unsupported("ContainerSpec.Mounts: this node has no mounts yet; leave them out".into()));
-    }
     let mut process = Process::default();
     process.set_args(Some(args(container, image))).set_env(Some(env(request, image))).set_cwd(cwd(container, image).into());
     process.set_capabilities(None).set_rlimits(None).set_no_new_privileges(Some(true));
     let mut root = Root::default();
     root.set_path("rootfs".into()).set_readonly(Some(true));
     let mut spec = Spec::default();
-    spec.set_version(OCI_VERSION.into()).set_process(Some(process)).set_root(Some(root)).set_mounts(None);
+    spec.set_version(OCI_VERSION.into()).set_process(Some(process)).set_root(Some(root)).set_mounts(some_mounts(mounts));
     spec.set_hostname(Some(hostname(request))).set_linux(linux(request)?).set_annotations(Some(annotations(request, image, labels, artifact)?));
     serde_json::to_vec(&spec).map_err(|error| Error::Invalid(format!("runtime spec: {error}")))
+}
+
+/// The folders as OCI bind mounts: the shim opens their sources.
+fn some_mounts(ready: &[Ready]) -> Option<Vec<Mount>> {
+    let one = |ready: &Ready| {
+        let mut mount = Mount::default();
+        let access = if ready.read_only { "ro" } else { "rw" };
+        mount.set_destination(ready.target.clone().into()).set_source(Some(ready.source.clone()));
+        mount.set_typ(Some("bind".into())).set_options(Some(vec!["bind".into(), access.into()]));
+        mount
+    };
+    (!ready.is_empty()).then(|| ready.iter().map(one).collect())
 }
 
 fn hostname(request: &TaskRequest) -> String {
@@ -249,7 +259,8 @@ mod tests {
         spec.resources.limits.memory_bytes = 1 << 20;
         spec.resources.limits.nano_cpus = 200_000_000;
         request.spec = Arc::new(spec);
-        let bytes = runtime_spec(&request, &image(), &WasmLabels::default(), Path::new("/c/m.cwasm")).unwrap();
+        let mounts = [Ready { target: "/data".into(), source: "/x/1/m/0".into(), read_only: true }];
+        let bytes = runtime_spec(&request, &image(), &WasmLabels::default(), Path::new("/c/m.cwasm"), &mounts).unwrap();
         let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
         assert_eq!(json["annotations"]["wsw.wasm.kind"], "http");
         assert_eq!(json["annotations"]["wsw.wasm.compiled"], "/c/m.cwasm");
@@ -257,7 +268,8 @@ mod tests {
         assert_eq!(json["linux"]["resources"]["memory"]["limit"], 1 << 20);
         assert_eq!(json["linux"]["resources"]["cpu"], serde_json::json!({ "quota": 20_000, "period": 100_000 }));
         assert_eq!(json["process"]["cwd"], "/");
-        assert!(json.get("mounts").is_none() && json["process"].get("capabilities").is_none());
+        assert_eq!(json["mounts"], serde_json::json!([{"destination": "/data", "type": "bind", "source": "/x/1/m/0", "options": ["bind", "ro"]}]));
+        assert!(json["process"].get("capabilities").is_none());
         let unknown = json["annotations"].as_object().unwrap().keys().find(|key| !shim::ANNOTATIONS.contains(&key.as_str()));
         assert_eq!(unknown, None);
     }

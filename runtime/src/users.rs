@@ -24,6 +24,16 @@ pub(crate) struct User {
     pub gid: u32,
 }
 
+impl User {
+    /// Whose files a service's are: what `--user` says, root by default, as with Docker.
+    pub(crate) fn of_service(text: &str) -> Result<Self> {
+        let id = |text: &str| if matches!(text, "" | "root") { Some(0) } else { text.parse().ok().filter(|id| *id < u32::MAX) };
+        let (user, group) = text.split_once(':').unwrap_or((text, ""));
+        let wrong = || Error::Invalid(format!("user {text}: a Wasm image has no accounts; use numbers (UID or UID:GID)"));
+        Ok(Self { uid: id(user).ok_or_else(wrong)?, gid: id(group).ok_or_else(wrong)? })
+    }
+}
+
 /// None in both without root.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Users {
@@ -126,6 +136,16 @@ mod tests {
         assert_eq!(choose(&accounts, "wsw-other", &memory, Path::new("/elsewhere"), &[]).unwrap(), first);
         let second = choose(&accounts, "wsw-third", &dir.path().join("compile-user"), dir.path(), &[first.uid]).unwrap();
         assert_ne!(second.uid, first.uid);
+    }
+
+    #[test]
+    fn a_services_user_is_a_number() {
+        for (text, uid, gid) in [("", 0, 0), ("root", 0, 0), ("1000", 1_000, 0), ("1000:100", 1_000, 100), (":5", 0, 5)] {
+            assert_eq!(User::of_service(text).unwrap(), User { uid, gid }, "{text}");
+        }
+        for text in ["app", "1000:staff", "-1", "4294967295", "1:2:3"] {
+            assert!(User::of_service(text).unwrap_err().to_string().starts_with(&format!("user {text}: ")), "{text}");
+        }
     }
 
     #[test]

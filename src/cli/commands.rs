@@ -2,7 +2,7 @@
 
 use super::{
     args::{Arity, Command, Flag, check, help},
-    completion, container, image, login, network, node, service, swarm, system, up,
+    completion, container, image, login, network, node, service, swarm, system, up, volume,
 };
 
 macro_rules! go {
@@ -364,6 +364,26 @@ const SYSTEM: &[Command] = &[
     Command::leaf("prune", "[OPTIONS]", "Remove unused data", Arity::None, go!(system::prune)).flags(&[SYSTEM_PRUNE]),
 ];
 
+const VOLUME_LS: &[Flag] = &[
+    Flag::boolean("cluster", "Display only cluster volumes, and use cluster volume list formatting"),
+    Flag::custom("filter", "filter", check::filter, "Provide filter values (e.g. \"dangling=true\")").short('f'),
+    FORMAT,
+    Flag::boolean("quiet", "Only display volume names").short('q'),
+];
+const VOLUME: &[Command] = &[
+    Command::leaf("create", "[OPTIONS] [VOLUME]", "Create a volume", Arity::AtMost(1), go!(volume::create)).flags(&[volume::flags::CREATE]),
+    Command::leaf("inspect", "[OPTIONS] VOLUME [VOLUME...]", "Display detailed information on one or more volumes", Arity::AtLeast(1), go!(volume::inspect))
+        .flags(&[&[INSPECT_FORMAT]]),
+    Command::leaf("ls", "[OPTIONS]", "List volumes", Arity::None, go!(volume::ls)).flags(&[VOLUME_LS]).aliases(&["list"], &["volume ls", "volume list"]),
+    Command::leaf("prune", "[OPTIONS]", "Remove unused local volumes", Arity::None, go!(volume::prune)).flags(&[volume::flags::PRUNE]),
+    Command::leaf("rm", "[OPTIONS] VOLUME [VOLUME...]", "Remove one or more volumes", Arity::AtLeast(1), go!(volume::rm))
+        .long("Remove one or more volumes. You cannot remove a volume that is in use by a container.")
+        .flags(&[volume::flags::RM])
+        .aliases(&["remove"], &["volume rm", "volume remove"]),
+    Command::leaf("update", "[OPTIONS] [VOLUME]", "Update a volume (cluster volumes only)", Arity::Exact(1), go!(volume::update))
+        .flags(&[volume::flags::UPDATE]),
+];
+
 const COMPLETION: &[Command] = &[
     Command::leaf("bash", "", "Print the completion script for bash", Arity::None, go!(completion::run)),
     Command::leaf("fish", "", "Print the completion script for fish", Arity::None, go!(completion::run)),
@@ -383,6 +403,7 @@ pub static ROOT: Command = Command::group(
         Command::group("service", "Manage Swarm services", SERVICE),
         Command::group("swarm", "Manage Swarm", SWARM),
         Command::group("system", "Manage the daemon", SYSTEM),
+        Command::group("volume", "Manage volumes", VOLUME),
         Command::group("completion", "Print the completion script of a shell", COMPLETION),
         Command::leaf("daemon", "[OPTIONS]", "Run the daemon of this node", Arity::AtLeast(0), go!(up::misplaced_daemon)),
         Command::leaf("down", "[OPTIONS]", "Stop the daemon that runs in the background", Arity::None, go!(up::down))

@@ -28,6 +28,7 @@ mod task;
 mod template;
 mod topics;
 mod up;
+mod volume;
 
 use std::process::ExitCode;
 

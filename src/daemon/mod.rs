@@ -13,6 +13,7 @@ mod host;
 mod images;
 mod node;
 mod paths;
+mod volumes;
 
 pub use paths::Paths;
 

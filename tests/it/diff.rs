@@ -59,6 +59,23 @@ const SAME_IN_ALL: &[&str] = &[
     "ps -a",
     "ps --format {{.Names}}|{{.Image}}",
     "ps --filter name=hello",
+    "volume ls",
+    "volume ls -q",
+    "volume ls --filter name=data",
+    "volume ls --filter dangling=true",
+    "volume ls --filter label=tier",
+    "volume ls --filter nosuch=1",
+    "volume ls --format {{.Name}}|{{.Driver}}|{{.Scope}}|{{.Mountpoint}}|{{.Labels}}",
+    "volume inspect data2",
+    "volume inspect --format {{.Mountpoint}} data10 data2",
+    "volume inspect nosuch",
+    "volume rm nosuch",
+    "volume rm -f nosuch",
+    "volume create data2",
+    "volume create a/b",
+    "volume create -d nfs other",
+    "service inspect --format {{json .Spec.TaskTemplate.ContainerSpec.Mounts}} mounted",
+    "service inspect --pretty mounted",
     "swarm join-token worker",
     "swarm join-token -q worker",
     "swarm join-token manager",
@@ -190,6 +207,14 @@ const SAME_IN_NEWEST: &[&str] = &[
     "image ls --format json",
     "service create",
     "service create --nosuch",
+    "service create --mount x tick",
+    "service create --mount type=bind,target=/b,tmpfs-size=1m tick",
+    "service create --mount type=bind,source=/a,target=b tick",
+    "service create --mount source=/a,target=/b tick",
+    "volume ls --format json",
+    "volume ls --cluster",
+    "volume update data2",
+    "volume prune --filter nosuch=1 -f",
     "service create --replicas -1 tick",
     "service create --replicas x tick",
     "service ls extra",
@@ -205,6 +230,13 @@ const SAME_IN_NEWEST: &[&str] = &[
 
 /// Commands whose `--help` is docker's to the letter.
 const SAME_HELP: &[&str] = &[
+    "volume",
+    "volume create",
+    "volume inspect",
+    "volume ls",
+    "volume prune",
+    "volume rm",
+    "volume update",
     "container inspect",
     "container kill",
     "container logs",
@@ -329,6 +361,12 @@ fn node_with_services() -> Node {
     node.wsw(&["service", "create", "--name", "infinite_service", "--label", "tier=back", "-e", "A=b", &guest("tick").to_string_lossy()]).ok();
     node.wsw(&["network", "create", "-d", "overlay", "--label", "a=b", "--subnet", "10.9.0.0/24", "front"]).ok();
     let hello = guest("hello_http").to_string_lossy().into_owned();
+    for name in ["data10", "data2"] {
+        node.wsw(&["volume", "create", "--label", "tier=back", "--label", "b=c", name]).ok();
+    }
+    let mounts = ["--mount", "source=data2,target=/data,readonly,volume-nocopy", "--mount", "type=bind,source=/srv,target=/srv"];
+    let words = ["service", "create", "-d", "--name", "mounted", "--replicas", "0", "--mount", "type=tmpfs,target=/tmp,tmpfs-size=1m,tmpfs-mode=700"];
+    node.wsw(&[&words[..], &mounts, &[&guest("tick").to_string_lossy()]].concat()).ok();
     node.wsw(&["service", "create", "--name", "hello", "--replicas", "3", "--limit-memory", "64M", "-p", &port, &hello]).ok();
     node
 }

@@ -27,4 +27,5 @@ mod registry;
 mod services;
 mod tidy;
 mod update;
+mod volumes;
 mod walk;

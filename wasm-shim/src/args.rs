@@ -19,6 +19,8 @@ pub struct ShimArgs {
     pub logs: PathBuf,
     /// Folder of compiled code, which it only reads.
     pub code: PathBuf,
+    /// Folders elsewhere that its task has, and whether it writes there: without root nothing can be mounted below `tasks`.
+    pub folders: Vec<(PathBuf, bool)>,
     /// Sockets that it can make once guests run.
     pub network: Network,
     /// Tasks that may live at once.
@@ -50,6 +52,7 @@ pub enum Error {
 pub fn shim(args: &[String]) -> Result<ShimArgs, Error> {
     let (mut socket, mut tasks, mut logs, mut code) = (None, None, None, None);
     let (mut network, mut capacity, mut log_level) = (Network::None, DEFAULT_CAPACITY, tracing::level_filters::LevelFilter::INFO);
+    let mut folders = Vec::new();
     let absolute = |value: &str| Some(PathBuf::from(value)).filter(|path| path.is_absolute());
     each(args, |name, value| {
         match name {
@@ -57,6 +60,8 @@ pub fn shim(args: &[String]) -> Result<ShimArgs, Error> {
             "--tasks" => tasks = Some(absolute(value)?),
             "--logs" => logs = Some(absolute(value)?),
             "--code" => code = Some(absolute(value)?),
+            "--read" => folders.push((absolute(value)?, false)),
+            "--write" => folders.push((absolute(value)?, true)),
             "--network" => network = Network::parse(value)?,
             "--capacity" => capacity = value.parse().ok().filter(|n| (1..=MAX_CAPACITY).contains(n))?,
             "--log-level" => log_level = value.parse().ok()?,
@@ -68,7 +73,7 @@ pub fn shim(args: &[String]) -> Result<ShimArgs, Error> {
     let tasks = tasks.ok_or(Error::Missing("--tasks (a folder)"))?;
     let logs = logs.ok_or(Error::Missing("--logs (a folder)"))?;
     let code = code.ok_or(Error::Missing("--code (a folder)"))?;
-    Ok(ShimArgs { socket, tasks, logs, code, network, capacity, log_level })
+    Ok(ShimArgs { socket, tasks, logs, code, folders, network, capacity, log_level })
 }
 
 /// Reads the arguments of `wasm-compile`.
@@ -111,6 +116,8 @@ mod tests {
         let needed = "--socket /run/s/1.sock --tasks /x/1 --logs /l/1 --code /c";
         let args = shim(&words(&format!("{needed} --network inet --capacity 7 --log-level debug"))).unwrap();
         assert_eq!((args.socket.to_str(), args.capacity, args.network), (Some("/run/s/1.sock"), 7, Network::Inet));
+        let args = shim(&words(&format!("{needed} --read /a --write /b"))).unwrap();
+        assert_eq!(args.folders, [("/a".into(), false), ("/b".into(), true)]);
         let args = shim(&words(needed)).unwrap();
         assert_eq!((args.capacity, args.network), (DEFAULT_CAPACITY, Network::None));
         assert_eq!(compile(&words("--memory 5")).unwrap(), CompileArgs { memory: 5 });
@@ -123,6 +130,7 @@ mod tests {
             ("--socket s", "--socket"),
             ("--nope 1", "--nope"),
             ("--network all", "--network"),
+            ("--write x", "--write"),
             ("--socket", "--socket"),
             ("", "--socket"),
             ("--socket /s", "--tasks"),

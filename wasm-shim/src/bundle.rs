@@ -6,8 +6,9 @@
 use crate::{
     cpu::{CpuLimit, DEFAULT_PERIOD},
     guest::Identity,
+    preopens::{self, Folder, Preopens},
 };
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Mount, Spec};
 use std::{
     collections::HashMap,
     io,
@@ -15,6 +16,9 @@ use std::{
     time::Duration,
 };
 use wsw_api::{id::ServiceId, shim};
+
+/// Mounts of one task; the planner's bound.
+const MAX_FOLDERS: usize = 64;
 
 /// What one task runs, and within which limits.
 #[derive(Debug)]
@@ -41,6 +45,8 @@ pub enum Error {
     Missing(&'static str),
     #[error("config.json: {field}: {reason}")]
     Refused { field: &'static str, reason: &'static str },
+    #[error(transparent)]
+    Folder(#[from] preopens::Error),
     #[error("annotation {0}: unknown to this shim")]
     UnknownAnnotation(String),
     #[error("annotation {name}: {value:?} is not valid")]
@@ -53,7 +59,35 @@ pub fn read(bundle: &Path) -> Result<TaskSpec, Error> {
     let name = || path.display().to_string();
     let bytes = std::fs::read(&path).map_err(|source| Error::Read { path: name(), source })?;
     let spec: Spec = serde_json::from_slice(&bytes).map_err(|source| Error::Json { path: name(), source })?;
-    interpret(&spec)
+    let mut task = interpret(&spec)?;
+    task.identity.folders = Preopens::open(folders(&spec)?)?;
+    Ok(task)
+}
+
+/// The folders that the daemon mounted (or found) for the task.
+fn folders(spec: &Spec) -> Result<Vec<Folder>, Error> {
+    let refused = |reason| Error::Refused { field: "mounts", reason };
+    let mounts = spec.mounts().as_deref().unwrap_or_default();
+    if mounts.len() > MAX_FOLDERS {
+        return Err(refused("too many"));
+    }
+    let folder = |mount: &Mount| {
+        if mount.typ().as_deref() != Some("bind") {
+            return Err(refused("a Wasm task has mounts of type bind only"));
+        }
+        let (Some(source), Some(target)) = (mount.source().clone().filter(|path| path.is_absolute()), mount.destination().to_str()) else {
+            return Err(refused("source and destination must be absolute paths"));
+        };
+        if !target.starts_with('/') {
+            return Err(refused("source and destination must be absolute paths"));
+        }
+        let options = mount.options().as_deref().unwrap_or_default();
+        if options.iter().any(|option| !["bind", "rbind", "ro", "rw"].contains(&option.as_str())) {
+            return Err(refused("of the options bind, rbind, ro and rw are known"));
+        }
+        Ok(Folder { source, target: target.to_owned(), read_only: options.iter().any(|option| option == "ro") })
+    };
+    mounts.iter().map(folder).collect()
 }
 
 fn interpret(spec: &Spec) -> Result<TaskSpec, Error> {
@@ -64,9 +98,6 @@ fn interpret(spec: &Spec) -> Result<TaskSpec, Error> {
     }
     if annotations.get(shim::ALLOW_OUTBOUND).is_some_and(|allowed| !allowed.is_empty()) {
         return Err(Error::Annotation { name: shim::ALLOW_OUTBOUND, value: "outbound connections are not served by this version".to_owned() });
-    }
-    if spec.mounts().as_ref().is_some_and(|mounts| !mounts.is_empty()) {
-        return Err(Error::Refused { field: "mounts", reason: "mounts into Wasm tasks are not served by this version" });
     }
     let required = |name| annotations.get(name).ok_or(Error::Missing(name));
     let kind = read_annotation(shim::KIND, required(shim::KIND)?, shim::Kind::parse)?;
@@ -110,7 +141,7 @@ fn identity(spec: &Spec) -> Result<Identity, Error> {
     let env = process.env().iter().flatten();
     let env = env.map(|entry| entry.split_once('=').map_or((entry.clone(), String::new()), |(name, value)| (name.to_owned(), value.to_owned()))).collect();
     let cwd = Some(process.cwd().display().to_string()).filter(|cwd| cwd != "/" && !cwd.is_empty());
-    Ok(Identity { args, env, cwd })
+    Ok(Identity { args, env, cwd, folders: Preopens::default() })
 }
 
 fn memory(spec: &Spec) -> Result<Option<u64>, Error> {
@@ -180,12 +211,32 @@ mod tests {
     }
 
     #[test]
+    fn mounts_are_folders_of_this_machine() {
+        let read = |mount: Value| {
+            let config = json!({ "ociVersion": "1.2.0", "mounts": [mount] });
+            folders(&serde_json::from_value(config).unwrap()).map_err(|error| error.to_string())
+        };
+        let folder = |read_only| Folder { source: "/x".into(), target: "/data".to_owned(), read_only };
+        let bind = |options: Value| json!({ "destination": "/data", "source": "/x", "type": "bind", "options": options });
+        assert_eq!(read(bind(json!(["bind", "ro"]))).unwrap(), [folder(true)]);
+        assert_eq!(read(bind(json!(["rbind", "rw"]))).unwrap(), [folder(false)]);
+        for wrong in [
+            bind(json!(["shared"])),
+            json!({ "destination": "/data", "source": "/x", "type": "tmpfs" }),
+            json!({ "destination": "data", "source": "/x", "type": "bind" }),
+            json!({ "destination": "/data", "source": "x", "type": "bind" }),
+            json!({ "destination": "/data", "type": "bind" }),
+        ] {
+            assert!(read(wrong.clone()).unwrap_err().starts_with("config.json: mounts: "), "{wrong}");
+        }
+    }
+
+    #[test]
     fn what_is_not_served_is_refused_by_name() {
         type Change = fn(&mut Value);
-        let cases: [(&str, Change); 8] = [
+        let cases: [(&str, Change); 7] = [
             ("wsw.wasm.gpu", |config| config["annotations"]["wsw.wasm.gpu"] = json!("1")),
             (shim::ALLOW_OUTBOUND, |config| config["annotations"][shim::ALLOW_OUTBOUND] = json!("*")),
-            ("mounts", |config| config["mounts"] = json!([{ "destination": "/data", "source": "/x", "type": "bind" }])),
             (shim::KIND, |config| config["annotations"][shim::KIND] = json!("job")),
             (shim::COMPILED, |config| config["annotations"][shim::COMPILED] = json!("x.cwasm")),
             (shim::SERVICE, |config| config["annotations"][shim::KIND] = json!("http")),

@@ -1,9 +1,9 @@
 //! What a store holds for its guest: the WASI contexts and the limiter.
 //!
-//! Owns: the sandbox by default. A guest gets its arguments, its environment and two output streams; no files, no sockets, no names,
+//! Owns: the sandbox by default. A guest gets its arguments, its environment, two output streams and the folders that are mounted for it; no other files, no sockets, no names,
 //! no outgoing requests. Never: inherits anything of this process.
 
-use crate::{limits::Limiter, stdio::TaskStream};
+use crate::{limits::Limiter, preopens::Preopens, stdio::TaskStream};
 use http::Request;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView, p1::WasiP1Ctx};
@@ -20,11 +20,12 @@ const BODY_PIECES: usize = 8;
 const BODY_PIECE: usize = 64 << 10;
 
 /// Arguments and environment of a task, the same for all its instances.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Identity {
     pub args: Vec<String>,
     pub env: Vec<(String, String)>,
     pub cwd: Option<String>,
+    pub folders: Preopens,
 }
 
 fn context(identity: &Identity, stdout: TaskStream, stderr: TaskStream) -> wasmtime_wasi::WasiCtxBuilder {
@@ -44,7 +45,9 @@ pub struct ModuleGuest {
 
 impl ModuleGuest {
     pub fn new(identity: &Identity, stdout: TaskStream, stderr: TaskStream, limiter: Limiter) -> Self {
-        Self { wasi: context(identity, stdout, stderr).build_p1(), limiter }
+        let mut wasi = context(identity, stdout, stderr).build_p1();
+        identity.folders.give_module(&mut wasi);
+        Self { wasi, limiter }
     }
 }
 
@@ -61,7 +64,9 @@ impl ComponentGuest {
     pub fn new(identity: &Identity, stdout: TaskStream, stderr: TaskStream, limiter: Limiter) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
-        Self { wasi: context(identity, stdout, stderr).build(), http: WasiHttpCtx::new(), hooks: Hooks, table, limiter }
+        let mut wasi = context(identity, stdout, stderr).build();
+        identity.folders.give(&mut wasi);
+        Self { wasi, http: WasiHttpCtx::new(), hooks: Hooks, table, limiter }
     }
 }
 

@@ -37,6 +37,7 @@ mod log_rate;
 mod logs;
 mod metered;
 mod modules;
+mod preopens;
 mod process;
 mod quota;
 mod replica;

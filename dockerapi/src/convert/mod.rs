@@ -16,6 +16,7 @@ pub mod task;
 pub mod task_spec;
 pub mod time;
 pub mod tls;
+pub mod volume;
 
 use serde_json::Value;
 use wsw_api::{Error, Result};

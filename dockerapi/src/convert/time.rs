@@ -28,6 +28,11 @@ pub fn rfc3339(at: Time) -> String {
     format!("{}{fraction}Z", seconds(at))
 }
 
+/// `RFC3339`: whole seconds.
+pub fn rfc3339_seconds(at: Time) -> String {
+    format!("{}Z", seconds(at))
+}
+
 /// Always nine digits: the prefix of log lines.
 pub fn fixed(at: Time) -> String {
     format!("{}.{:09}Z", seconds(at), at.0 % wsw_api::time::SECOND)

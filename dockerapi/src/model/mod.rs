@@ -15,6 +15,7 @@ pub mod stats;
 pub mod swarm;
 pub mod system;
 pub mod task;
+pub mod volume;
 
 /// Structs of answers: all fields optional, left out when not set, named as in Docker's JSON.
 macro_rules! answers {

@@ -127,7 +127,7 @@ answers! {
         layers_size: u64 = "LayersSize",
         images: Vec<super::image::ImageSummary> = "Images",
         containers: Vec<super::container::ContainerSummary> = "Containers",
-        volumes: Vec<Empty> = "Volumes",
+        volumes: Vec<super::volume::Volume> = "Volumes",
         build_cache: Vec<Empty> = "BuildCache",
     }
 }

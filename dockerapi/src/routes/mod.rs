@@ -16,3 +16,4 @@ pub mod swarm;
 pub mod system;
 pub mod tasks;
 pub mod transfers;
+pub mod volumes;

@@ -8,8 +8,6 @@ use crate::error::{Answer, ApiError};
 use crate::model::answers;
 
 answers! {
-    /// `GET /volumes`.
-    Volumes { volumes: Vec<crate::model::Empty> = "Volumes", warnings: Vec<String> = "Warnings" }
     /// `POST /build/prune`.
     BuildPruned { deleted: Vec<String> = "CachesDeleted", reclaimed: u64 = "SpaceReclaimed" }
 }
@@ -22,16 +20,6 @@ pub async fn build_prune(_: Call) -> Answer {
 /// A list without entries. Filters need no check: none can hide anything.
 pub async fn none(_: Call) -> Answer {
     call::ok(&[(); 0])
-}
-
-/// `GET /volumes`.
-pub async fn volumes(_: Call) -> Answer {
-    call::ok(&Volumes { volumes: Some(Vec::new()), warnings: Some(Vec::new()) })
-}
-
-/// `GET /volumes/{name}`.
-pub async fn volume(call: Call) -> Answer {
-    Err(ApiError::not_found(format!("get {}: no such volume", call.name)))
 }
 
 /// `GET /secrets/{id}`.

@@ -62,7 +62,7 @@ pub async fn disk_usage(call: Call) -> Answer {
     call::ok(&DiskUsage {
         layers_size: Some(images.iter().map(|image| image.size).sum()),
         images: wanted("image").then(|| images.iter().map(used).collect()),
-        volumes: wanted("volume").then(Vec::new),
+        volumes: if wanted("volume") { Some(super::volumes::measured(&call).await) } else { None },
         build_cache: wanted("build-cache").then(Vec::new),
         containers: if wanted("container") { Some(containers) } else { None },
     })

@@ -27,6 +27,7 @@ use wsw_api::usage::Usage;
 use wsw_api::{Cluster, ClusterId, Error, NetworkId, Node, NodeId, Result, Service, ServiceId, SessionId, TaskId, TaskState, TaskStatus, Time};
 use wsw_dockerapi::backend::{Backend, InitRequest, LocalNode, LocalTask, LogStream, LogsOf, Rotate, SwarmState, Until};
 use wsw_dockerapi::image_store::{Archive, Image, ImageStore, Look, Progress, ProgressStream, Prune, Removed, Step};
+use wsw_dockerapi::volume_store::{NewVolume, Volume, VolumeStore};
 use wsw_planner::Store;
 
 /// The moment at which the tests live: 2023-11-14T22:13:20Z.
@@ -48,6 +49,7 @@ pub struct State {
     pub past: Vec<Event>,
     pub images: Vec<Image>,
     pub loaded: Vec<u8>,
+    pub volumes: BTreeMap<String, Volume>,
 }
 
 impl Fixture {
@@ -57,7 +59,7 @@ impl Fixture {
     }
 
     pub fn new(clock: fn() -> Time) -> Arc<Self> {
-        let state = State { store: Store::default(), swarm: false, past: Vec::new(), images: vec![image()], loaded: Vec::new() };
+        let state = State { store: Store::default(), swarm: false, past: Vec::new(), images: vec![image()], loaded: Vec::new(), volumes: BTreeMap::new() };
         Arc::new(Self { clock, state: Mutex::new(state), counter: AtomicU64::new(0), events: broadcast::channel(64).0 })
     }
 
@@ -452,6 +454,30 @@ impl ImageStore for Fixture {
 
     async fn registry_login(&self, auth: RegistryAuth) -> Result<()> {
         if auth.reveal().is_empty() { Err(Error::forbidden("no")) } else { Ok(()) }
+    }
+}
+
+/// Volumes in memory; the one called `held` is always in use.
+#[async_trait]
+impl VolumeStore for Fixture {
+    fn volumes(&self) -> Vec<Volume> {
+        self.state.lock().unwrap().volumes.values().cloned().collect()
+    }
+
+    async fn volume_size(&self, _: &str) -> Result<u64> {
+        Ok(1_000)
+    }
+
+    async fn volume_create(&self, new: NewVolume) -> Result<Volume> {
+        let NewVolume { name, labels, options, .. } = new;
+        let users = if name == "held" { vec![TaskId::from_bytes([1; 16])] } else { Vec::new() };
+        let volume = Volume { created: (self.clock)(), labels, options, mountpoint: format!("/volumes/{name}/_data"), users, name: name.clone() };
+        Ok(self.state.lock().unwrap().volumes.entry(name).or_insert(volume).clone())
+    }
+
+    async fn volume_remove(&self, name: &str, _: bool) -> Result<()> {
+        self.state.lock().unwrap().volumes.remove(name);
+        Ok(())
     }
 }
 

@@ -16,3 +16,4 @@ mod socket;
 mod swarm;
 mod system;
 mod tasks;
+mod volumes;

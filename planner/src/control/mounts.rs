@@ -6,13 +6,13 @@
 use super::invalid;
 use std::collections::BTreeSet;
 use wsw_api::error::Result;
+use wsw_api::mount::volume_name;
 use wsw_api::spec::{Mount, MountKind};
 
 /// Mounts of one task: a bound on what one request makes every node mount.
 const MAX_MOUNTS: usize = 64;
-/// Linux's `PATH_MAX` and `NAME_MAX`.
+/// Linux's `PATH_MAX`.
 const MAX_PATH: usize = 4_095;
-const MAX_VOLUME_NAME: usize = 255;
 /// Permission bits, set-id bits and the sticky bit.
 const MAX_MODE: u32 = 0o7777;
 
@@ -99,23 +99,10 @@ fn volume(mount: &Mount) -> Result<()> {
             return Err(wrong("must not set ReadOnly mode when using anonymous volumes".into()));
         }
     } else {
-        volume_name(&mount.source).map_err(wrong)?;
+        volume_name(&mount.source).map_err(|why| wrong(format!("create {}: {why}", mount.source)))?;
     }
     if subpath.starts_with('/') || subpath.split('/').any(|part| part == "..") || subpath.contains('\0') || subpath.len() > MAX_PATH {
         return Err(wrong("subpath must be a relative path within the volume".into()));
-    }
-    Ok(())
-}
-
-/// Docker's rule: at least two characters, the first of letters and digits.
-fn volume_name(name: &str) -> Result<(), String> {
-    // templates (`{{.Task.Slot}}`) would be taken for a part of the name
-    let mut bytes = name.bytes();
-    let first = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric());
-    if !first || name.len() < 2 || name.len() > MAX_VOLUME_NAME || !bytes.all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b)) {
-        return Err(format!(
-            "create {name}: \"{name}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
-        ));
     }
     Ok(())
 }

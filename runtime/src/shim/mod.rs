@@ -21,4 +21,4 @@ pub(crate) mod tests;
 
 pub(crate) use client::{Refusal, Shim, TaskState, now};
 pub(crate) use pool::{Group, Lease, Pool, Settings};
-pub(crate) use process::HOMES;
+pub(crate) use process::{HOMES, Opened};

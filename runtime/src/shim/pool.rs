@@ -6,7 +6,7 @@
 //! Never: knows what a task is beyond its service.
 
 use super::client::Shim;
-use super::process::{HOMES, Orders, Place, Process, SOCKETS};
+use super::process::{HOMES, Opened, Orders, Place, Process, SOCKETS};
 use super::record::{self, Record};
 use crate::error::{Error, Result};
 use crate::files;
@@ -205,16 +205,23 @@ impl Pool {
         Some(Lease { pool: self.clone(), service, shim })
     }
 
-    /// A place for a new task; starts a shim when none has room. All that wait for the same start share its outcome.
+    /// A place for a task that opens no folder where it is.
+    #[cfg(test)]
     pub(crate) async fn take(self: &Arc<Self>, group: Group, network: Network, service: ServiceId) -> Result<Lease> {
-        let (number, cell) = self.choose(group, network, service);
+        self.take_with(group, network, service, Vec::new()).await
+    }
+
+    /// A place for a new task; starts a shim when none has room. All that wait for the same start share its outcome. `folders` are those
+    /// that the task opens where they are: a new shim may open them for its life, so `group` must be the task's own.
+    pub(crate) async fn take_with(self: &Arc<Self>, group: Group, network: Network, service: ServiceId, folders: Vec<Opened>) -> Result<Lease> {
+        let (number, cell) = self.choose(group, network, service, folders);
         // Until the lease exists, the place is given back by this guard: the caller may go away.
         let guard = Reserved { pool: self, number, service, armed: true };
         let shim = cell.wait().await.clone()?;
         Ok(guard.into_lease(shim))
     }
 
-    fn choose(self: &Arc<Self>, group: Group, network: Network, service: ServiceId) -> (u32, Starting) {
+    fn choose(self: &Arc<Self>, group: Group, network: Network, service: ServiceId, folders: Vec<Opened>) -> (u32, Starting) {
         let mut state = self.lock();
         let suspected = state.deaths.get(&service).is_some_and(|(deaths, last)| *deaths > 1 && last.elapsed() < SUSPICION);
         let group = if suspected && group == Group::Shared { Group::Service(service) } else { group };
@@ -229,7 +236,7 @@ impl Pool {
                 // On a task of its own: whoever waits may go away, the process is there all the same.
                 let pool = self.clone();
                 tokio::spawn(async move {
-                    let started = pool.start(number, group, network).await;
+                    let started = pool.start(number, group, network, &folders).await;
                     if started.is_err() {
                         pool.lock().shims.remove(&number);
                         pool.forget(number);
@@ -246,13 +253,13 @@ impl Pool {
         (number, cell.unwrap_or_default())
     }
 
-    async fn start(self: &Arc<Self>, number: u32, group: Group, network: Network) -> Result<Arc<Shim>> {
+    async fn start(self: &Arc<Self>, number: u32, group: Group, network: Network, folders: &[Opened]) -> Result<Arc<Shim>> {
         let Settings { program, user, folder, code, engine_key, capacity, boot, .. } = &self.settings;
         let capacity = *capacity;
         let record = Record { number, engine: engine_key.clone(), contract: CONTRACT, capacity, group, network, boot: boot.clone() };
         record.write(folder)?;
         let place = self.place(number);
-        let process = Process::start(program, *user, &place, &Orders { code, network, capacity })?;
+        let process = Process::start(program, *user, &place, &Orders { code, network, capacity, folders })?;
         let shim = Arc::new(Shim::await_start(number, place, process).await?);
         tracing::info!(shim = number, pid = shim.pid(), "Wasm shim started");
         self.watch(&shim);

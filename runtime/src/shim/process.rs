@@ -102,6 +102,14 @@ pub(crate) struct Orders<'a> {
     pub code: &'a Path,
     pub network: Network,
     pub capacity: u32,
+    pub folders: &'a [Opened],
+}
+
+/// A folder outside of its own that a shim may open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Opened {
+    pub path: PathBuf,
+    pub read_only: bool,
 }
 
 /// How to reach the process.
@@ -125,6 +133,9 @@ impl Process {
         let mut command = program.command("wasm-shim", user, None);
         command.arg("--socket").arg(&place.socket).arg("--tasks").arg(&place.home).arg("--logs").arg(&place.logs).arg("--code").arg(orders.code);
         command.arg("--network").arg(orders.network.as_str()).arg("--capacity").arg(orders.capacity.to_string());
+        for Opened { path, read_only } in orders.folders {
+            command.arg(if *read_only { "--read" } else { "--write" }).arg(path);
+        }
         command.stdout(second).stderr(log);
         let child = tokio::process::Command::from(command).spawn().map_err(|e| Error::io("start a Wasm shim", &e))?;
         Ok(Self::Child(Box::new(child)))

@@ -20,6 +20,7 @@ const ASKING: usize = 256;
 const LAST_MOMENT: Duration = Duration::from_secs(2);
 
 pub(super) async fn adopt(wasm: &Wasm) -> Vec<Adopted> {
+    wasm.bundles.unmount_debris().await;
     let records = match wasm.bundles.records().await {
         Ok(records) => records,
         Err(error) => {
@@ -32,10 +33,12 @@ pub(super) async fn adopt(wasm: &Wasm) -> Vec<Adopted> {
     // Places are taken now: shims of older builds, and spare ones, that hold nothing can go.
     wasm.pool.end_idle(false).await;
     wasm.pool.sweep();
+    wasm.volumes.settle();
     adopted
 }
 
 async fn one(wasm: &Wasm, record: Record, report: Option<ExitReport>) -> Option<Adopted> {
+    wasm.volumes.adopt(record.task, &record.volumes);
     let lease = if record.boot == wasm.boot { wasm.pool.resume(record.shim, record.service) } else { None };
     let (state, lease, pid) = match (report, lease) {
         // The report is written before the end is told: whatever the shim still says of it is over.
@@ -66,7 +69,8 @@ async fn ask(wasm: &Wasm, record: &Record, lease: Lease) -> Option<(AdoptedState
             Some((AdoptedState::Exited(Exit { code, reason, ran, at }), None, None))
         }
         Err(refusal) if refusal.is(Code::NOT_FOUND) => {
-            if let Err(error) = wasm.bundles.remove(record.shim, record.task).await {
+            let freed = wasm.mounts.release(record.task, wasm.bundles.path(record.shim, record.task)).await;
+            if let Err(error) = async { freed.and(wasm.bundles.remove(record.shim, record.task).await) }.await {
                 tracing::warn!(task = %record.task, %error, "a bundle without a task was not removed");
             }
             None

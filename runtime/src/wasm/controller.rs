@@ -8,6 +8,7 @@ use crate::bundle::Record;
 use crate::error::{Error, Result};
 use crate::executor::{Controller, Exit, Started, TaskRequest};
 use crate::images::Image;
+use crate::mounts::Mounts;
 use crate::shim::{Group, Lease, Refusal, Shim, now};
 use crate::spec;
 use async_trait::async_trait;
@@ -101,26 +102,28 @@ impl TaskController {
     async fn create(&self, wasm: &Wasm, request: &TaskRequest, image: &Image) -> Result<Lease> {
         let labels = spec::labels(request)?;
         let artifact = wasm.images.artifact(image).await?;
-        let config = spec::runtime_spec(request, image, &labels, &artifact)?;
+        let mut found = Some(wasm.mounts.find(self.task, &request.spec.container).await?);
         let network = network::needed(request, image.wasm_kind);
         let id = self.task.to_string();
         let mut last = Error::Temporary("no room in any Wasm shim".into());
         for _ in 0..ATTEMPTS {
-            let lease = wasm.pool.take(group(&labels, request), network, self.service).await?;
-            let number = lease.shim.number;
-            let (bundle, log) = (text(&wasm.bundles.path(number, self.task))?, text(&wasm.log_path(number, self.task))?);
-            let record = Record {
-                task: self.task,
-                service: self.service,
-                slot: request.slot,
-                template: request.template,
-                image: image.digest.clone(),
-                shim: number,
-                api: containerd_shim_protos::TASK_API_VERSION as u32,
-                boot: wasm.boot.clone(),
+            let found = match found.take() {
+                Some(found) => found,
+                None => wasm.mounts.find(self.task, &request.spec.container).await?,
             };
+            let opened = Mounts::opened(&found);
+            // What it may open is fixed when a shim starts, so such a task shares none.
+            let group = if opened.is_empty() { group(&labels, request) } else { Group::Own(self.task) };
+            let lease = wasm.pool.take_with(group, network, self.service, opened).await?;
+            let number = lease.shim.number;
+            let path = wasm.bundles.path(number, self.task);
+            let config = spec::runtime_spec(request, image, &labels, &artifact, &Mounts::plan(&found, &path)?)?;
+            let (bundle, log) = (text(&path)?, text(&wasm.log_path(number, self.task))?);
+            let record = self.record(wasm, request, &image.digest, number);
+            // Of an attempt that was cut off.
+            Mounts::clear(&path)?;
             self.lock().shim = Some(number);
-            match wasm.bundles.write(record, config.clone()).await {
+            match wasm.bundles.write(record, config).await {
                 Ok(()) => {}
                 // It died meanwhile, and its folder went with it.
                 Err(error) if lease.shim.life().is_over() => {
@@ -128,6 +131,10 @@ impl TaskController {
                     continue;
                 }
                 Err(error) => return Err(error),
+            }
+            if let Err(error) = Mounts::put(found, path).await {
+                self.remove_bundle(wasm).await?;
+                return Err(error);
             }
             match lease.shim.create(&id, &bundle, &log).await {
                 Ok(()) => return Ok(lease),
@@ -148,10 +155,25 @@ impl TaskController {
         Err(last)
     }
 
+    fn record(&self, wasm: &Wasm, request: &TaskRequest, image: &str, shim: u32) -> Record {
+        Record {
+            task: self.task,
+            service: self.service,
+            slot: request.slot,
+            template: request.template,
+            image: image.to_owned(),
+            shim,
+            api: containerd_shim_protos::TASK_API_VERSION as u32,
+            boot: wasm.boot.clone(),
+            volumes: wasm.mounts.volumes_of(self.task),
+        }
+    }
+
     /// Removes the bundle, where there is one.
     async fn remove_bundle(&self, wasm: &Wasm) -> Result<()> {
         let number = self.lock().shim;
-        let Some(number) = number else { return Ok(()) };
+        let Some(number) = number else { return wasm.volumes.release(self.task) };
+        wasm.mounts.release(self.task, wasm.bundles.path(number, self.task)).await?;
         wasm.bundles.remove(number, self.task).await?;
         wasm.pool.sweep_one(number);
         self.lock().shim = None;

@@ -25,8 +25,10 @@ use crate::bundle::Bundles;
 use crate::error::Result;
 use crate::executor::{Adopted, Capabilities, Controller, Executor, TaskRequest};
 use crate::images::Images;
+use crate::mounts::Mounts;
 use crate::shim::Pool;
 use crate::users::User;
+use crate::volumes::Volumes;
 use async_trait::async_trait;
 use controller::TaskController;
 use services::Services;
@@ -50,6 +52,8 @@ pub struct Wasm {
     bundles: Bundles,
     pool: Arc<Pool>,
     services: Services,
+    volumes: Volumes,
+    mounts: Mounts,
     preparing: Semaphore,
     logs: PathBuf,
     user: Option<User>,
@@ -66,6 +70,11 @@ impl Wasm {
     /// The images of this node.
     pub fn images(&self) -> &Images {
         &self.images
+    }
+
+    /// The volumes of this node.
+    pub fn volumes(&self) -> &Volumes {
+        &self.volumes
     }
 
     /// Where a shim writes a task's log, in the format of `wsw_api::log`: in a folder of its own, since it can reach all that is in there.

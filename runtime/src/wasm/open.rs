@@ -9,9 +9,11 @@ use crate::compiler::{Compile, Compiler};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::images::{Images, Insecure, Patience};
+use crate::mounts::Mounts;
 use crate::program::Program;
 use crate::shim::{HOMES, Pool, Settings};
 use crate::users::{self, Users};
+use crate::volumes::Volumes;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,13 +50,14 @@ pub(super) async fn open(config: Config) -> Result<Arc<Wasm>> {
     let boot = bundle::boot_id();
     let (paths, key) = ((data_root, exec_root), engine_key.clone());
     let parts = files::blocking(move || Parts::open(&paths.0, &paths.1, &exe, &key, insecure)).await??;
-    let Parts { program, users, images, bundles, logs, code, folder } = parts;
+    let Parts { program, users, images, bundles, volumes, logs, code, folder } = parts;
+    let mounts = Mounts::new(volumes.clone(), users.shim);
     let (user, capacity) = (users.shim, shim_capacity);
     let pool = Pool::open(Settings { program, user, folder, logs: logs.clone(), code, engine_key, capacity, boot: boot.clone() })?;
     pool.reconnect().await;
     tracing::debug!(?node, user = ?users.shim, "Wasm runtime is open");
     let (services, preparing, user) = (Services::default(), Semaphore::new(PREPARING), users.shim);
-    Ok(Arc::new_cyclic(|me| Wasm { images, bundles, pool, services, preparing, logs, user, boot, me: me.clone() }))
+    Ok(Arc::new_cyclic(|me| Wasm { images, bundles, pool, services, volumes, mounts, preparing, logs, user, boot, me: me.clone() }))
 }
 
 struct Parts {
@@ -62,6 +65,7 @@ struct Parts {
     users: Users,
     images: Images,
     bundles: Bundles,
+    volumes: Volumes,
     logs: PathBuf,
     code: PathBuf,
     folder: PathBuf,
@@ -93,7 +97,8 @@ impl Parts {
         let program = Arc::new(Program::open(exe)?);
         let compiler: Arc<dyn Compile> = Arc::new(Compiler::open(program.clone(), users.compiler, code.clone(), engine_key)?);
         let bundles = Bundles::open(folder.join(HOMES), users.shim);
-        Ok(Self { program, users, images: Images::open(&images, compiler, insecure, Patience::default())?, bundles, logs, code, folder })
+        let volumes = Volumes::open(data_root.join("volumes"), passable)?;
+        Ok(Self { program, users, images: Images::open(&images, compiler, insecure, Patience::default())?, bundles, volumes, logs, code, folder })
     }
 }
 

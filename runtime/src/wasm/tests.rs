@@ -6,8 +6,10 @@ use crate::bundle::Bundles;
 use crate::executor::{AdoptedState, Controller, Executor, TaskRequest};
 use crate::images::Images;
 use crate::images::tests::fixture::{Store, artifact, module};
+use crate::mounts::Mounts;
 use crate::shim::Group;
 use crate::shim::tests::fixture::{BOOT, Listening, pool, record, service};
+use crate::volumes::Volumes;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -72,7 +74,21 @@ async fn wasm(root: &Path, images: Images, boot: &str) -> Arc<Wasm> {
     pool.reconnect().await;
     let bundles = Bundles::open(root.join("x"), None);
     let (services, preparing) = (Services::default(), Semaphore::new(PREPARING));
-    Arc::new_cyclic(|me| Wasm { images, bundles, pool, services, preparing, logs: root.join("logs"), user: None, boot: boot.into(), me: me.clone() })
+    let volumes = Volumes::open(root.join("volumes"), 0o700).unwrap();
+    let mounts = Mounts::new(volumes.clone(), None);
+    Arc::new_cyclic(|me| Wasm {
+        images,
+        bundles,
+        pool,
+        services,
+        volumes,
+        mounts,
+        preparing,
+        logs: root.join("logs"),
+        user: None,
+        boot: boot.into(),
+        me: me.clone(),
+    })
 }
 
 async fn offer(wasm: &Wasm) -> HandoverOutcome {

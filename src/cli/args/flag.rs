@@ -110,6 +110,8 @@ pub struct Command {
     pub about: &'static str,
     /// What stands below the options; only commands that docker does not have need it.
     pub details: &'static str,
+    /// What its own `--help` says, where that is more than the list says.
+    pub long: &'static str,
     pub arity: Arity,
     pub flags: &'static [&'static [Flag]],
     /// Flags may follow arguments; false where the rest belongs to the container's command.
@@ -129,6 +131,7 @@ impl Command {
             usage: "",
             about,
             details: "",
+            long: about,
             arity: Arity::None,
             flags: &[],
             interspersed: true,
@@ -156,6 +159,11 @@ impl Command {
 
     pub const fn details(mut self, details: &'static str) -> Self {
         self.details = details;
+        self
+    }
+
+    pub const fn long(mut self, text: &'static str) -> Self {
+        self.long = text;
         self
     }
 

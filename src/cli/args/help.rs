@@ -34,7 +34,7 @@ pub fn help(command: &Command, path: &str) -> String {
         text += path;
         text += if is_root { " [OPTIONS] COMMAND" } else { " COMMAND" };
     }
-    text += &format!("\n\n{}\n", command.about);
+    text += &format!("\n\n{}\n", command.long);
     if !command.alias_paths.is_empty() {
         let program = path.split(' ').next().unwrap_or_default();
         let paths: Vec<_> = command.alias_paths.iter().map(|alias| format!("{program} {alias}")).collect();

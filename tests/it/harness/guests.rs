@@ -5,7 +5,15 @@ use std::path::{Path, PathBuf};
 
 /// The built example `name` (`tick`, `sum`, `hello_http`, or `legacy`, which is a wasip1 module).
 pub fn guest(name: &str) -> PathBuf {
-    let target = if name == "legacy" { "wasm32-wasip1" } else { "wasm32-wasip2" };
+    built(if name == "legacy" { "wasm32-wasip1" } else { "wasm32-wasip2" }, name)
+}
+
+/// An example that is built both ways, as a wasip1 module.
+pub fn module(name: &str) -> PathBuf {
+    built("wasm32-wasip1", name)
+}
+
+fn built(target: &str, name: &str) -> PathBuf {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("guest-examples/target/{target}/release/{name}.wasm"));
     assert!(file.is_file(), "{} is missing: run `make guests`", file.display());
     file

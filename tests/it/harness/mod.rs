@@ -13,9 +13,9 @@ mod user;
 mod wait;
 
 pub use command::{Follow, Run, run};
-pub use guests::{foreign_guest, guest, image_tar, wat};
+pub use guests::{foreign_guest, guest, image_tar, module, wat};
 pub use http::{get, over_unix};
-pub use leftovers::{kill_below, processes_below, unmount_below};
+pub use leftovers::{kill, kill_below, processes_below, unmount_below};
 pub use load::{Failure, Load};
 pub use node::{Node, Setup};
 pub use registry::Registry;
