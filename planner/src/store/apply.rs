@@ -10,6 +10,7 @@ use std::sync::Arc;
 use wsw_api::entry::{Applied, Change, Entry, NewTasks, Outcome, REMEMBERED_REQUESTS};
 use wsw_api::id::{NodeId, RequestId, ServiceId, SessionId, TaskId};
 use wsw_api::object::{Meta, Node, Service, UpdateState};
+use wsw_api::registry::ServiceAuth;
 use wsw_api::spec::{PortConfig, PublishMode, ServiceMode};
 use wsw_api::task::{DesiredState, Task, TaskState, TaskStatus};
 
@@ -87,17 +88,10 @@ impl Store {
             Change::RemoveService(id) => self.remove_service(id, touched, loose),
             Change::CreateTasks(new) => self.create_tasks(new, false, touched),
             Change::CreateWaiting(new) => self.create_tasks(new, true, touched),
-            Change::RegistryAuth { service, auth } => {
-                if self.services.contains_key(service) {
-                    self.auths.insert(*service, auth.clone());
-                }
-            }
+            Change::RegistryAuth { service, auth } => self.put_auth(*service, auth),
             Change::AssignTasks { nodes, rows } => {
-                for (id, node) in rows {
-                    if let Some(node) = nodes.get(*node as usize) {
-                        self.assign(id, *node, touched);
-                    }
-                }
+                let placed = rows.iter().filter_map(|(id, node)| Some((id, *nodes.get(*node as usize)?)));
+                placed.for_each(|(id, node)| self.assign(id, node, touched));
             }
             Change::SetDesired { desired, tasks } => tasks.iter().for_each(|id| self.set_desired(id, *desired, touched)),
             Change::Explain { reason, tasks } => tasks.iter().for_each(|id| self.explain(id, reason, touched)),
@@ -124,6 +118,12 @@ impl Store {
     fn set_session(&mut self, node: NodeId, session: SessionId) {
         if self.nodes.contains_key(&node) {
             self.sessions.insert(node, session);
+        }
+    }
+
+    fn put_auth(&mut self, service: ServiceId, auth: &Arc<ServiceAuth>) {
+        if self.services.contains_key(&service) {
+            self.auths.insert(service, auth.clone());
         }
     }
 

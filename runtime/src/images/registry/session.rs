@@ -17,7 +17,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 /// Where images without a registry in their name are.
 const DOCKER_IO: &str = "docker.io";
-const DOCKER_IO_HOST: &str = "registry-1.docker.io";
+/// Docker Hub answers at a name of its own below it.
+const DOCKER_IO_NODE: &str = "registry-1";
 /// Largest manifest; the specification asks registries for no more than 4 MiB.
 pub(crate) const MAX_MANIFEST: usize = 4 << 20;
 /// `pull --all-tags`: more is a mirror's work.
@@ -77,8 +78,8 @@ impl Session {
         rights: Rights,
         credentials: Credentials,
     ) -> Result<Self, Failure> {
-        let host = if registry == DOCKER_IO { DOCKER_IO_HOST } else { registry };
-        let insecure = insecure.covers(host).await;
+        let host = if registry == DOCKER_IO { format!("{DOCKER_IO_NODE}.{DOCKER_IO}") } else { registry.to_owned() };
+        let insecure = insecure.covers(&host).await;
         let address = |scheme: &str| {
             Url::parse(&format!("{scheme}://{host}/v2/")).map_err(|error| Failure::Own(Error::Invalid(format!("registry {registry:?}: {error}"))))
         };
