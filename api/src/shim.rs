@@ -41,10 +41,15 @@ pub const REQUEST_TIMEOUT: &str = "wsw.wasm.request-timeout";
 pub const LISTEN: &str = "wsw.wasm.listen";
 /// `v2`: connections to a command's listening sockets begin with a PROXY header.
 pub const PROXY_PROTOCOL: &str = "wsw.wasm.proxy-protocol";
+/// Bytes of one log file, as a decimal number ([`crate::log::Bounds`]).
+pub const LOG_MAX_SIZE: &str = "wsw.wasm.log-max-size";
+/// Log files of one task.
+pub const LOG_MAX_FILES: &str = "wsw.wasm.log-max-files";
 /// All annotations with this prefix that are not listed above are refused by name.
 pub const PREFIX: &str = "wsw.wasm.";
 /// Every annotation of the contract.
-pub const ANNOTATIONS: [&str; 10] = [MODULE_DIGEST, COMPILED, KIND, SERVICE, ALLOW_OUTBOUND, MAX_INSTANCES, QUEUE, REQUEST_TIMEOUT, LISTEN, PROXY_PROTOCOL];
+pub const ANNOTATIONS: [&str; 12] =
+    [MODULE_DIGEST, COMPILED, KIND, SERVICE, ALLOW_OUTBOUND, MAX_INSTANCES, QUEUE, REQUEST_TIMEOUT, LISTEN, PROXY_PROTOCOL, LOG_MAX_SIZE, LOG_MAX_FILES];
 
 /// The name of our shim, as `wsw.runtime` and a node's plugins spell it.
 pub const RUNTIME_NAME: &str = "io.wsw.wasm.v1";

@@ -47,6 +47,8 @@ pub struct TaskSpec {
     pub resources: ResourceRequirements,
     pub restart: RestartPolicy,
     pub placement: Placement,
+    #[serde(default)]
+    pub log_driver: Option<LogDriver>,
     /// Raised by `--force`: a new template although nothing else changed.
     pub force_update: u64,
     #[serde(default)]
@@ -85,6 +87,13 @@ impl ContainerSpec {
     pub fn stop_grace(&self) -> Nanos {
         self.stop_grace_period.unwrap_or(10 * SECOND)
     }
+}
+
+/// Where and within which bounds a task's log is kept ([`crate::log::bounds`] reads it).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogDriver {
+    pub name: String,
+    pub options: BTreeMap<String, String>,
 }
 
 /// Limits are enforced on the task, reservations are what the scheduler counts.

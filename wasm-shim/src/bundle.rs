@@ -15,7 +15,11 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use wsw_api::{id::ServiceId, shim};
+use wsw_api::{
+    id::ServiceId,
+    log::{Bounds, MAX_LOG_FILES},
+    shim,
+};
 
 /// Mounts of one task; the planner's bound.
 const MAX_FOLDERS: usize = 64;
@@ -32,6 +36,8 @@ pub struct TaskSpec {
     pub max_instances: u32,
     pub queue: u32,
     pub request_timeout: Duration,
+    /// What its log may take on the disk.
+    pub log: Bounds,
 }
 
 /// Why a bundle was refused.
@@ -125,7 +131,21 @@ fn interpret(spec: &Spec) -> Result<TaskSpec, Error> {
         max_instances: bounded(shim::MAX_INSTANCES, 1, shim::DEFAULT_MAX_INSTANCES)?,
         queue: bounded(shim::QUEUE, 0, shim::DEFAULT_QUEUE)?,
         request_timeout: Duration::from_nanos(timeout),
+        log: log(&number)?,
     })
+}
+
+fn log(number: &impl Fn(&'static str, u64) -> Result<u64, Error>) -> Result<Bounds, Error> {
+    let default = Bounds::default();
+    let max_size = number(shim::LOG_MAX_SIZE, default.max_size)?;
+    let max_files = number(shim::LOG_MAX_FILES, default.max_files.into())?;
+    let wrong = |name, value: u64| Error::Annotation { name, value: value.to_string() };
+    let files = u32::try_from(max_files).ok().filter(|files| (1..=MAX_LOG_FILES).contains(files));
+    let max_files = files.ok_or_else(|| wrong(shim::LOG_MAX_FILES, max_files))?;
+    if max_size == 0 {
+        return Err(wrong(shim::LOG_MAX_SIZE, max_size));
+    }
+    Ok(Bounds { max_size, max_files })
 }
 
 fn read_annotation<T>(name: &'static str, text: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Error> {

@@ -1,15 +1,18 @@
 //! One client connection that was handed over: HTTP/1.1 with keep-alive, or HTTP/2 with prior knowledge.
 //!
 //! Owns: the protocol and the end of a connection. Invariants: each request is given to the service anew, so keep-alive does not pin a
-//! client to a replica; when the service has no ready replica left, the connection ends after the answer that is being sent.
-//! There is no idle time-out: keep-alive probes find dead peers.
+//! client to a replica; when the service has no ready replica left, the connection ends after the answer that is being sent (`Connection:
+//! close`, GOAWAY). There is no idle time-out: keep-alive probes find dead peers, and `watch` ends those that misuse their place.
 
 use crate::{
+    answer::Answer,
     forwarded::Client,
-    replica::Service,
-    request::{self, Answer, Cut},
+    replica::{Service, Services},
+    request::{self, Cut},
+    vetting,
+    watch::{Place, Watch, Watched},
 };
-use http::{HeaderValue, Request, Response, StatusCode, header::CONNECTION};
+use http::{Request, Response, Version};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
@@ -24,11 +27,15 @@ use std::{
     time::Duration,
 };
 use tokio::net::{TcpStream, UnixStream};
+use wsw_api::id::ServiceId;
 
 /// Bytes of a request's head that are buffered, and of a body that wait to be read or sent.
 const MAX_BUFFER: usize = 64 << 10;
 /// Concurrent streams of one HTTP/2 connection.
 const MAX_STREAMS: u32 = 128;
+/// What a client may send ahead of a guest that reads slowly: per stream, and for the whole connection.
+const STREAM_WINDOW: u32 = 128 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Probes on an idle connection: the first after a minute, a dead peer is found after two.
 const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
@@ -36,7 +43,9 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 static HTTP: LazyLock<auto::Builder<TokioExecutor>> = LazyLock::new(|| {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().max_buf_size(MAX_BUFFER).header_read_timeout(None);
-    builder.http2().max_concurrent_streams(MAX_STREAMS).max_send_buf_size(MAX_BUFFER);
+    let header_list = u32::try_from(MAX_BUFFER).unwrap_or(u32::MAX);
+    builder.http2().max_concurrent_streams(MAX_STREAMS).max_send_buf_size(MAX_BUFFER).max_header_list_size(header_list);
+    builder.http2().initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW);
     builder
 });
 
@@ -69,15 +78,23 @@ impl Transport {
     }
 }
 
+/// What a connection is served with.
+pub struct Served {
+    pub services: Arc<Services>,
+    pub id: ServiceId,
+    pub service: Arc<Service>,
+    pub client: Client,
+}
+
 /// Serves the connection to its end. Called on the guest runtime.
-pub async fn serve(transport: Transport, service: Arc<Service>, client: Client) {
+pub async fn serve(transport: Transport, served: Served, place: Place) {
     let done = match transport {
         Transport::Tcp(stream) => match TcpStream::from_std(stream) {
-            Ok(stream) => speak(stream, service, client).await,
+            Ok(stream) => speak(stream, served, &place.watch).await,
             Err(error) => Err(error.into()),
         },
         Transport::Unix(stream) => match UnixStream::from_std(stream) {
-            Ok(stream) => speak(stream, service, client).await,
+            Ok(stream) => speak(stream, served, &place.watch).await,
             Err(error) => Err(error.into()),
         },
     };
@@ -86,34 +103,39 @@ pub async fn serve(transport: Transport, service: Arc<Service>, client: Client) 
     }
 }
 
-async fn speak<S>(stream: S, service: Arc<Service>, client: Client) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+async fn speak<S>(stream: S, served: Served, watch: &Arc<Watch>) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
 {
     // A child of its own: it is polled with the connection, and all connections of a service would meet in one lock.
-    let closing = service.closing.child_token();
-    let handler = service_fn(move |request| handle(service.clone(), client.clone(), request));
-    let mut connection = pin!(HTTP.serve_connection(TokioIo::new(stream), handler));
+    let closing = served.service.closing.child_token();
+    let (served, own) = (Arc::new(served), watch.clone());
+    let handler = service_fn(move |request| handle(served.clone(), own.clone(), request));
+    let mut connection = pin!(HTTP.serve_connection(TokioIo::new(Watched::new(stream, watch.clone())), handler));
     tokio::select! {
         biased;
         done = connection.as_mut() => return done,
         () = closing.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = watch.ended() => return Ok(()),
     }
-    connection.await
+    tokio::select! {
+        biased;
+        done = connection => done,
+        () = watch.ended() => Ok(()),
+    }
 }
 
-async fn handle(service: Arc<Service>, client: Client, mut request: Request<Incoming>) -> Result<Response<Answer>, Cut> {
-    client.overwrite(request.headers_mut());
-    let http1 = request.version() < http::Version::HTTP_2;
-    match service.pick() {
-        Some(taken) => request::serve(taken, request).await,
-        None => {
-            // Only between the last replica's end and the close of this connection.
-            let mut response = request::text(StatusCode::SERVICE_UNAVAILABLE, "no task of this service is ready here\n");
-            if http1 {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok(response)
-        }
+async fn handle(served: Arc<Served>, watch: Arc<Watch>, mut request: Request<Incoming>) -> Result<Response<Answer>, Cut> {
+    let busy = watch.begin(request.version() >= Version::HTTP_2);
+    if let Err(refused) = vetting::vet(&request) {
+        return Ok(request::closing(refused.status, refused.text, busy));
+    }
+    served.client.overwrite(request.headers_mut());
+    // The service may have ended and begun again since this connection came.
+    let taken = served.service.pick().or_else(|| served.services.get(&served.id)?.pick());
+    match taken {
+        Some(taken) => request::serve(taken, request, busy).await,
+        // Only between the last replica's end and the close of this connection.
+        None => Ok(request::closing_for_now("no task of this service is ready here\n", busy)),
     }
 }

@@ -44,6 +44,11 @@ impl LineCutter {
         }
     }
 
+    /// True when bytes wait for the rest of their line.
+    pub const fn has_begun(&self) -> bool {
+        !self.partial.is_empty()
+    }
+
     /// The stream ended: what is left of a line without newline becomes a record.
     pub fn finish(&mut self, now: SystemTime, out: &mut Vec<u8>) {
         if !self.partial.is_empty() {

@@ -4,13 +4,14 @@
 //! daemon -> shim   one SOCK_SEQPACKET message: Handover (MessagePack) + exactly one descriptor
 //! shim -> daemon   HandoverAnswer: taken | none | full
 //! ```
-//! Owns: the frames and the bound on connections. Invariants: only root or the shim's own user is heard; nothing is read from a connection
+//! Owns: the frames. Invariants: only root or the shim's own user is heard; nothing is read from a connection
 //! that is not taken; a connection is served only after the daemon was told so; a bad frame ends the channel it came on, with a log line.
 
 use crate::{
-    connection::{self, Transport},
+    connection::{self, Served, Transport},
     forwarded::Client,
     replica::Services,
+    watch::Connections,
 };
 use rustix::{
     cmsg_space,
@@ -27,6 +28,7 @@ use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::Semaphore,
 };
+use tokio_util::task::AbortOnDropHandle;
 use wsw_api::shim::{CONTRACT, Handover, HandoverAnswer, HandoverOutcome, MAX_HANDOVER};
 
 /// Daemons that are connected: one, and for a moment its predecessor.
@@ -55,7 +57,7 @@ pub struct Listener {
     socket: AsyncFd<OwnedFd>,
     services: Arc<Services>,
     guests: tokio::runtime::Handle,
-    connections: Arc<Semaphore>,
+    connections: Arc<Connections>,
     channels: Arc<Semaphore>,
 }
 
@@ -66,11 +68,12 @@ impl Listener {
         rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
         rustix::net::listen(&socket, BACKLOG)?;
         let socket = register(socket)?;
-        Ok(Self { socket, services, guests, connections: Arc::new(Semaphore::new(connections)), channels: Arc::new(Semaphore::new(MAX_CHANNELS)) })
+        Ok(Self { socket, services, guests, connections: Connections::new(connections), channels: Arc::new(Semaphore::new(MAX_CHANNELS)) })
     }
 
     /// Accepts channels for ever.
     pub async fn run(self) {
+        let _sweeping = AbortOnDropHandle::new(tokio::spawn(self.connections.clone().sweep()));
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         loop {
             let accepted = self.socket.async_io(Interest::READABLE, |socket| Ok(rustix::net::accept_with(socket, flags)?)).await;
@@ -117,7 +120,7 @@ pub fn is_trusted(socket: impl AsFd) -> bool {
 struct Channel {
     services: Arc<Services>,
     guests: tokio::runtime::Handle,
-    connections: Arc<Semaphore>,
+    connections: Arc<Connections>,
 }
 
 impl Channel {
@@ -138,19 +141,16 @@ impl Channel {
 
     async fn take(&self, channel: &AsyncFd<OwnedFd>, handover: Handover, descriptor: OwnedFd) -> Result<(), Error> {
         let service = self.services.get(&handover.service).filter(|_| handover.contract == CONTRACT);
-        let (outcome, taken) = match (service, self.connections.clone().try_acquire_owned()) {
-            (None, _) => (HandoverOutcome::None, None),
-            (Some(_), Err(_)) => (HandoverOutcome::Full, None),
-            (Some(service), Ok(permit)) => (HandoverOutcome::Taken, Some((service, permit, Transport::new(descriptor)?))),
+        let (outcome, taken) = match service.map(|service| (service, self.connections.enter())) {
+            None => (HandoverOutcome::None, None),
+            Some((_, None)) => (HandoverOutcome::Full, None),
+            Some((service, Some(place))) => (HandoverOutcome::Taken, Some((service, place, Transport::new(descriptor)?))),
         };
         let answer = rmp_serde::to_vec_named(&HandoverAnswer { seq: handover.seq, outcome })?;
         channel.async_io(Interest::WRITABLE, |socket| Ok(rustix::net::send(socket, &answer, SendFlags::NOSIGNAL)?)).await?;
-        if let Some((service, permit, transport)) = taken {
-            let client = Client::new(handover.client.ip());
-            self.guests.spawn(async move {
-                connection::serve(transport, service, client).await;
-                drop(permit);
-            });
+        if let Some((service, place, transport)) = taken {
+            let served = Served { services: self.services.clone(), id: handover.service, service, client: Client::new(handover.client.ip()) };
+            self.guests.spawn(connection::serve(transport, served, place));
         }
         Ok(())
     }

@@ -18,6 +18,7 @@
 //! - Only artefacts that the daemon names in an annotation are loaded; it got them from `compile_main`.
 //! - What a shim serves, the compiler has linked: both use [`linker`].
 
+mod answer;
 mod args;
 mod background;
 mod bundle;
@@ -33,6 +34,7 @@ mod guest;
 mod handover;
 mod limits;
 mod linker;
+mod log_files;
 mod log_rate;
 mod logs;
 mod metered;
@@ -48,6 +50,8 @@ mod task;
 mod task_api;
 mod tasks;
 mod ticker;
+mod vetting;
+mod watch;
 
 pub use compile::compile_main;
 pub use engine::engine_key;

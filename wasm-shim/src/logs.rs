@@ -1,57 +1,75 @@
 //! The log writer: one thread that does all disk writes of the shim.
 //!
-//! Owns: the queue, the open files, exit reports. Invariants: what a task's guests wrote is on disk before its exit report; a slow disk
-//! makes guests wait (a full queue pushes back) and nobody else; a full disk drops records and counts them.
-//! Never: blocks a caller.
+//! Owns: the queue and exit reports. Invariants: what a task's guests wrote is on disk before its exit report; a slow disk makes guests
+//! wait (a full buffer pushes back) and nobody else. Records gather in a buffer of their log and are written together: with thousands of
+//! guests that write now and then the thread wakes a few times a second, not once a line. Never: blocks a caller, touches a log file
+//! itself (`log_files`).
 
+use crate::log_files::{LOG_MODE, LogFiles};
 use std::{
-    collections::{HashMap, VecDeque},
-    fs::{File, OpenOptions},
+    fs::OpenOptions,
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{
-        Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 use tokio::sync::{Notify, oneshot};
+use wsw_api::log::Bounds;
 
 /// Bytes of one task that may wait: enough for a burst, small enough that one chatty task cannot fill the queue.
 const MAX_PENDING_PER_LOG: usize = 256 << 10;
 /// Bytes of all tasks that may wait: with thousands of tasks this is what bounds the shim's memory.
 const MAX_PENDING: usize = 8 << 20;
-/// Log files that are open at once: descriptors are needed for connections.
-const MAX_OPEN: usize = 256;
-/// Only the shim's user and root read logs.
-const LOG_MODE: u32 = 0o600;
+/// How long the first record waits for company; a reader looks ten times a second. A shim that is killed loses this much.
+const GATHER: Duration = Duration::from_millis(50);
+/// Part of either bound at which the wait is over.
+const ENOUGH: usize = 2;
+/// A buffer that grew beyond this for a burst is not kept.
+const KEEP_BUFFER: usize = 4 << 10;
 
-/// The log file of one task.
+/// The log of one task.
 #[derive(Debug)]
 pub struct Log {
     id: u64,
     path: PathBuf,
+    bounds: Bounds,
+    buffer: Mutex<Vec<u8>>,
+    /// Bytes in the buffer or on their way to the disk.
     pending: AtomicUsize,
+    /// The room was used up: somebody may wait for it.
+    crowded: AtomicBool,
 }
 
 enum Item {
-    Append(Arc<Log>, Vec<u8>),
+    /// The log has records in its buffer.
+    Records(Arc<Log>),
     /// Write `text` into the file `path`, tell.
-    Report {
-        path: PathBuf,
-        text: Vec<u8>,
-        done: oneshot::Sender<()>,
-    },
+    Report { path: PathBuf, text: Vec<u8>, done: oneshot::Sender<()> },
     /// The log's task is gone.
-    Close(u64),
+    Close(Arc<Log>),
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Thread {
+    #[default]
+    Works,
+    /// Waits for the first item.
+    Idle,
+    /// Waits for more of them.
+    Gathers,
 }
 
 #[derive(Default)]
 struct Queue {
-    items: VecDeque<Item>,
-    /// The thread waits for items.
-    idle: bool,
+    items: Vec<Item>,
+    thread: Thread,
+    /// Do not wait for more.
+    urgent: bool,
     closed: bool,
 }
 
@@ -59,33 +77,27 @@ struct Queue {
 pub struct Logs {
     queue: Mutex<Queue>,
     wake: Condvar,
-    /// Bytes that wait in `queue` or are being written.
+    /// Bytes of all logs that wait or are being written.
     pending: AtomicUsize,
     /// Told after each batch, when there is room again.
     room: Notify,
     next_id: AtomicU64,
-    dropped: AtomicU64,
 }
 
 impl Logs {
     /// Starts the writer thread. It ends after [`Self::close`] when everything is written.
     pub fn start() -> io::Result<(Arc<Self>, JoinHandle<()>)> {
-        let logs = Arc::new(Self {
-            queue: Mutex::default(),
-            wake: Condvar::new(),
-            pending: AtomicUsize::new(0),
-            room: Notify::new(),
-            next_id: AtomicU64::new(0),
-            dropped: AtomicU64::new(0),
-        });
+        let logs =
+            Arc::new(Self { queue: Mutex::default(), wake: Condvar::new(), pending: AtomicUsize::new(0), room: Notify::new(), next_id: AtomicU64::new(0) });
         let own = logs.clone();
-        let thread = std::thread::Builder::new().name("logs".to_owned()).stack_size(256 << 10).spawn(move || Writer::new(own).run())?;
+        let thread = std::thread::Builder::new().name("logs".to_owned()).stack_size(256 << 10).spawn(move || own.run())?;
         Ok((logs, thread))
     }
 
     /// A task's log; the file is opened at its first record.
-    pub fn open(&self, path: PathBuf) -> Arc<Log> {
-        Arc::new(Log { id: self.next_id.fetch_add(1, Ordering::Relaxed), path, pending: AtomicUsize::new(0) })
+    pub fn open(&self, path: PathBuf, bounds: Bounds) -> Arc<Log> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Log { id, path, bounds, buffer: Mutex::default(), pending: AtomicUsize::new(0), crowded: AtomicBool::new(false) })
     }
 
     /// Bytes that may be appended to this log now.
@@ -105,131 +117,132 @@ impl Logs {
         }
     }
 
-    /// Queues records. The caller asked [`Self::room`] first; what it adds beyond (stamps, a piece held back) is taken too.
-    pub fn append(&self, log: &Arc<Log>, records: Vec<u8>) {
-        if records.is_empty() {
+    /// Has `write` append records to the log's buffer. The caller asked [`Self::room`] first; what it adds beyond (stamps, a piece held
+    /// back) is taken too.
+    pub fn append(&self, log: &Arc<Log>, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut buffer = log.buffer.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = buffer.len();
+        write(&mut buffer);
+        let added = buffer.len() - before;
+        if added == 0 {
             return;
         }
-        log.pending.fetch_add(records.len(), Ordering::Relaxed);
-        self.pending.fetch_add(records.len(), Ordering::Relaxed);
-        self.push(Item::Append(log.clone(), records));
+        // The buffer stays locked: the thread must not give back what was not counted yet.
+        let own = log.pending.fetch_add(added, Ordering::Relaxed) + added;
+        let all = self.pending.fetch_add(added, Ordering::Relaxed) + added;
+        let full = own >= MAX_PENDING_PER_LOG / ENOUGH || all >= MAX_PENDING / ENOUGH;
+        let newly_full = full && !log.crowded.swap(true, Ordering::Relaxed);
+        if before == 0 {
+            self.push(Item::Records(log.clone()), full);
+        } else if newly_full {
+            self.hurry();
+        }
     }
 
-    /// Writes a small file after everything that was queued before; the receiver is told when it lies there (or could not be written).
+    /// Writes a small file after everything that was appended before; the receiver is told when it lies there (or could not be written).
     pub fn report(&self, path: PathBuf, text: Vec<u8>) -> oneshot::Receiver<()> {
         let (done, told) = oneshot::channel();
-        self.push(Item::Report { path, text, done });
+        self.push(Item::Report { path, text, done }, true);
         told
     }
 
     /// The log's task is gone: its file is closed.
-    pub fn close_log(&self, log: &Log) {
-        self.push(Item::Close(log.id));
+    pub fn close_log(&self, log: &Arc<Log>) {
+        self.push(Item::Close(log.clone()), false);
     }
 
     /// No more items: the thread ends once it has written what is queued.
     pub fn close(&self) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        self.lock().closed = true;
         self.wake.notify_one();
     }
 
-    fn push(&self, item: Item) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.items.push_back(item);
-        let idle = std::mem::take(&mut queue.idle);
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, item: Item, urgent: bool) {
+        let mut queue = self.lock();
+        queue.items.push(item);
+        self.wake(queue, urgent);
+    }
+
+    fn hurry(&self) {
+        self.wake(self.lock(), true);
+    }
+
+    fn wake(&self, mut queue: MutexGuard<'_, Queue>, urgent: bool) {
+        queue.urgent |= urgent;
+        let waits = queue.thread == Thread::Idle || (urgent && queue.thread == Thread::Gathers);
+        if waits {
+            queue.thread = Thread::Works;
+        }
         drop(queue);
-        if idle {
+        if waits {
             self.wake.notify_one();
         }
     }
 
-    fn next_batch(&self) -> Option<VecDeque<Item>> {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+    fn next_batch(&self) -> Option<Vec<Item>> {
+        let mut queue = self.lock();
         while queue.items.is_empty() {
             if queue.closed {
                 return None;
             }
-            queue.idle = true;
+            queue.thread = Thread::Idle;
             queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
+        if !queue.urgent && !queue.closed {
+            queue.thread = Thread::Gathers;
+            queue = self.wake.wait_timeout_while(queue, GATHER, |queue| !queue.urgent && !queue.closed).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        queue.thread = Thread::Works;
+        queue.urgent = false;
         Some(std::mem::take(&mut queue.items))
     }
-}
 
-/// The thread's own side.
-struct Writer {
-    logs: Arc<Logs>,
-    open: HashMap<u64, (File, u64)>,
-    /// Counts uses, so that the file that was not used for longest is closed first.
-    uses: u64,
-}
-
-impl Writer {
-    fn new(logs: Arc<Logs>) -> Self {
-        Self { logs, open: HashMap::new(), uses: 0 }
-    }
-
-    fn run(mut self) {
-        while let Some(batch) = self.logs.next_batch() {
-            let mut reports = Vec::new();
-            let mut closed = Vec::new();
-            // One write per file and batch; the order within a file is kept.
-            let mut texts: HashMap<u64, (Arc<Log>, Vec<u8>)> = HashMap::new();
-            for item in batch {
+    /// The thread.
+    fn run(&self) {
+        let mut files = LogFiles::default();
+        let mut spare = Vec::new();
+        while let Some(batch) = self.next_batch() {
+            // Reports after all records: theirs were appended before them.
+            let (records, others): (Vec<_>, Vec<_>) = batch.into_iter().partition(|item| matches!(item, Item::Records(_)));
+            let mut crowded = false;
+            for item in records {
+                if let Item::Records(log) = item {
+                    crowded |= self.write(&log, &mut files, &mut spare);
+                }
+            }
+            if crowded {
+                self.room.notify_waiters();
+            }
+            for item in others {
                 match item {
-                    Item::Append(log, records) => match texts.entry(log.id) {
-                        std::collections::hash_map::Entry::Occupied(mut text) => text.get_mut().1.extend_from_slice(&records),
-                        std::collections::hash_map::Entry::Vacant(text) => drop(text.insert((log, records))),
-                    },
-                    Item::Report { path, text, done } => reports.push((path, text, done)),
-                    Item::Close(id) => closed.push(id),
+                    Item::Records(_) => {}
+                    Item::Report { path, text, done } => {
+                        if let Err(error) = write_whole(&path, &text) {
+                            tracing::error!("{}: {error}", path.display());
+                        }
+                        let _ = done.send(());
+                    }
+                    Item::Close(log) => files.forget(log.id),
                 }
-            }
-            for (log, text) in texts.into_values() {
-                if let Err(error) = self.write(&log, &text) {
-                    self.drop_records(&log, &error);
-                }
-                log.pending.fetch_sub(text.len(), Ordering::Relaxed);
-                self.logs.pending.fetch_sub(text.len(), Ordering::Relaxed);
-            }
-            self.logs.room.notify_waiters();
-            for (path, text, done) in reports {
-                if let Err(error) = write_whole(&path, &text) {
-                    tracing::error!("{}: {error}", path.display());
-                }
-                let _ = done.send(());
-            }
-            for id in closed {
-                self.open.remove(&id);
             }
         }
     }
 
-    fn write(&mut self, log: &Log, text: &[u8]) -> io::Result<()> {
-        self.uses += 1;
-        if let Some((file, used)) = self.open.get_mut(&log.id) {
-            *used = self.uses;
-            return file.write_all(text);
+    /// Writes what is in the buffer; true when somebody may have waited for that.
+    fn write(&self, log: &Log, files: &mut LogFiles, spare: &mut Vec<u8>) -> bool {
+        spare.clear();
+        std::mem::swap(&mut *log.buffer.lock().unwrap_or_else(PoisonError::into_inner), spare);
+        files.append(log.id, &log.path, log.bounds, spare);
+        log.pending.fetch_sub(spare.len(), Ordering::Relaxed);
+        self.pending.fetch_sub(spare.len(), Ordering::Relaxed);
+        if spare.capacity() > KEEP_BUFFER {
+            *spare = Vec::new();
         }
-        if self.open.len() >= MAX_OPEN
-            && let Some(oldest) = self.open.iter().min_by_key(|(_, (_, used))| *used).map(|(id, _)| *id)
-        {
-            self.open.remove(&oldest);
-        }
-        let mut file = OpenOptions::new().append(true).create(true).mode(LOG_MODE).custom_flags(libc::O_NOFOLLOW).open(&log.path)?;
-        file.write_all(text)?;
-        self.open.insert(log.id, (file, self.uses));
-        Ok(())
-    }
-
-    fn drop_records(&mut self, log: &Log, error: &io::Error) {
-        // A file that failed is opened again next time: it may have been replaced, or the disk may have room then.
-        self.open.remove(&log.id);
-        let before = self.logs.dropped.fetch_add(1, Ordering::Relaxed);
-        // Each power of two: a full disk must not fill the shim's own log too.
-        if (before + 1).is_power_of_two() {
-            tracing::error!(dropped = before + 1, "log records dropped: {}: {error}", log.path.display());
-        }
+        log.crowded.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -243,12 +256,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_come_before_the_report_and_many_files_share_few_descriptors() {
+    fn records_come_before_the_report() {
         let folder = tempfile::tempdir().unwrap();
         let (logs, thread) = Logs::start().unwrap();
-        let all: Vec<_> = (0..MAX_OPEN + 50).map(|n| logs.open(folder.path().join(format!("{n}.log")))).collect();
+        let all: Vec<_> = (0..300).map(|n| logs.open(folder.path().join(format!("{n}.log")), Bounds::default())).collect();
         for round in 0..3 {
-            all.iter().for_each(|log| logs.append(log, format!("{round}\n").into_bytes()));
+            all.iter().for_each(|log| logs.append(log, |buffer| buffer.extend_from_slice(format!("{round}\n").as_bytes())));
         }
         logs.report(folder.path().join("exit.json"), b"{}".to_vec()).blocking_recv().unwrap();
         for log in &all {
@@ -261,14 +274,30 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_counted_and_gives_its_room_back() {
+    fn what_cannot_be_written_gives_its_room_back() {
         let (logs, thread) = Logs::start().unwrap();
-        let log = logs.open(PathBuf::from("/nonexistent/folder/x.log"));
-        logs.append(&log, vec![b'x'; MAX_PENDING_PER_LOG]);
+        let log = logs.open(PathBuf::from("/nonexistent/folder/x.log"), Bounds::default());
+        logs.append(&log, |buffer| buffer.resize(MAX_PENDING_PER_LOG, b'x'));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(logs.wait_for_room(&log));
-        assert_eq!(logs.dropped.load(Ordering::Relaxed), 1);
+        assert_eq!(logs.room(&log), MAX_PENDING_PER_LOG);
         logs.close();
         thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_record_that_comes_alone_is_written_before_long_and_the_last_one_at_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let (logs, thread) = Logs::start().unwrap();
+        let log = logs.open(folder.path().join("x.log"), Bounds::default());
+        logs.append(&log, |buffer| buffer.extend_from_slice(b"one\n"));
+        while log.pending.load(Ordering::Relaxed) > 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(std::fs::read_to_string(&log.path).unwrap(), "one\n");
+        logs.append(&log, |buffer| buffer.extend_from_slice(b"two\n"));
+        logs.close();
+        thread.join().unwrap();
+        assert_eq!(std::fs::read_to_string(&log.path).unwrap(), "one\ntwo\n");
     }
 }

@@ -1,31 +1,23 @@
 //! One HTTP request: a permit, a fresh instance, the guest's answer.
 //!
 //! Owns: what a client gets when a guest does not answer (503 no room, 504 too slow, 500 trap), and how long an instance lives.
-//! Invariants: an instance serves one request; its store is gone when the guest has returned, was cut, or its time was up, whichever is
-//! first; a replica's permit is held until then, its place in the count also until the answer's body was sent. An answer whose guest did
-//! not get to its end is never sent as if it were whole.
+//! Invariants: an instance serves one request; its store is gone when the guest has returned, was cut, its time was up, or its client went
+//! away, whichever is first; a replica's permit is held until then, its place in the count also until the answer's body was sent.
+//! Requests that wait for a permit are served in the order in which they came.
 
 use crate::{
+    answer::{self, Answer, Exchange, Sent},
     command::reason,
     guest::ComponentGuest,
     limits::Limiter,
     linker::Linked,
     metered::{Metered, interrupt_by_epochs},
     replica::{InFlight, Replica},
+    watch::Busy,
 };
-use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body::{Body, Frame, SizeHint};
-use http_body_util::Full;
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
-use std::{
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll},
-};
+use std::sync::{Arc, atomic::Ordering};
 use tokio::{
     sync::{OwnedSemaphorePermit, oneshot},
     time::Instant,
@@ -40,6 +32,9 @@ use wasmtime_wasi_http::{
 };
 use wsw_api::log::Stream;
 
+/// When a client that was turned away for want of room may come again.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
 type GuestResponse = Result<Response<HyperOutgoingBody>, ErrorCode>;
 
 /// The replica was killed: the connection is cut.
@@ -48,60 +43,51 @@ type GuestResponse = Result<Response<HyperOutgoingBody>, ErrorCode>;
 pub struct Cut;
 
 /// Has one replica answer one request.
-pub async fn serve(taken: InFlight, request: Request<Incoming>) -> Result<Response<Answer>, Cut> {
+pub async fn serve(taken: InFlight, request: Request<Incoming>, busy: Busy) -> Result<Response<Answer>, Cut> {
     let replica = taken.replica().clone();
     let deadline = Instant::now() + replica.task.spec.request_timeout;
-    if !has_authority(&request) {
-        return Ok(text(StatusCode::BAD_REQUEST, "the request names no host\n"));
-    }
     let permit = match admit(&replica, deadline).await {
         Admission::Granted(permit) => permit,
-        Admission::Full => return Ok(text(StatusCode::SERVICE_UNAVAILABLE, "too many requests wait for this task\n")),
-        Admission::Late => return Ok(too_late()),
+        Admission::Full => return Ok(unavailable("too many requests wait for this task\n", busy)),
+        Admission::Late => return Ok(too_late(busy)),
         Admission::Cut => return Err(Cut),
     };
     let (send, mut response) = oneshot::channel();
-    let exchange = Arc::new(Exchange { taken, broken: AtomicBool::new(false) });
+    let exchange = Exchange::new(taken);
+    let reply = Reply { exchange: exchange.clone(), head: answer::is_head(request.method()), busy };
     let mut guest = guest(exchange.clone(), request, send);
     // The guest first: most have answered and returned when they are polled for the first time, and neither a timer nor a task is needed.
     let early = tokio::select! {
         biased;
         ended = &mut guest => {
             note(&replica, &ended);
-            return Ok(response.try_recv().map_or_else(|_| no_answer(), |response| answer(exchange, response)));
+            return Ok(match response.try_recv() {
+                Ok(response) => reply.answer(response),
+                Err(_) => reply.none(),
+            });
         }
         early = &mut response => early,
         () = replica.cut.cancelled() => return Err(Cut),
-        () = tokio::time::sleep_until(deadline) => return Ok(late(&replica)),
+        () = tokio::time::sleep_until(deadline) => return Ok(late(&replica, reply.busy)),
     };
     match early {
         // The head is there, the guest still writes the body.
         Ok(response) => {
-            let own = exchange.clone();
+            exchange.running.store(true, Ordering::SeqCst);
             tokio::spawn(async move {
-                let _ = outlive(&own, guest, deadline).await;
+                let _ = outlive(&exchange, guest, deadline).await;
+                exchange.running.store(false, Ordering::SeqCst);
                 drop(permit);
             });
-            Ok(answer(exchange, response))
+            Ok(reply.answer(response))
         }
         // It gave the means to answer away and still runs.
         Err(_) => match outlive(&exchange, guest, deadline).await {
-            Outcome::Ended => Ok(no_answer()),
-            Outcome::Late => Ok(late(&replica)),
-            Outcome::Cut => Err(Cut),
+            Outcome::Ended => Ok(reply.none()),
+            Outcome::Late => Ok(late(&replica, reply.busy)),
+            Outcome::Cut | Outcome::Gone => Err(Cut),
         },
     }
-}
-
-/// What the guest, its answer's body and whoever waits for them share.
-pub struct Exchange {
-    taken: InFlight,
-    /// The guest did not get to its end. Set before its store goes, with which the body's sending half goes.
-    broken: AtomicBool,
-}
-
-fn has_authority<B>(request: &Request<B>) -> bool {
-    request.uri().authority().is_some() || request.headers().get(http::header::HOST).is_some_and(|host| host.to_str().is_ok())
 }
 
 enum Admission {
@@ -161,6 +147,7 @@ async fn run(exchange: Arc<Exchange>, request: Request<Incoming>, send: oneshot:
         Err(error) if error.is::<PoolConcurrencyLimitError>() => instantiate(replica, program.on_demand()).await?,
         other => other?,
     };
+    let request = request.map(|body| Sent { body, exchange: exchange.clone() });
     let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
     let out = store.data_mut().http().new_response_outparam(send)?;
     let ended = proxy.wasi_http_incoming_handler().call_handle(&mut store, request, out).await;
@@ -185,6 +172,7 @@ enum Outcome {
     Ended,
     Late,
     Cut,
+    Gone,
 }
 
 /// Polls a guest on until it ends or has to.
@@ -197,6 +185,7 @@ async fn outlive<F: Future<Output = wasmtime::Result<()>> + Unpin>(exchange: &Ex
             return Outcome::Ended;
         }
         () = replica.cut.cancelled() => Outcome::Cut,
+        () = exchange.gone.notified() => Outcome::Gone,
         () = tokio::time::sleep_until(deadline) => {
             replica.task.sink.note("wsw: a request was cut: its time was up");
             Outcome::Late
@@ -213,71 +202,85 @@ fn note(replica: &Replica, ended: &wasmtime::Result<()>) {
     }
 }
 
-fn answer(exchange: Arc<Exchange>, response: GuestResponse) -> Response<Answer> {
-    match response {
-        Ok(response) => response.map(|body| Answer::Guest { body, exchange }),
-        Err(code) => {
-            exchange.taken.replica().task.sink.note(&format!("wsw: a request failed: the guest answered {code:?}"));
-            text(StatusCode::INTERNAL_SERVER_ERROR, "the guest answered with an error\n")
+/// What an answer is made from.
+struct Reply {
+    exchange: Arc<Exchange>,
+    head: bool,
+    busy: Busy,
+}
+
+impl Reply {
+    /// The guest's answer, unless it cannot be one.
+    fn answer(self, response: GuestResponse) -> Response<Answer> {
+        let task = &self.exchange.taken.replica().task;
+        if self.exchange.malformed.load(Ordering::SeqCst) {
+            return closing(StatusCode::BAD_REQUEST, MALFORMED, self.busy);
+        }
+        let response = match response {
+            Ok(response) => response,
+            Err(code) => {
+                task.sink.note(&format!("wsw: a request failed: the guest answered {code:?}"));
+                return text(StatusCode::INTERNAL_SERVER_ERROR, "the guest answered with an error\n", self.busy);
+            }
+        };
+        if response.status().is_informational() {
+            task.sink.note(&format!("wsw: a request failed: the guest answered {}, which is not a final answer", response.status()));
+            return text(StatusCode::INTERNAL_SERVER_ERROR, "the guest answered with a status that is not final\n", self.busy);
+        }
+        let (parts, body) = response.into_parts();
+        let unwanted = answer::has_no_body(self.head, parts.status);
+        let body = Answer::guest(body, self.exchange, unwanted, &parts.headers, self.busy);
+        Response::from_parts(parts, body)
+    }
+
+    /// The guest ended without one.
+    fn none(self) -> Response<Answer> {
+        match self.exchange.malformed.load(Ordering::SeqCst) {
+            true => closing(StatusCode::BAD_REQUEST, MALFORMED, self.busy),
+            false => text(StatusCode::INTERNAL_SERVER_ERROR, "the guest did not answer\n", self.busy),
         }
     }
 }
 
-fn no_answer() -> Response<Answer> {
-    text(StatusCode::INTERNAL_SERVER_ERROR, "the guest did not answer\n")
+const MALFORMED: &str = "the request's body is not valid HTTP\n";
+
+fn too_late(busy: Busy) -> Response<Answer> {
+    text(StatusCode::GATEWAY_TIMEOUT, "the guest did not answer in time\n", busy)
 }
 
-fn too_late() -> Response<Answer> {
-    text(StatusCode::GATEWAY_TIMEOUT, "the guest did not answer in time\n")
-}
-
-fn late(replica: &Replica) -> Response<Answer> {
+fn late(replica: &Replica, busy: Busy) -> Response<Answer> {
     replica.task.sink.note("wsw: a request failed: its time was up");
-    too_late()
+    too_late(busy)
 }
 
 /// An answer of the shim's own.
-pub fn text(status: StatusCode, body: &'static str) -> Response<Answer> {
-    let mut response = Response::new(Answer::Text(Full::new(Bytes::from_static(body.as_bytes()))));
+pub fn text(status: StatusCode, text: &'static str, busy: Busy) -> Response<Answer> {
+    let mut response = Response::new(Answer::text(text, busy));
     *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     response
 }
 
-/// The body of an answer.
-pub enum Answer {
-    /// Counts as in flight until it was sent.
-    Guest {
-        body: HyperOutgoingBody,
-        exchange: Arc<Exchange>,
-    },
-    Text(Full<Bytes>),
+/// The same, for a client that may try again soon.
+pub fn unavailable(what: &'static str, busy: Busy) -> Response<Answer> {
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, what, busy);
+    response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+    response
 }
 
-impl Body for Answer {
-    type Data = Bytes;
-    type Error = wasmtime_wasi_http::Error;
+/// Both: the connection ends, and the client may try on another.
+pub fn closing_for_now(what: &'static str, busy: Busy) -> Response<Answer> {
+    let mut response = closing(StatusCode::SERVICE_UNAVAILABLE, what, busy);
+    response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+    response
+}
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        match self.get_mut() {
-            Self::Guest { body, exchange } => match Pin::new(body).poll_frame(cx) {
-                Poll::Ready(None) if exchange.broken.load(Ordering::SeqCst) => Poll::Ready(Some(Err(Self::Error::HttpResponseIncomplete))),
-                other => other,
-            },
-            Self::Text(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-        }
+/// An answer of the shim's own, and the last of its connection: what follows cannot be trusted to be a request. HTTP/2 has no such header and no such need.
+pub fn closing(status: StatusCode, what: &'static str, busy: Busy) -> Response<Answer> {
+    let close = !busy.is_framed();
+    let mut response = text(status, what, busy);
+    if close {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Guest { body, .. } => body.is_end_stream(),
-            Self::Text(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Guest { body, .. } => body.size_hint(),
-            Self::Text(body) => body.size_hint(),
-        }
-    }
+    response
 }

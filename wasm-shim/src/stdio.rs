@@ -38,18 +38,23 @@ impl Sink {
         Self { logs, log, rate: Arc::default() }
     }
 
-    /// Queues records of the task's guests, within the task's rate.
-    fn append(&self, records: Vec<u8>) {
-        if self.rate.admit(&records, since_start(Instant::now())) {
-            self.tell_dropped();
-            self.logs.append(&self.log, records);
-        }
+    /// Has `write` append records of the task's guests, within the task's rate: past it they are dropped and counted.
+    fn append(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.logs.append(&self.log, |out| {
+            let before = out.len();
+            write(out);
+            if !self.rate.admit(out.get(before..).unwrap_or_default(), since_start(Instant::now())) {
+                out.truncate(before);
+            } else if let Some(text) = self.rate.news() {
+                own_line(&text, out);
+            }
+        });
     }
 
     /// The line about what the rate dropped, if it did.
     pub fn tell_dropped(&self) {
         if let Some(text) = self.rate.news() {
-            self.logs.append(&self.log, own_line(&text));
+            self.logs.append(&self.log, |out| own_line(&text, out));
         }
     }
 
@@ -61,7 +66,7 @@ impl Sink {
     /// A line of the shim's own on the task's stderr. Left out when the log has no room: the guest's lines go first.
     pub fn note(&self, text: &str) {
         if self.logs.room(&self.log) > 0 {
-            self.logs.append(&self.log, own_line(text));
+            self.logs.append(&self.log, |out| own_line(text, out));
         }
     }
 
@@ -72,12 +77,10 @@ impl Sink {
 }
 
 /// A record of the shim's own.
-fn own_line(text: &str) -> Vec<u8> {
-    let mut out = Vec::new();
+fn own_line(text: &str, out: &mut Vec<u8>) {
     let mut cutter = LineCutter::new(Stream::Stderr);
-    cutter.push(text.as_bytes(), SystemTime::now(), &mut out);
-    cutter.finish(SystemTime::now(), &mut out);
-    out
+    cutter.push(text.as_bytes(), SystemTime::now(), out);
+    cutter.finish(SystemTime::now(), out);
 }
 
 struct Begun {
@@ -87,9 +90,10 @@ struct Begun {
 
 impl Drop for Begun {
     fn drop(&mut self) {
-        let mut out = Vec::new();
-        self.cutter.get_mut().unwrap_or_else(PoisonError::into_inner).finish(SystemTime::now(), &mut out);
-        self.sink.append(out);
+        let cutter = self.cutter.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if cutter.has_begun() {
+            self.sink.append(|out| cutter.finish(SystemTime::now(), out));
+        }
     }
 }
 
@@ -103,10 +107,8 @@ impl TaskStream {
     }
 
     fn put(&self, bytes: &[u8]) {
-        let mut out = Vec::new();
         let mut cutter = self.0.cutter.lock().unwrap_or_else(PoisonError::into_inner);
-        cutter.push(bytes, SystemTime::now(), &mut out);
-        self.0.sink.append(out);
+        self.0.sink.append(|out| cutter.push(bytes, SystemTime::now(), out));
     }
 }
 
@@ -193,7 +195,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("task.log");
         let (logs, thread) = Logs::start().unwrap();
-        let sink = Sink::new(logs.clone(), logs.open(path.clone()));
+        let sink = Sink::new(logs.clone(), logs.open(path.clone(), wsw_api::log::Bounds::default()));
         let mut stream = Box::into_pin(sink.stream(Stream::Stdout).async_stream());
         let line = [b'x'; 9_999];
         for _ in 0..200 {

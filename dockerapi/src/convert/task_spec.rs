@@ -5,14 +5,13 @@
 use super::{go_nanos, mount, non_negative, not_served, some_list, some_text, unserved};
 use crate::model::{self, task as api};
 use serde_json::json;
-use wsw_api::spec::{ContainerSpec, Placement, Platform, ResourceRequirements, Resources, RestartCondition, RestartPolicy, TaskSpec};
+use wsw_api::spec::{ContainerSpec, LogDriver, Placement, Platform, ResourceRequirements, Resources, RestartCondition, RestartPolicy, TaskSpec};
 use wsw_api::{Error, Result};
 
 /// From the API.
 pub fn read(spec: api::TaskSpec) -> Result<TaskSpec> {
     unserved("TaskTemplate.PluginSpec", &spec.plugin_spec)?;
     unserved("TaskTemplate.NetworkAttachmentSpec", &spec.attachment)?;
-    unserved("TaskTemplate.LogDriver", &spec.log_driver)?;
     match spec.runtime.as_deref() {
         None | Some("" | "container") => {}
         Some(_) => return Err(not_served("TaskTemplate.Runtime")),
@@ -23,9 +22,20 @@ pub fn read(spec: api::TaskSpec) -> Result<TaskSpec> {
         resources: read_resources(spec.resources.unwrap_or_default())?,
         restart: spec.restart.map(read_restart).transpose()?.unwrap_or_default(),
         placement: read_placement(spec.placement.unwrap_or_default())?,
+        log_driver: spec.log_driver.map(read_log_driver).transpose()?,
         force_update: spec.force_update.unwrap_or_default(),
         networks: super::network::read_attachments(spec.networks.unwrap_or_default())?,
     })
+}
+
+/// Kept as it was given, once it is known to be one that is served.
+fn read_log_driver(driver: api::LogDriver) -> Result<LogDriver> {
+    let driver = LogDriver { name: driver.name.unwrap_or_default(), options: driver.options.unwrap_or_default() };
+    wsw_api::log::bounds(Some(&driver)).map_err(|mut error| {
+        error.message = format!("TaskTemplate.{}", error.message);
+        error
+    })?;
+    Ok(driver)
 }
 
 fn read_container(spec: api::ContainerSpec) -> Result<ContainerSpec> {
@@ -140,6 +150,10 @@ pub fn write(spec: &TaskSpec, defaults: bool) -> api::TaskSpec {
         placement: Some(write_placement(&spec.placement)),
         force_update: Some(spec.force_update),
         networks: super::network::write_attachments(&spec.networks),
+        log_driver: spec
+            .log_driver
+            .as_ref()
+            .map(|driver| api::LogDriver { name: some_text(&driver.name), options: (!driver.options.is_empty()).then(|| driver.options.clone()) }),
         runtime: Some("container".into()),
         ..Default::default()
     }

@@ -13,7 +13,7 @@ model! {
         restart: RestartPolicy = "RestartPolicy",
         placement: Placement = "Placement",
         networks: Vec<super::network::Attachment> = "Networks",
-        log_driver: Unserved = "LogDriver",
+        log_driver: LogDriver = "LogDriver",
         force_update: u64 = "ForceUpdate",
         runtime: String = "Runtime",
     }
@@ -48,6 +48,8 @@ model! {
         ulimits: Unserved = "Ulimits",
         oom_score_adj: Unserved = "OomScoreAdj",
     }
+    /// Where logs go, and its options.
+    LogDriver { name: String = "Name", options: Map = "Options" }
     /// Limits and reservations.
     Resources {
         limits: Amounts = "Limits",

@@ -24,12 +24,13 @@ impl Difference {
     pub(super) fn of(old: Option<&Arc<Template>>, new: Option<&Arc<Template>>) -> Self {
         let (Some(old), Some(new)) = (old, new) else { return Self::Content };
         // Taken apart by name: a field that comes later must be thought of here.
-        let TaskSpec { container, resources, restart, placement: _, force_update, networks } = &*old.spec;
+        let TaskSpec { container, resources, restart, placement: _, force_update, networks, log_driver } = &*old.spec;
         let same = *container == new.spec.container
             && *resources == new.spec.resources
             && *restart == new.spec.restart
             && *force_update == new.spec.force_update
             && *networks == new.spec.networks
+            && *log_driver == new.spec.log_driver
             && old.endpoint == new.endpoint;
         if same { Self::Placement } else { Self::Content }
     }
