@@ -1,7 +1,7 @@
 //! The line format of task logs on disk: CRI's (`<RFC 3339 with nanoseconds> <stdout|stderr> <F|P> <text>\n`).
 //!
 //! Owns: the tags, the bounds and what of Docker's log drivers is served. Who writes: the Wasm shim for its tasks, the worker for
-//! containers; `<task>.log` is the current file, `.log.1`, `.log.2`, … are the older ones. Who reads: the worker. `P` marks a piece of a line longer than [`MAX_LINE`]; the line ends with the next `F`.
+//! containers; `<task>.log` is the current file, `.log.1` the older one. Who reads: the worker. `P` marks a piece of a line longer than [`MAX_LINE`]; the line ends with the next `F`.
 
 use crate::error::{Error, Result};
 use crate::id::{NodeId, ServiceId, TaskId};
@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 /// Longest piece of a line in one record: 16 KiB, as Docker's json-file driver cuts.
 pub const MAX_LINE: usize = 16 * 1024;
 
-/// Most files of one task: each is looked for when its log is read.
-pub const MAX_LOG_FILES: u32 = 100;
+/// Most files of one task: the current one and the one before, which readers look for.
+pub const MAX_LOG_FILES: u32 = 2;
 
 /// What the log of one task may take on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,9 +25,9 @@ pub struct Bounds {
 }
 
 impl Default for Bounds {
-    /// 30 MiB: Docker's `local` driver keeps 100 MB; a node may have thousands of tasks.
+    /// 20 MiB: Docker's `local` driver keeps 100 MB; a node may have thousands of tasks.
     fn default() -> Self {
-        Self { max_size: 10 << 20, max_files: 3 }
+        Self { max_size: 10 << 20, max_files: MAX_LOG_FILES }
     }
 }
 
@@ -130,10 +130,10 @@ mod tests {
     fn bounds_of_the_two_drivers_are_read() {
         let read = |name, options: &[(&str, &str)]| bounds(Some(&driver(name, options))).map(|bounds| (bounds.max_size, bounds.max_files));
         assert_eq!(bounds(None).unwrap(), Bounds::default());
-        assert_eq!(read("json-file", &[]).unwrap(), (10 << 20, 3));
-        assert_eq!(read("json-file", &[("max-size", "10m"), ("max-file", "5")]).unwrap(), (10_000_000, 5));
-        assert_eq!(read("local", &[("max-size", "1KiB"), ("compress", "false")]).unwrap(), (1_024, 3));
-        assert_eq!(read("", &[("max-size", "512"), ("mode", "blocking")]).unwrap(), (512, 3));
+        assert_eq!(read("json-file", &[]).unwrap(), (10 << 20, 2));
+        assert_eq!(read("json-file", &[("max-size", "10m"), ("max-file", "1")]).unwrap(), (10_000_000, 1));
+        assert_eq!(read("local", &[("max-size", "1KiB"), ("compress", "false")]).unwrap(), (1_024, 2));
+        assert_eq!(read("", &[("max-size", "512"), ("mode", "blocking")]).unwrap(), (512, 2));
     }
 
     #[test]
@@ -146,7 +146,7 @@ mod tests {
             ("json-file", "max-size", "ten", "max-size"),
             ("json-file", "max-size", "99999999999999999999g", "max-size"),
             ("local", "max-file", "0", "max-file"),
-            ("local", "max-file", "101", "max-file"),
+            ("local", "max-file", "3", "max-file"),
             ("local", "compress", "true", "compress"),
             ("json-file", "labels", "a", "labels"),
         ] {

@@ -126,7 +126,7 @@ fn body() -> (Parts, UnsyncBoxBody<Bytes, std::convert::Infallible>) {
 #[test]
 fn http_2_with_prior_knowledge() {
     let node = Node::swarm();
-    let port = lab(&node, &["--replicas", "2"]);
+    let port = lab(&node, &["--replicas", "2", "--stop-grace-period", "60s"]);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.expect("the port is served");
@@ -155,7 +155,19 @@ fn http_2_with_prior_knowledge() {
         let (open, pieces) = body();
         let answer = sender.send_request(request("/echo").method("POST").body(pieces).expect("a request")).await.expect("an answer");
         tokio::task::block_in_place(|| node.wsw(&["service", "scale", "-d", "lab=0"]).ok());
-        tokio::task::block_in_place(|| until("GOAWAY, while a request is in flight", || if sender.is_closed() { Ok(()) } else { Err("open".into()) }));
+        tokio::task::block_in_place(|| {
+            until("new connections to be refused", || {
+                TcpStream::connect(("127.0.0.1", port)).map_or(Ok(()), |stream| {
+                    let mut client = Client(BufReader::new(stream));
+                    client.0.get_mut().set_read_timeout(Some(BOUND)).expect("a bound");
+                    let _ = client.0.get_mut().write_all(b"GET /request HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n");
+                    match client.rest() {
+                        text if text.is_empty() => Ok(()),
+                        text => Err(text),
+                    }
+                })
+            })
+        });
         drop(open);
         answer.into_body().collect().await.expect("the answer is whole");
         tokio::time::timeout(BOUND, connection).await.expect("the connection ends").expect("no panic").expect("in order");
@@ -193,8 +205,10 @@ fn a_length_that_the_guest_does_not_keep() {
     let node = Node::swarm();
     let port = lab(&node, &[]);
     let mut short = Client::connect(port);
-    assert_eq!(short.get("/short").0, 200);
-    assert_eq!(short.rest(), "12345", "cut, and the connection ends");
+    short.send("GET /short HTTP/1.1\r\nHost: lab\r\n\r\n");
+    // How much of it was on its way when the guest gave up is chance; never all that was promised.
+    let text = short.rest();
+    assert!(text.is_empty() || text.ends_with("\r\n\r\n") || text.ends_with("\r\n\r\n12345"), "cut, and the connection ends: {text:?}");
     let mut long = Client::connect(port);
     assert_eq!(long.get("/long").0, 200);
     assert_eq!(long.bytes(5), "12345");
@@ -253,11 +267,14 @@ fn a_slow_client_holds_the_guest_back_and_one_that_leaves_ends_it() {
     free("the instance to end with its client");
     // The same before an answer has begun, and while one drips.
     for path in ["/unread/3600000", "/drip/10"] {
-        let mut client = Client::connect(port);
-        client.send(&format!("GET {path} HTTP/1.1\r\nHost: lab\r\n\r\n"));
-        until("the instance to be taken", || match Client::connect(port).get("/request") {
-            (503, _) => Ok(()),
-            other => Err(format!("{other:?}")),
+        // The look itself may have had the one place.
+        let client = until("the instance to be taken", || {
+            let mut client = Client::connect(port);
+            client.send(&format!("GET {path} HTTP/1.1\r\nHost: lab\r\n\r\n"));
+            match Client::connect(port).get("/request") {
+                (503, _) => Ok(client),
+                other => Err(format!("{other:?}")),
+            }
         });
         drop(client);
         free(path);
