@@ -19,7 +19,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 /// Version of this contract; sent in each hand-over.
-pub const CONTRACT: u32 = 1;
+pub const CONTRACT: u32 = 2;
 
 /// Digest of the module or component (`sha256:…`).
 pub const MODULE_DIGEST: &str = "wsw.wasm.module-digest";
@@ -193,6 +193,9 @@ pub struct Handover {
     pub service: ServiceId,
     /// Target port of the published port that was hit.
     pub port: u16,
+    /// What comes: a connection (TCP), or a datagram socket that is to be connected to a task's port, one for each flow (UDP).
+    #[serde(default)]
+    pub protocol: Protocol,
     /// The true client, as the ingress saw it.
     pub client: SocketAddr,
 }

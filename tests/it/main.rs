@@ -23,6 +23,7 @@ mod http;
 mod labels;
 mod laptop;
 mod networks;
+mod outbound;
 mod placement;
 mod ports;
 mod registry;

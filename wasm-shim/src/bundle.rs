@@ -6,6 +6,7 @@
 use crate::{
     cpu::{CpuLimit, DEFAULT_PERIOD},
     guest::Identity,
+    net::NetSpec,
     preopens::{self, Folder, Preopens},
 };
 use oci_spec::runtime::{Mount, Spec};
@@ -18,6 +19,7 @@ use std::{
 use wsw_api::{
     id::ServiceId,
     log::{Bounds, MAX_LOG_FILES},
+    outbound::Outbound,
     shim,
 };
 
@@ -38,6 +40,7 @@ pub struct TaskSpec {
     pub request_timeout: Duration,
     /// What its log may take on the disk.
     pub log: Bounds,
+    pub net: NetSpec,
 }
 
 /// Why a bundle was refused.
@@ -102,15 +105,12 @@ fn interpret(spec: &Spec) -> Result<TaskSpec, Error> {
     if let Some(unknown) = annotations.keys().find(|name| name.starts_with(shim::PREFIX) && !shim::ANNOTATIONS.contains(&name.as_str())) {
         return Err(Error::UnknownAnnotation(unknown.clone()));
     }
-    if annotations.get(shim::ALLOW_OUTBOUND).is_some_and(|allowed| !allowed.is_empty()) {
-        return Err(Error::Annotation { name: shim::ALLOW_OUTBOUND, value: "outbound connections are not served by this version".to_owned() });
-    }
     let required = |name| annotations.get(name).ok_or(Error::Missing(name));
     let kind = read_annotation(shim::KIND, required(shim::KIND)?, shim::Kind::parse)?;
     let compiled = read_annotation(shim::COMPILED, required(shim::COMPILED)?, |text| Some(PathBuf::from(text)).filter(|path| path.is_absolute()))?;
     let service = match kind {
         shim::Kind::Http => Some(read_annotation(shim::SERVICE, required(shim::SERVICE)?, |text| text.parse().ok())?),
-        shim::Kind::Command | shim::Kind::Module => None,
+        shim::Kind::Command | shim::Kind::Module => optional(annotations, shim::SERVICE, |text| text.parse().ok())?,
     };
     let number = |name, default: u64| annotations.get(name).map_or(Ok(default), |text| read_annotation(name, text, |text| text.parse::<u64>().ok()));
     let bounded = |name, low, default| {
@@ -132,6 +132,7 @@ fn interpret(spec: &Spec) -> Result<TaskSpec, Error> {
         queue: bounded(shim::QUEUE, 0, shim::DEFAULT_QUEUE)?,
         request_timeout: Duration::from_nanos(timeout),
         log: log(&number)?,
+        net: net(annotations, service)?,
     })
 }
 
@@ -150,6 +151,17 @@ fn log(number: &impl Fn(&'static str, u64) -> Result<u64, Error>) -> Result<Boun
 
 fn read_annotation<T>(name: &'static str, text: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Error> {
     parse(text).ok_or_else(|| Error::Annotation { name, value: text.to_owned() })
+}
+
+fn optional<T>(annotations: &HashMap<String, String>, name: &'static str, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Error> {
+    annotations.get(name).map(|text| read_annotation(name, text, parse)).transpose()
+}
+
+fn net(annotations: &HashMap<String, String>, service: Option<ServiceId>) -> Result<NetSpec, Error> {
+    let outbound = optional(annotations, shim::ALLOW_OUTBOUND, |text| Outbound::parse(text).ok())?.unwrap_or_default();
+    let listen = optional(annotations, shim::LISTEN, shim::Listen::parse)?.unwrap_or_default();
+    let proxy_protocol = optional(annotations, shim::PROXY_PROTOCOL, |text| (text == "v2").then_some(true))?.unwrap_or_default();
+    Ok(NetSpec { service, outbound, listen, proxy_protocol })
 }
 
 fn identity(spec: &Spec) -> Result<Identity, Error> {
@@ -254,9 +266,11 @@ mod tests {
     #[test]
     fn what_is_not_served_is_refused_by_name() {
         type Change = fn(&mut Value);
-        let cases: [(&str, Change); 7] = [
+        let cases: [(&str, Change); 9] = [
             ("wsw.wasm.gpu", |config| config["annotations"]["wsw.wasm.gpu"] = json!("1")),
-            (shim::ALLOW_OUTBOUND, |config| config["annotations"][shim::ALLOW_OUTBOUND] = json!("*")),
+            (shim::ALLOW_OUTBOUND, |config| config["annotations"][shim::ALLOW_OUTBOUND] = json!("http://a.example")),
+            (shim::LISTEN, |config| config["annotations"][shim::LISTEN] = json!("80")),
+            (shim::PROXY_PROTOCOL, |config| config["annotations"][shim::PROXY_PROTOCOL] = json!("v1")),
             (shim::KIND, |config| config["annotations"][shim::KIND] = json!("job")),
             (shim::COMPILED, |config| config["annotations"][shim::COMPILED] = json!("x.cwasm")),
             (shim::SERVICE, |config| config["annotations"][shim::KIND] = json!("http")),

@@ -1,7 +1,8 @@
 //! Running a command: one instance of a component's `wasi:cli/run` or of a module's `_start`.
 //!
 //! Owns: what the end of a guest means as an exit code and a reason. Invariant: a guest's future is dropped when the task is told to
-//! stop, at its next yield; commands cannot be asked.
+//! stop, at its next yield; commands cannot be asked. One that serves connections of a published port is first given the time until
+//! they end.
 
 use crate::{
     guest::{ComponentGuest, ModuleGuest},
@@ -31,7 +32,7 @@ pub async fn run(task: Arc<Task>, program: Arc<Program>) {
         Err(report) => report,
         Ok(guest) => tokio::select! {
             biased;
-            stop = task.stopped() => stopped(stop),
+            stop = told_to_stop(&task) => stopped(stop),
             ended = AssertUnwindSafe(guest).catch_unwind() => ended.unwrap_or_else(|_| {
                 ExitReport { code: TRAPPED, reason: Some("internal error of the shim while the guest ran".to_owned()), ran: true }
             }),
@@ -39,6 +40,20 @@ pub async fn run(task: Arc<Task>, program: Arc<Program>) {
     };
     drop(program);
     task.finish(report).await;
+}
+
+/// Ends when the guest is to be interrupted: at once, but for a server whose connections may go on until the grace period ends.
+async fn told_to_stop(task: &Task) -> Stop {
+    let stop = task.stopped().await;
+    task.net.drain();
+    match stop {
+        Stop::Kill => Stop::Kill,
+        Stop::Ask(_) => tokio::select! {
+            biased;
+            () = task.net.idle() => stop,
+            () = task.killed() => Stop::Kill,
+        },
+    }
 }
 
 fn stopped(stop: Stop) -> ExitReport {
@@ -66,7 +81,7 @@ fn guest(task: &Task, program: &Program) -> Result<Guest, ExitReport> {
         }
         Linked::Command(pre) => {
             let pre = pre.clone();
-            let mut store = Store::new(pre.engine(), ComponentGuest::new(identity, stdout, stderr, limiter));
+            let mut store = Store::new(pre.engine(), ComponentGuest::new(identity, stdout, stderr, limiter, task.net.clone()));
             store.limiter(|guest| &mut guest.limiter);
             interrupt_by_epochs(&mut store);
             let run = async move {

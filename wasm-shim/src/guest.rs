@@ -1,10 +1,16 @@
 //! What a store holds for its guest: the WASI contexts and the limiter.
 //!
-//! Owns: the sandbox by default. A guest gets its arguments, its environment, two output streams and the folders that are mounted for it; no other files, no sockets, no names,
-//! no outgoing requests. Never: inherits anything of this process.
+//! Owns: the sandbox by default. A guest gets its arguments, its environment, two output streams and the folders that are mounted for
+//! it; no other files; of the network what its task has (`net`). Never: inherits anything of this process.
 
-use crate::{limits::Limiter, preopens::Preopens, stdio::TaskStream};
+use crate::{
+    limits::Limiter,
+    net::{self, TaskNet},
+    preopens::Preopens,
+    stdio::TaskStream,
+};
 use http::Request;
+use std::sync::Arc;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView, p1::WasiP1Ctx};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView, p2::bindings::http::types::ErrorCode};
@@ -56,17 +62,22 @@ pub struct ComponentGuest {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     hooks: Hooks,
+    pub net: Arc<TaskNet>,
+    /// Its sockets.
+    pub open: net::sockets::Sockets,
     table: ResourceTable,
     pub limiter: Limiter,
 }
 
 impl ComponentGuest {
-    pub fn new(identity: &Identity, stdout: TaskStream, stderr: TaskStream, limiter: Limiter) -> Self {
+    pub fn new(identity: &Identity, stdout: TaskStream, stderr: TaskStream, limiter: Limiter, net: Arc<TaskNet>) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
-        let mut wasi = context(identity, stdout, stderr).build();
+        let mut context = context(identity, stdout, stderr);
+        net.permit(&mut context);
+        let (mut wasi, hooks) = (context.build(), Hooks(net.clone()));
         identity.folders.give(&mut wasi);
-        Self { wasi, http: WasiHttpCtx::new(), hooks: Hooks, table, limiter }
+        Self { wasi, http: WasiHttpCtx::new(), hooks, net, open: net::sockets::Sockets::default(), table, limiter }
     }
 }
 
@@ -82,15 +93,14 @@ impl WasiHttpView for ComponentGuest {
     }
 }
 
-type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
-type Sent = Box<dyn Future<Output = Result<(http::Response<WasiBody>, Io), Error>> + Send>;
+type Sent = Box<dyn Future<Output = Result<(http::Response<WasiBody>, net::http::Io), Error>> + Send>;
 
-/// Outgoing HTTP is denied.
-struct Hooks;
+/// Outgoing HTTP goes through our own client.
+struct Hooks(Arc<TaskNet>);
 
 impl WasiHttpHooks for Hooks {
-    fn send_request(&mut self, _: Request<WasiBody>, _: Option<RequestOptions>, _: Io) -> Sent {
-        Box::new(async { Err(Error::HttpRequestDenied) })
+    fn send_request(&mut self, request: Request<WasiBody>, options: Option<RequestOptions>, _: net::http::Io) -> Sent {
+        Box::new(net::http::send(self.0.clone(), request, options))
     }
 
     fn p2_outgoing_body_buffer_chunks(&mut self) -> usize {

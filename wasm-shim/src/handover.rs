@@ -10,6 +10,7 @@
 use crate::{
     connection::{self, Served, Transport},
     forwarded::Client,
+    net::{listeners::Listeners, relay},
     replica::Services,
     watch::Connections,
 };
@@ -30,12 +31,17 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 use wsw_api::shim::{CONTRACT, Handover, HandoverAnswer, HandoverOutcome, MAX_HANDOVER};
+use wsw_api::spec::Protocol;
 
 /// Daemons that are connected: one, and for a moment its predecessor.
 const MAX_CHANNELS: usize = 16;
 const BACKLOG: i32 = 16;
 /// Descriptors that fit into the control buffer: one is right, more are noticed and closed.
 const MAX_DESCRIPTORS: usize = 4;
+/// A relay has both its ends.
+const DESCRIPTORS_OF_A_RELAY: u32 = 2;
+/// Relays get this part of as many descriptors as there are connections of servers.
+const RELAYS_PART: usize = 2;
 
 /// Why a channel was closed.
 #[derive(Debug, thiserror::Error)]
@@ -56,19 +62,24 @@ enum Error {
 pub struct Listener {
     socket: AsyncFd<OwnedFd>,
     services: Arc<Services>,
+    listeners: Arc<Listeners>,
     guests: tokio::runtime::Handle,
     connections: Arc<Connections>,
+    /// Descriptors for relays. They are counted apart: a relayed stream may be idle for ever, so none is ended for the sake of another.
+    relays: Arc<Semaphore>,
     channels: Arc<Semaphore>,
 }
 
 impl Listener {
     /// Binds the socket; `connections` is the bound on connections that are served at once.
-    pub fn bind(path: &Path, services: Arc<Services>, guests: tokio::runtime::Handle, connections: usize) -> io::Result<Self> {
+    pub fn bind(path: &Path, services: Arc<Services>, listeners: Arc<Listeners>, guests: tokio::runtime::Handle, connections: usize) -> io::Result<Self> {
         let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
         rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
         rustix::net::listen(&socket, BACKLOG)?;
         let socket = register(socket)?;
-        Ok(Self { socket, services, guests, connections: Connections::new(connections), channels: Arc::new(Semaphore::new(MAX_CHANNELS)) })
+        let relays = Arc::new(Semaphore::new(connections / RELAYS_PART));
+        let (connections, channels) = (Connections::new(connections), Arc::new(Semaphore::new(MAX_CHANNELS)));
+        Ok(Self { socket, services, listeners, guests, connections, relays, channels })
     }
 
     /// Accepts channels for ever.
@@ -94,7 +105,13 @@ impl Listener {
                 tracing::warn!("hand-over: too many channels");
                 continue;
             };
-            let serving = Channel { services: self.services.clone(), guests: self.guests.clone(), connections: self.connections.clone() };
+            let serving = Channel {
+                services: self.services.clone(),
+                listeners: self.listeners.clone(),
+                guests: self.guests.clone(),
+                connections: self.connections.clone(),
+                relays: self.relays.clone(),
+            };
             tokio::spawn(async move {
                 if let Err(error) = serving.run(channel).await {
                     tracing::warn!("{error}");
@@ -119,8 +136,10 @@ pub fn is_trusted(socket: impl AsFd) -> bool {
 
 struct Channel {
     services: Arc<Services>,
+    listeners: Arc<Listeners>,
     guests: tokio::runtime::Handle,
     connections: Arc<Connections>,
+    relays: Arc<Semaphore>,
 }
 
 impl Channel {
@@ -140,21 +159,41 @@ impl Channel {
     }
 
     async fn take(&self, channel: &AsyncFd<OwnedFd>, handover: Handover, descriptor: OwnedFd) -> Result<(), Error> {
-        let service = self.services.get(&handover.service).filter(|_| handover.contract == CONTRACT);
-        let (outcome, taken) = match service.map(|service| (service, self.connections.enter())) {
-            None => (HandoverOutcome::None, None),
-            Some((_, None)) => (HandoverOutcome::Full, None),
-            Some((service, Some(place))) => (HandoverOutcome::Taken, Some((service, place, Transport::new(descriptor)?))),
-        };
+        let (outcome, work) = if handover.contract == CONTRACT { self.choose(&handover, descriptor)? } else { (HandoverOutcome::None, None) };
         let answer = rmp_serde::to_vec_named(&HandoverAnswer { seq: handover.seq, outcome })?;
         channel.async_io(Interest::WRITABLE, |socket| Ok(rustix::net::send(socket, &answer, SendFlags::NOSIGNAL)?)).await?;
-        if let Some((service, place, transport)) = taken {
-            let served = Served { services: self.services.clone(), id: handover.service, service, client: Client::new(handover.client.ip()) };
-            self.guests.spawn(connection::serve(transport, served, place));
+        if let Some(work) = work {
+            self.guests.spawn(work);
         }
         Ok(())
     }
+
+    /// What becomes of a descriptor, and what is to be done once the daemon knows. Nothing was read from one that is not taken.
+    fn choose(&self, handover: &Handover, descriptor: OwnedFd) -> Result<(HandoverOutcome, Option<Work>), Error> {
+        let key = (handover.service, handover.protocol, handover.port);
+        if handover.protocol == Protocol::Udp {
+            let taken = relay::udp(&descriptor, key, &self.listeners)?;
+            return Ok((if taken { HandoverOutcome::Taken } else { HandoverOutcome::None }, None));
+        }
+        if let Some(service) = self.services.get(&handover.service) {
+            let Some(place) = self.connections.enter() else { return Ok((HandoverOutcome::Full, None)) };
+            let served = Served { services: self.services.clone(), id: handover.service, service, client: Client::new(handover.client.ip()) };
+            let work = connection::serve(Transport::new(descriptor)?, served, place);
+            return Ok((HandoverOutcome::Taken, Some(Box::pin(work))));
+        }
+        let Some(seat) = self.listeners.pick(key, &[]) else { return Ok((HandoverOutcome::None, None)) };
+        let Ok(permit) = self.relays.clone().try_acquire_many_owned(DESCRIPTORS_OF_A_RELAY) else { return Ok((HandoverOutcome::Full, None)) };
+        let (transport, client, listeners) = (Transport::new(descriptor)?, handover.client, self.listeners.clone());
+        let work = async move {
+            relay::tcp(transport, client, key, listeners, seat).await;
+            drop(permit);
+        };
+        Ok((HandoverOutcome::Taken, Some(Box::pin(work))))
+    }
 }
+
+/// The life of a connection that was taken.
+type Work = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 type Received = Result<Option<(Vec<u8>, Vec<OwnedFd>)>, Error>;
 

@@ -39,6 +39,7 @@ mod log_rate;
 mod logs;
 mod metered;
 mod modules;
+mod net;
 mod preopens;
 mod process;
 mod quota;

@@ -57,6 +57,7 @@ pub fn component(component: &Component) -> Result<Linked, Error> {
     let engine = component.engine();
     let mut linker = wasmtime::component::Linker::<ComponentGuest>::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(engine_error)?;
+    crate::net::sockets::add_to_linker(&mut linker).map_err(engine_error)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker).map_err(engine_error)?;
     let kind = component_kind(engine, component)?;
     let pre = linker.instantiate_pre(component).map_err(|error| component_import(&error))?;

@@ -9,6 +9,7 @@ use crate::{
     handover,
     logs::Logs,
     modules::Programs,
+    net,
     quota::Descriptors,
     replica::Services,
     task_api::TaskApi,
@@ -77,11 +78,12 @@ fn run(args: &ShimArgs) -> io::Result<()> {
     }
     let descriptors = raise_descriptors();
     let engines = Arc::new(Engines::new(Ticker::start()?));
+    let net = net::Shared::new(args.network);
     give_up_rights()?;
     let (logs, writer) = Logs::start()?;
     let guests = tokio::runtime::Builder::new_multi_thread().thread_name("guests").max_blocking_threads(BLOCKING_THREADS).enable_all().build()?;
     let control = tokio::runtime::Builder::new_current_thread().max_blocking_threads(2).enable_all().build()?;
-    let served = control.block_on(serve(args, engines, logs.clone(), &guests, descriptors));
+    let served = control.block_on(serve(args, engines, logs.clone(), net, &guests, descriptors));
     guests.shutdown_background();
     logs.close();
     let (done, written) = std::sync::mpsc::channel();
@@ -115,7 +117,7 @@ fn give_up_rights() -> io::Result<()> {
     Ok(())
 }
 
-async fn serve(args: &ShimArgs, engines: Arc<Engines>, logs: Arc<Logs>, guests: &Runtime, descriptors: u64) -> io::Result<()> {
+async fn serve(args: &ShimArgs, engines: Arc<Engines>, logs: Arc<Logs>, net: Arc<net::Shared>, guests: &Runtime, descriptors: u64) -> io::Result<()> {
     let mut handover_path = args.socket.clone().into_os_string();
     handover_path.push(HANDOVER_SUFFIX);
     let sockets = Sockets(vec![args.socket.clone(), handover_path.into()]);
@@ -125,9 +127,9 @@ async fn serve(args: &ShimArgs, engines: Arc<Engines>, logs: Arc<Logs>, guests: 
     let connections = MAX_CONNECTIONS.min(free / 2);
     let of_guests = Descriptors::new(u32::try_from(free - connections).unwrap_or(u32::MAX));
     let connections = usize::try_from(connections).unwrap_or(usize::MAX);
-    let handover = handover::Listener::bind(&sockets.0[1], services.clone(), guests.handle().clone(), connections)?;
+    let handover = handover::Listener::bind(&sockets.0[1], services.clone(), net.listeners.clone(), guests.handle().clone(), connections)?;
     let capacity = usize::try_from(args.capacity).unwrap_or(usize::MAX);
-    let tasks = Arc::new(Tasks::new(capacity, Programs::new(engines), logs, services, guests.handle().clone(), of_guests));
+    let tasks = Arc::new(Tasks::new(capacity, Programs::new(engines), logs, services, net, guests.handle().clone(), of_guests));
     let (shutdown, mut shut_down) = mpsc::channel(1);
     let clients = Arc::new(Clients::default());
     let listener = accept(UnixListener::bind(&args.socket)?, clients.clone());

@@ -82,7 +82,6 @@ impl TaskQuota {
     }
 
     /// Room for one socket.
-    #[allow(dead_code, reason = "for wasi:sockets")]
     pub fn socket(&self) -> Result<Permit, Full> {
         self.take(Of::Sockets)
     }

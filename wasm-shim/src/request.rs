@@ -161,7 +161,7 @@ async fn instantiate(replica: &Replica, linked: Result<&Linked, crate::modules::
     };
     let task = &replica.task;
     let (stdout, stderr) = (task.sink.stream(Stream::Stdout), task.sink.stream(Stream::Stderr));
-    let mut store = Store::new(pre.engine(), ComponentGuest::new(&task.spec.identity, stdout, stderr, Limiter::new(task.memory.clone())));
+    let mut store = Store::new(pre.engine(), ComponentGuest::new(&task.spec.identity, stdout, stderr, Limiter::new(task.memory.clone()), task.net.clone()));
     store.limiter(|guest| &mut guest.limiter);
     interrupt_by_epochs(&mut store);
     let proxy = pre.instantiate_async(&mut store).await?;

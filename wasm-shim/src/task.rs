@@ -12,6 +12,7 @@ use crate::{
     cpu::TaskCpu,
     limits::TaskMemory,
     logs::Logs,
+    net::{self, TaskNet},
     quota::{Descriptors, TaskQuota},
     stdio::Sink,
 };
@@ -82,8 +83,9 @@ pub struct Task {
     pub memory: Arc<TaskMemory>,
     pub cpu: Arc<TaskCpu>,
     /// Files and sockets of its guests.
-    #[allow(dead_code, reason = "for wasi:sockets and the file system")]
+    #[allow(dead_code, reason = "for the file system")]
     pub quota: TaskQuota,
+    pub net: Arc<TaskNet>,
     logs: Arc<Logs>,
     started: AtomicBool,
     /// Zero, or the number of the signal that it was sent; `SIGKILL` overrides others.
@@ -104,7 +106,10 @@ pub struct NewTask {
 }
 
 impl Task {
-    pub fn new(new: NewTask, logs: &Arc<Logs>, descriptors: &Descriptors) -> Self {
+    pub fn new(mut new: NewTask, logs: &Arc<Logs>, shared: Arc<net::Shared>, descriptors: &Descriptors) -> Self {
+        let sink = Sink::new(logs.clone(), logs.open(new.log, new.spec.log));
+        let quota = TaskQuota::new(descriptors);
+        let net = TaskNet::new(std::mem::take(&mut new.spec.net), shared, sink.clone(), quota.clone());
         Self {
             id: new.id,
             bundle: new.bundle,
@@ -112,9 +117,10 @@ impl Task {
             stderr: new.stderr,
             memory: Arc::new(TaskMemory::new(new.spec.memory)),
             cpu: Arc::new(TaskCpu::new(new.spec.cpu)),
-            quota: TaskQuota::new(descriptors),
-            sink: Sink::new(logs.clone(), logs.open(new.log, new.spec.log)),
+            quota,
             spec: new.spec,
+            sink,
+            net,
             logs: logs.clone(),
             started: AtomicBool::new(false),
             signal: AtomicU8::new(0),

@@ -7,6 +7,7 @@ use crate::{
     bundle, command,
     logs::Logs,
     modules::{self, Program, Programs},
+    net,
     quota::Descriptors,
     replica::{self, Replica, Services},
     task::{NewTask, Stop, Task},
@@ -68,6 +69,7 @@ pub struct Tasks {
     programs: Programs,
     logs: Arc<Logs>,
     services: Arc<Services>,
+    net: Arc<net::Shared>,
     guests: Handle,
     descriptors: Descriptors,
     /// Told when the table becomes empty.
@@ -75,8 +77,16 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    pub fn new(capacity: usize, programs: Programs, logs: Arc<Logs>, services: Arc<Services>, guests: Handle, descriptors: Descriptors) -> Self {
-        Self { table: Mutex::default(), capacity, programs, logs, services, guests, descriptors, emptied: Notify::new() }
+    pub fn new(
+        capacity: usize,
+        programs: Programs,
+        logs: Arc<Logs>,
+        services: Arc<Services>,
+        net: Arc<net::Shared>,
+        guests: Handle,
+        descriptors: Descriptors,
+    ) -> Self {
+        Self { table: Mutex::default(), capacity, programs, logs, services, net, guests, descriptors, emptied: Notify::new() }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -104,7 +114,7 @@ impl Tasks {
         let spec = bundle::read(&create.bundle)?;
         let program = self.programs.get(&spec.compiled, spec.kind).await?;
         let CreateTask { id, bundle, stdout, stderr } = create;
-        let task = Arc::new(Task::new(NewTask { id, bundle, stdout, stderr, spec, log }, &self.logs, &self.descriptors));
+        let task = Arc::new(Task::new(NewTask { id, bundle, stdout, stderr, spec, log }, &self.logs, self.net.clone(), &self.descriptors));
         reserved.fill(Loaded { task, program: Some(program) });
         Ok(())
     }

@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use wsw_api::ServiceId;
 use wsw_api::shim::{CONTRACT, Handover, HandoverAnswer, HandoverOutcome, MAX_HANDOVER};
+use wsw_api::spec::Protocol;
 
 /// Hand-overs of one shim that wait for their answer; past it the shim counts as full.
 const MAX_PENDING: usize = 1_024;
@@ -62,9 +63,15 @@ impl Handovers {
 
     /// Offers a connection; the caller still has it when the answer is not [`HandoverOutcome::Taken`]. None when the shim went away
     /// without having taken it.
-    pub(crate) async fn offer(&self, service: ServiceId, port: u16, client: SocketAddr, conn: BorrowedFd<'_>) -> Result<Option<HandoverOutcome>> {
+    pub(crate) async fn offer(
+        &self,
+        service: ServiceId,
+        (protocol, port): (Protocol, u16),
+        client: SocketAddr,
+        conn: BorrowedFd<'_>,
+    ) -> Result<Option<HandoverOutcome>> {
         let seq = self.next.fetch_add(1, Ordering::Relaxed);
-        let message = rmp_serde::to_vec_named(&Handover { contract: CONTRACT, seq, service, port, client });
+        let message = rmp_serde::to_vec_named(&Handover { contract: CONTRACT, seq, service, port, protocol, client });
         let message = message.map_err(|error| Error::Invalid(format!("hand-over: {error}")))?;
         let (answer, answered) = oneshot::channel();
         {

@@ -38,7 +38,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use tokio::sync::Semaphore;
 use wsw_api::shim::HandoverOutcome;
-use wsw_api::spec::Platform;
+use wsw_api::spec::{Platform, Protocol};
 use wsw_api::{ServiceId, TaskId};
 
 /// Tasks in preparation at a time: enough to keep the shims and the disk busy, few enough to keep memory flat when 10,000 come at once.
@@ -85,7 +85,12 @@ impl Wasm {
     /// Offers a connection to the service's tasks on this node. The caller keeps its copy until the answer; after an error it has to give
     /// the connection up, since a shim may have it.
     pub async fn handover(&self, service: ServiceId, port: u16, client: SocketAddr, conn: BorrowedFd<'_>) -> Result<HandoverOutcome> {
-        self.services.handover(&self.pool, service, port, client, conn).await
+        self.services.handover(&self.pool, service, (Protocol::Tcp, port), client, conn).await
+    }
+
+    /// Has a datagram socket connected to the port of one of the service's tasks on this node: a flow. The caller keeps using it.
+    pub async fn flow(&self, service: ServiceId, port: u16, client: SocketAddr, socket: BorrowedFd<'_>) -> Result<HandoverOutcome> {
+        self.services.handover(&self.pool, service, (Protocol::Udp, port), client, socket).await
     }
 
     /// True when tasks of the service take connections here.

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use wsw_api::ServiceId;
 use wsw_api::shim::HandoverOutcome;
+use wsw_api::spec::Protocol;
 
 /// Ready tasks by service and shim.
 #[derive(Default)]
@@ -65,7 +66,14 @@ impl Services {
         order
     }
 
-    pub(super) async fn handover(&self, pool: &Pool, service: ServiceId, port: u16, client: SocketAddr, conn: BorrowedFd<'_>) -> Result<HandoverOutcome> {
+    pub(super) async fn handover(
+        &self,
+        pool: &Pool,
+        service: ServiceId,
+        port: (Protocol, u16),
+        client: SocketAddr,
+        conn: BorrowedFd<'_>,
+    ) -> Result<HandoverOutcome> {
         let mut answer = HandoverOutcome::None;
         for number in self.order(service) {
             let Some(shim) = pool.get(number) else { continue };

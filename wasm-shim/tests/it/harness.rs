@@ -17,6 +17,7 @@ use ttrpc::context::Context;
 use wsw_api::{
     id::ServiceId,
     shim::{self, CompileReport, ExitReport, Handover, HandoverAnswer, HandoverOutcome, Kind},
+    spec::Protocol,
 };
 
 /// Words of the process to become, one a line.
@@ -206,7 +207,7 @@ impl Shim {
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (server, address) = listener.accept().unwrap();
         self.seq += 1;
-        let header = Handover { contract: shim::CONTRACT, seq: self.seq, service, port: 80, client: address };
+        let header = Handover { contract: shim::CONTRACT, seq: self.seq, service, port: 80, protocol: Protocol::Tcp, client: address };
         send(&self.handover, &rmp_serde::to_vec_named(&header).unwrap(), &[&server]);
         let answer = answer(&self.handover).unwrap();
         assert_eq!(answer.seq, self.seq);

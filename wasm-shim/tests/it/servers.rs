@@ -12,6 +12,7 @@ use std::{
 use wsw_api::{
     id::ServiceId,
     shim::{self, CONTRACT, Handover, HandoverOutcome},
+    spec::Protocol,
 };
 
 /// One request over a connection: the status, and whether the connection stays.
@@ -145,7 +146,7 @@ async fn bad_frames_end_their_channel_only() {
     let mut shim = Shim::start(10).await;
     shim.run("a", &shim.program(guests::SERVER), |_| ()).await;
     let header = |contract| {
-        let handover = Handover { contract, seq: 1, service: service(), port: 80, client: "127.0.0.1:1".parse().unwrap() };
+        let handover = Handover { contract, seq: 1, service: service(), port: 80, protocol: Protocol::Tcp, client: "127.0.0.1:1".parse().unwrap() };
         rmp_serde::to_vec_named(&handover).unwrap()
     };
     let stream = || std::os::unix::net::UnixStream::pair().unwrap();

@@ -5,6 +5,7 @@
 //! Never: reads from a connection.
 
 use super::table::Published;
+use super::udp;
 use crate::board::Board;
 use crate::seam::Handover;
 use socket2::{SockRef, Socket, TcpKeepalive};
@@ -38,9 +39,12 @@ pub struct Shared {
     pub board: Arc<Board>,
     pub counters: Arc<Counters>,
     connections: Arc<Semaphore>,
+    /// Places for flows of datagrams, and for the bytes that wait in them.
+    pub(super) flows: Arc<Semaphore>,
+    pub(super) waiting: Arc<Semaphore>,
 }
 
-/// What happened to connections since the worker started.
+/// What happened to connections and flows since the worker started.
 #[derive(Debug, Default)]
 pub struct Counters {
     pub taken: AtomicU64,
@@ -50,12 +54,16 @@ pub struct Counters {
     pub full: AtomicU64,
     /// Given up: the shim went away while it was asked.
     pub failed: AtomicU64,
+    /// Datagrams dropped: a bound on flows was reached.
+    pub dropped: AtomicU64,
 }
 
 impl Shared {
     /// The common part of all listeners.
     pub fn new(handover: Arc<dyn Handover>, board: Arc<Board>) -> Self {
-        Self { handover, board, counters: Arc::default(), connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)) }
+        let semaphore = |places| Arc::new(Semaphore::new(places));
+        let (connections, flows, waiting) = (semaphore(MAX_CONNECTIONS), semaphore(udp::MAX_FLOWS), semaphore(udp::MAX_WAITING));
+        Self { handover, board, counters: Arc::default(), connections, flows, waiting }
     }
 }
 

@@ -22,7 +22,7 @@ pub fn bind(address: Option<IpAddr>, port: u16) -> io::Result<Socket> {
     }
 }
 
-fn no_ipv6(error: &io::Error) -> bool {
+pub(super) fn no_ipv6(error: &io::Error) -> bool {
     let unsupported = rustix::io::Errno::AFNOSUPPORT.raw_os_error();
     error.raw_os_error() == Some(unsupported) || error.kind() == io::ErrorKind::AddrNotAvailable
 }

@@ -2,15 +2,17 @@
 //!
 //! ```text
 //! table (watch) ──► loop ──► listener per port ──► accept ──► hand over (retried while tasks come up) ──► shim
+//!                     ├────► UDP port ──► flow per client ──► its socket handed over; datagrams pass through here (`udp`)
 //!                     └────► problems (watch): ports that could not be bound, tried again each second
 //! ```
 //! Owns: the listeners. Invariants: a port of a removed service is closed when the next table arrives, a connection that was
 //! handed over is not ours any more; connections in hand-over are bounded and the kernel's backlog pushes back.
-//! Never: reads a byte of a connection, chooses a task.
+//! Never: reads a byte of a connection (datagrams it relays), chooses a task.
 
 mod accept;
 mod listener;
 mod table;
+mod udp;
 
 pub use accept::{Counters, Shared};
 pub use table::{Problem, Published, Table, host_ports, table};
@@ -21,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use wsw_api::spec::Protocol;
 
 /// Between attempts to bind a port that something else holds.
 const RETRY: Duration = Duration::from_secs(1);
@@ -67,6 +70,9 @@ impl Ingress {
     }
 }
 
+/// A port of one transport.
+type PortKey = (Protocol, u16);
+
 struct Open {
     target: Published,
     task: JoinHandle<()>,
@@ -75,7 +81,7 @@ struct Open {
 struct Run {
     address: Option<IpAddr>,
     shared: Arc<Shared>,
-    listeners: BTreeMap<u16, Open>,
+    listeners: BTreeMap<PortKey, Open>,
     problems: watch::Sender<Arc<Vec<Problem>>>,
 }
 
@@ -94,18 +100,15 @@ impl Run {
 
     /// Closes what is not wanted, opens what is; says whether something could not be opened.
     async fn reconcile(&mut self, table: &Table) -> bool {
-        self.close(|port, open| table.ports.get(port) != Some(&open.target)).await;
+        self.close(|key, open| table.ports.get(key) != Some(&open.target)).await;
         let mut problems = table.problems.clone();
-        for (port, target) in &table.ports {
-            if self.listeners.contains_key(port) {
+        for (key, target) in &table.ports {
+            if self.listeners.contains_key(key) {
                 continue;
             }
-            match listener::bind(self.address, *port) {
-                Ok(socket) => {
-                    let task = tokio::spawn(accept::serve(socket, target.clone(), Arc::clone(&self.shared)));
-                    self.listeners.insert(*port, Open { target: target.clone(), task });
-                }
-                Err(error) => problems.push(Problem::of(*port, target, listener::reason(&error))),
+            match self.open(*key, target.clone()) {
+                Ok(task) => drop(self.listeners.insert(*key, Open { target: target.clone(), task })),
+                Err(error) => problems.push(Problem::of(*key, target, listener::reason(&error))),
             }
         }
         let hindered = problems.len() > table.problems.len();
@@ -120,8 +123,16 @@ impl Run {
         hindered
     }
 
-    async fn close(&mut self, which: impl Fn(&u16, &Open) -> bool) {
-        let (closing, kept) = std::mem::take(&mut self.listeners).into_iter().partition(|(port, open)| which(port, open));
+    fn open(&self, (protocol, port): PortKey, target: Published) -> std::io::Result<JoinHandle<()>> {
+        let shared = Arc::clone(&self.shared);
+        Ok(match protocol {
+            Protocol::Udp => tokio::spawn(udp::serve(udp::bind(self.address, port)?, target, shared)),
+            _ => tokio::spawn(accept::serve(listener::bind(self.address, port)?, target, shared)),
+        })
+    }
+
+    async fn close(&mut self, which: impl Fn(&PortKey, &Open) -> bool) {
+        let (closing, kept) = std::mem::take(&mut self.listeners).into_iter().partition(|(key, open)| which(key, open));
         self.listeners = kept;
         for open in BTreeMap::into_values(closing) {
             open.task.abort();

@@ -23,7 +23,7 @@ pub struct Published {
 /// All ports of this node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Table {
-    pub ports: BTreeMap<u16, Published>,
+    pub ports: BTreeMap<(Protocol, u16), Published>,
     /// What cannot be served at all.
     pub problems: Vec<Problem>,
 }
@@ -39,9 +39,9 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A TCP port.
-    pub fn of(port: u16, published: &Published, reason: String) -> Self {
-        Self { service: published.service, name: published.name.clone(), port, protocol: Protocol::Tcp, reason }
+    /// Of a port that is wanted.
+    pub fn of((protocol, port): (Protocol, u16), published: &Published, reason: String) -> Self {
+        Self { service: published.service, name: published.name.clone(), port, protocol, reason }
     }
 
     /// The text for the status of the service's tasks.
@@ -95,14 +95,14 @@ fn publish(table: &mut Table, service: ServiceId, name: &str, port: &PortConfig)
         // Not allocated yet.
         return;
     }
-    if port.protocol != Protocol::Tcp {
+    if port.protocol == Protocol::Sctp {
         return refuse(format!("{} is not served by this version", port.protocol.as_str()));
     }
-    match table.ports.get(&port.published) {
+    match table.ports.get(&(port.protocol, port.published)) {
         // Two versions of a service during its rollout.
         Some(other) if other.service == service => {}
         Some(other) => refuse(format!("in use by service {}", other.name)),
-        None => drop(table.ports.insert(port.published, Published { service, name: name.to_owned(), target: port.target })),
+        None => drop(table.ports.insert((port.protocol, port.published), Published { service, name: name.to_owned(), target: port.target })),
     }
 }
 
@@ -120,19 +120,20 @@ mod tests {
         let rows = endpoints([endpoint(2, 8081)]);
         let mut host = Template::clone(&template(1));
         host.endpoint.ports = vec![PortConfig { target: 80, published: 8080, mode: PublishMode::Host, ..PortConfig::default() }];
-        assert_eq!(table(&rows, []).ports.into_keys().collect::<Vec<_>>(), [8081]);
+        assert_eq!(table(&rows, []).ports.into_keys().collect::<Vec<_>>(), [(Protocol::Tcp, 8081)]);
         let both = table(&rows, [&host, &host]);
-        assert_eq!((both.ports.into_keys().collect::<Vec<_>>(), both.problems), (vec![8080, 8081], vec![]));
+        assert_eq!((both.ports.into_keys().collect::<Vec<_>>(), both.problems), (vec![(Protocol::Tcp, 8080), (Protocol::Tcp, 8081)], vec![]));
     }
 
     #[test]
     fn what_cannot_be_served_says_why() {
-        let mut udp = endpoint(1, 53);
+        let (mut sctp, mut udp) = (endpoint(1, 53), endpoint(5, 80));
+        sctp.ports[0].protocol = Protocol::Sctp;
         udp.ports[0].protocol = Protocol::Udp;
-        let table = table(&endpoints([udp, endpoint(2, 80), endpoint(3, 80), endpoint(4, 0)]), []);
+        let table = table(&endpoints([sctp, endpoint(2, 80), endpoint(3, 80), endpoint(4, 0), udp]), []);
         let texts: Vec<_> = table.problems.iter().map(Problem::to_string).collect();
-        assert_eq!(texts, ["port 53/udp (service web): udp is not served by this version", "port 80/tcp (service web): in use by service web"]);
+        assert_eq!(texts, ["port 53/sctp (service web): sctp is not served by this version", "port 80/tcp (service web): in use by service web"]);
         assert_eq!(&*Problem::by_service(&table.problems)[&service_id(3)], "port 80/tcp: in use by service web");
-        assert_eq!(table.ports.len(), 1);
+        assert_eq!(table.ports.keys().collect::<Vec<_>>(), [&(Protocol::Tcp, 80), &(Protocol::Udp, 80)]);
     }
 }

@@ -34,6 +34,9 @@ impl Handover for Greeter {
         std::io::Write::write_all(&mut own, b"hello").unwrap();
         Ok(HandoverOutcome::Taken)
     }
+    async fn flow(&self, _: ServiceId, _: u16, _: SocketAddr, _: BorrowedFd<'_>) -> wsw_runtime::Result<HandoverOutcome> {
+        Ok(HandoverOutcome::None)
+    }
 }
 
 fn set(published: u16, endpoints: bool) -> Assignments {

@@ -23,6 +23,9 @@ impl Handover for Nobody {
     async fn handover(&self, _: ServiceId, _: u16, _: SocketAddr, _: BorrowedFd<'_>) -> wsw_runtime::Result<HandoverOutcome> {
         Ok(HandoverOutcome::None)
     }
+    async fn flow(&self, _: ServiceId, _: u16, _: SocketAddr, _: BorrowedFd<'_>) -> wsw_runtime::Result<HandoverOutcome> {
+        Ok(HandoverOutcome::None)
+    }
 }
 
 pub(crate) fn config(root: &Path) -> Config {

@@ -7,3 +7,4 @@ mod ingress;
 mod leader;
 mod logs;
 mod script;
+mod udp;

@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use ttrpc::Code;
 use wsw_api::shim::HandoverOutcome;
+use wsw_api::spec::Protocol;
 
 #[tokio::test]
 async fn a_task_goes_through_its_life() {
@@ -59,7 +60,7 @@ async fn connections_arrive_with_their_client_and_are_kept_when_nobody_takes_the
             let byte = (port % 4) as u8;
             let service = if byte == HANGS_UP { 9 } else { byte };
             let client = format!("[2001:db8::1]:{port}").parse().unwrap();
-            let outcome = handovers.offer(super::fixture::service(service), 80, client, theirs.as_fd()).await.unwrap();
+            let outcome = handovers.offer(super::fixture::service(service), (Protocol::Tcp, 80), client, theirs.as_fd()).await.unwrap();
             drop(theirs);
             let mut text = String::new();
             ours.read_to_string(&mut text).unwrap();
@@ -81,8 +82,8 @@ async fn a_shim_that_hangs_up_took_nothing_and_the_channel_is_opened_again() {
     let (_ours, theirs) = UnixStream::pair().unwrap();
     let client = "127.0.0.1:5".parse().unwrap();
     let handovers = shim.handovers().unwrap();
-    assert_eq!(handovers.offer(service(HANGS_UP), 80, client, theirs.as_fd()).await, Ok(None));
+    assert_eq!(handovers.offer(service(HANGS_UP), (Protocol::Tcp, 80), client, theirs.as_fd()).await, Ok(None));
     assert!(handovers.is_closed());
     let again = shim.handovers().unwrap();
-    assert_eq!(again.offer(service(9), 80, client, theirs.as_fd()).await, Ok(Some(HandoverOutcome::Taken)));
+    assert_eq!(again.offer(service(9), (Protocol::Tcp, 80), client, theirs.as_fd()).await, Ok(Some(HandoverOutcome::Taken)));
 }
