@@ -21,19 +21,23 @@ pub struct Host {
     pub platform: Platform,
     pub cpus: u64,
     pub memory_bytes: u64,
+    /// Tasks that it holds at most.
+    pub tasks: u64,
 }
 
 impl Host {
     /// Reads them.
     pub fn read() -> Self {
         let uname = rustix::system::uname();
+        let memory_bytes = memory();
         Self {
             hostname: uname.nodename().to_string_lossy().into_owned(),
             operating_system: operating_system(),
             kernel_version: uname.release().to_string_lossy().into_owned(),
             platform: Platform { os: "linux".into(), architecture: go_architecture(std::env::consts::ARCH).into() },
             cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u64),
-            memory_bytes: memory(),
+            memory_bytes,
+            tasks: super::capacity::of_node(&super::capacity::Limits::read(), memory_bytes),
         }
     }
 
@@ -42,7 +46,7 @@ impl Host {
         NodeDescription {
             hostname: self.hostname.clone(),
             platform: Platform { os: "linux".into(), architecture: std::env::consts::ARCH.into() },
-            resources: Resources { nano_cpus: self.cpus * 1_000_000_000, memory_bytes: self.memory_bytes, pids: 0 },
+            resources: Resources { nano_cpus: self.cpus * 1_000_000_000, memory_bytes: self.memory_bytes, pids: self.tasks },
             engine_version: env!("CARGO_PKG_VERSION").into(),
             ..NodeDescription::default()
         }

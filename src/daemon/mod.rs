@@ -6,6 +6,7 @@
 
 mod address;
 mod backend;
+mod capacity;
 mod data_root;
 mod events;
 pub mod help;
@@ -59,6 +60,9 @@ pub struct Args {
     /// Speak plain HTTP, or TLS without checking certificates, to this registry (HOST[:PORT] or CIDR; loopback always is one)
     #[arg(long = "insecure-registry", value_name = "REGISTRY")]
     pub insecure_registries: Vec<String>,
+    /// Tasks that this node takes at most, below what the machine holds
+    #[arg(long, value_name = "NUMBER", hide = true)]
+    pub max_tasks: Option<std::num::NonZeroU64>,
 }
 
 /// Runs the daemon until SIGTERM or SIGINT.
@@ -70,7 +74,7 @@ pub fn run(args: Args) -> Result<()> {
     let paths = Paths::resolve(args.host.as_deref(), args.data_root, args.exec_root, args.pidfile)?;
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("wsw").build().context("cannot start the runtime")?;
-    runtime.block_on(serve(paths, node::Flags { listen, advertise, insecure_registries: args.insecure_registries }))
+    runtime.block_on(serve(paths, node::Flags { listen, advertise, insecure_registries: args.insecure_registries, max_tasks: args.max_tasks }))
 }
 
 fn init_log(level: &str) -> Result<()> {

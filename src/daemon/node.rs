@@ -35,6 +35,8 @@ pub struct Flags {
     pub listen: Option<SocketAddr>,
     pub advertise: Option<SocketAddr>,
     pub insecure_registries: Vec<String>,
+    /// Tasks that the node takes at most; none is what the machine holds.
+    pub max_tasks: Option<std::num::NonZeroU64>,
 }
 
 /// The membership record.
@@ -91,7 +93,8 @@ pub struct Node {
 impl Node {
     /// Opens the stores and takes up an earlier membership.
     pub async fn start(paths: Paths, flags: Flags) -> Result<Arc<Self>> {
-        let host = Host::read();
+        let mut host = Host::read();
+        host.tasks = flags.max_tasks.map_or(host.tasks, |most| most.get().min(host.tasks));
         let membership = Membership::read(&paths)?;
         let wasm = Wasm::open(wsw_runtime::Config {
             data_root: paths.data_root.clone(),
@@ -99,7 +102,7 @@ impl Node {
             exe: std::env::current_exe().context("cannot find this program's own file")?,
             engine_key: wsw_wasm_shim::engine_key(),
             node: membership.as_ref().map(|record| record.node),
-            shim_capacity: wsw_api::shim::DEFAULT_CAPACITY,
+            shim_capacity: super::capacity::of_shim(super::capacity::Limits::read().maps),
             insecure_registries: flags.insecure_registries.clone(),
         })
         .await?;

@@ -22,6 +22,7 @@ mod harness;
 mod http;
 mod labels;
 mod laptop;
+mod limits;
 mod networks;
 mod outbound;
 mod outbound;

@@ -278,18 +278,24 @@ mod tests {
         engine::engine_config,
         ticker::EPOCH,
     };
+    use tokio::sync::Semaphore;
     use wasmtime::{Engine, Linker, Module};
 
     const SPIN: &str = r#"(module (func (export "_start") (loop br 0)))"#;
 
-    fn guest(ticker: &Arc<Ticker>, wat: &str, cpu: &Arc<TaskCpu>) -> Metered<impl Future<Output = wasmtime::Result<()>> + Send + use<>> {
+    fn guest(ticker: &Arc<Ticker>, wat: &str, cpu: &Arc<TaskCpu>, gate: &Arc<Semaphore>) -> Metered<impl Future<Output = wasmtime::Result<()>> + Send + use<>> {
         let engine = Engine::new(&engine_config(None).unwrap()).unwrap();
         ticker.add(&engine);
         let module = Module::new(&engine, wat).unwrap();
         let mut store = Store::new(&engine, ());
         interrupt_by_epochs(&mut store);
         let mut linker = Linker::new(&engine);
-        linker.func_wrap_async("t", "sleep", |_, (): ()| Box::new(sleep(Duration::from_millis(1)))).unwrap();
+        let gate = gate.clone();
+        let pass = linker.func_wrap_async("t", "pass", move |_, (): ()| {
+            let gate = gate.clone();
+            Box::new(async move { gate.acquire().await.unwrap().forget() })
+        });
+        pass.unwrap();
         let run = async move {
             let instance = linker.instantiate_async(&mut store, &module).await?;
             instance.get_typed_func::<(), ()>(&mut store, "_start")?.call_async(&mut store, ()).await
@@ -305,7 +311,7 @@ mod tests {
     fn a_guest_that_computes_leaves_the_runtime_and_is_dropped_with_its_future() {
         let (ticker, cpu) = (Ticker::start().unwrap(), Arc::new(TaskCpu::default()));
         runtime().block_on(async {
-            let mut guest = Box::pin(guest(&ticker, SPIN, &cpu));
+            let mut guest = Box::pin(guest(&ticker, SPIN, &cpu, &Arc::new(Semaphore::new(0))));
             let away = std::future::poll_fn(|cx| {
                 assert!(guest.as_mut().poll(cx).is_pending());
                 if matches!(guest.place, Place::Away { .. }) { Poll::Ready(()) } else { Poll::Pending }
@@ -323,28 +329,36 @@ mod tests {
 
     #[test]
     fn a_guest_comes_back_when_it_waits_and_its_end_is_told_from_either_side() {
-        // Computes long enough to be sent away, sleeps, and all that again.
-        let wat = r#"(module (import "t" "sleep" (func $sleep)) (func (export "_start") (local $n i32) (local $i i32)
+        // Computes long enough to be sent away, waits at the gate, and all that again.
+        let wat = r#"(module (import "t" "pass" (func $pass)) (func (export "_start") (local $n i32) (local $i i32)
           (local.set $n (i32.const 3))
           (loop $again
             (local.set $i (i32.const 200000000))
             (loop $work (br_if $work (local.tee $i (i32.sub (local.get $i) (i32.const 1)))))
-            (call $sleep)
+            (call $pass)
             (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
           (if (global.get $trap) (then unreachable))) (global $trap i32 (i32.const 0)))"#;
         let ticker = Ticker::start().unwrap();
         for (wat, traps) in [(wat.to_owned(), false), (wat.replace("(i32.const 0)))", "(i32.const 1)))"), true)] {
             let cpu = Arc::new(TaskCpu::default());
             runtime().block_on(async {
-                let mut guest = Box::pin(guest(&ticker, &wat, &cpu));
-                let (mut moves, mut away) = (0, false);
+                let gate = Arc::new(Semaphore::new(0));
+                let mut guest = Box::pin(guest(&ticker, &wat, &cpu, &gate));
+                let (mut returns, mut away) = (0, false);
                 let end = std::future::poll_fn(|cx| {
                     let polled = guest.as_mut().poll(cx);
-                    moves += usize::from(std::mem::replace(&mut away, matches!(guest.place, Place::Away { .. })) != away);
+                    match guest.place {
+                        Place::Away { .. } => away = true,
+                        Place::Here(_) if guest.waits_since.is_some() => {
+                            returns += usize::from(std::mem::take(&mut away));
+                            gate.add_permits(1);
+                        }
+                        _ => {}
+                    }
                     polled
                 });
                 assert_eq!(end.await.is_err(), traps);
-                assert!(moves >= 5, "{moves}");
+                assert!(returns > 0);
                 cpu.all_gone().await;
             });
         }
@@ -355,8 +369,8 @@ mod tests {
         let limit = CpuLimit { quota: Duration::from_millis(1), period: Duration::from_secs(3_600) };
         let (ticker, cpu) = (Ticker::start().unwrap(), Arc::new(TaskCpu::new(Some(limit))));
         runtime().block_on(async {
-            let free = Arc::new(TaskCpu::default());
-            let (guest, other) = (guest(&ticker, SPIN, &cpu), guest(&ticker, SPIN, &free));
+            let (free, gate) = (Arc::new(TaskCpu::default()), Arc::new(Semaphore::new(0)));
+            let (guest, other) = (guest(&ticker, SPIN, &cpu, &gate), guest(&ticker, SPIN, &free, &gate));
             // The one stands still while the other gets on.
             let out = async {
                 loop {

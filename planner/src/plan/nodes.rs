@@ -77,6 +77,8 @@ pub(super) struct Row<'a> {
     /// Tasks of all services that are, or may come, up.
     pub(super) active: u32,
     free: Resources,
+    /// Tasks that the node holds at most; none when it does not say.
+    holds: Option<u64>,
     /// Host ports that tasks of this plan take.
     ports: BTreeSet<(Protocol, u16)>,
 }
@@ -87,7 +89,8 @@ impl Row<'_> {
     }
 
     pub(super) fn has_room(&self, wants: &Resources) -> bool {
-        wants.nano_cpus <= self.free.nano_cpus && wants.memory_bytes <= self.free.memory_bytes
+        let holds_one_more = self.holds.is_none_or(|most| u64::from(self.active) < most);
+        holds_one_more && wants.nano_cpus <= self.free.nano_cpus && wants.memory_bytes <= self.free.memory_bytes
     }
 
     pub(super) fn has_port(&self, view: &Store, port: (Protocol, u16)) -> bool {
@@ -117,7 +120,8 @@ impl<'a> Table<'a> {
                 memory_bytes: has.memory_bytes.saturating_sub(load.memory_bytes),
                 pids: 0,
             };
-            Row { node, active: load.active, free, ports: BTreeSet::new() }
+            let holds = Some(has.pids).filter(|most| *most > 0);
+            Row { node, active: load.active, free, holds, ports: BTreeSet::new() }
         });
         Self { rows: rows.collect() }
     }

@@ -41,6 +41,27 @@ fn what_cannot_be_placed_says_why_and_is_placed_when_there_is_room() {
 }
 
 #[test]
+fn a_node_gets_no_more_tasks_than_it_holds() {
+    let mut world = World::new(2);
+    for number in [1, 2] {
+        world.set_node(number, |node| {
+            let mut said = (*node.description).clone();
+            said.resources.pids = 2;
+            node.description = std::sync::Arc::new(said);
+        });
+    }
+    let many = world.create(spec("many", 5));
+    expect![[r#"
+        1 n1 running assigned
+        2 n2 running assigned
+        3 n1 running assigned
+        4 n2 running assigned
+        5 - running pending [no suitable node (insufficient resources on 2 nodes)]
+    "#]]
+    .assert_eq(&world.show(many));
+}
+
+#[test]
 fn constraints_platforms_and_max_replicas_filter() {
     let mut world = World::new(3);
     world.set_node(1, |node| _ = node.spec.annotations.labels.insert("zone".into(), "east".into()));

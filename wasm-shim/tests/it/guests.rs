@@ -12,6 +12,10 @@ pub const RECURSE: &str = r#"(module (memory (export "memory") 1)
 /// Grows its memory by 64 KiB at a time for ever.
 pub const HOG: &str = r#"(module (memory (export "memory") 1) (func (export "_start") (loop (drop (memory.grow (i32.const 1))) (br 0))))"#;
 
+/// Grows its table by 1,000 entries at a time for ever.
+pub const TABLES: &str = r#"(module (memory (export "memory") 1) (table 1 funcref)
+  (func (export "_start") (loop (drop (table.grow (ref.null func) (i32.const 1000))) (br 0))))"#;
+
 /// Ends with code 3.
 pub const EXIT_3: &str = r#"(module (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
   (memory (export "memory") 1) (func (export "_start") (call $exit (i32.const 3))))"#;

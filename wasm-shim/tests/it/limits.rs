@@ -77,8 +77,6 @@ async fn requests_are_answered_while_more_guests_spin_than_there_are_cores() {
     for _ in 0..500 {
         assert!(get(&mut client, "/").starts_with("HTTP/1.1 200 "));
     }
-    // A request that computes for long goes to the background, and its answer still comes.
-    assert!(get(&mut client, "/w").starts_with("HTTP/1.1 200 "));
 }
 
 #[tokio::test]
@@ -112,4 +110,38 @@ async fn what_a_guest_writes_beyond_the_log_rate_is_dropped_and_counted() {
     let written = log.iter().filter(|(_, _, text)| text.starts_with('y')).count() as u64;
     assert!(told > 0, "{written} lines, none dropped");
     assert_eq!(written + told, guests::FLOOD_LINES);
+}
+
+/// Each of these harms itself: beside it a server answers every request, rightly, and its end says what it was.
+#[tokio::test]
+async fn a_bad_guest_harms_itself_alone() {
+    let mut shim = Shim::start(50).await;
+    let server = shim.program(guests::SERVER);
+    shim.run("server", &server, |_| ()).await;
+    let mut client = shim.connect(service()).unwrap();
+    let memory = |bytes: u64| move |config: &mut Value| config["linux"] = json!({ "resources": { "memory": { "limit": bytes } } });
+    // The guest, its memory limit, and how it ends by itself; none: it has to be killed.
+    let victims = [
+        ("spin", guests::SPIN, Some((137, None))),
+        ("flood", guests::FLOOD, Some((0, None))),
+        ("chatter", guests::CHATTER, Some((137, None))),
+        ("recurse", guests::RECURSE, Some((134, Some("wasm trap: call stack exhausted")))),
+        ("hog", guests::HOG, Some((137, Some("memory limit of 16777216 bytes reached")))),
+        ("tables", guests::TABLES, Some((137, Some("memory limit of 16777216 bytes reached")))),
+        ("trap", guests::TRAP, Some((134, Some("wasm trap: wasm `unreachable` instruction executed")))),
+    ];
+    for (id, wat, ends) in victims {
+        shim.run(id, &shim.program(wat), memory(16 << 20)).await;
+        for _ in 0..100 {
+            assert!(get(&mut client, "/").starts_with("HTTP/1.1 200 "), "beside {id}");
+        }
+        let killed = ends == Some((137, None));
+        if killed {
+            shim.kill(id, SIGKILL).await.unwrap();
+        }
+        let end = shim.wait(id).await;
+        assert_eq!(Some((end.code, end.report.reason.as_deref())), ends, "{id}");
+    }
+    assert!(get(&mut client, "/").starts_with("HTTP/1.1 200 "));
+    assert!(shim.child.try_wait().unwrap().is_none());
 }
