@@ -25,7 +25,6 @@ mod laptop;
 mod limits;
 mod networks;
 mod outbound;
-mod outbound;
 mod placement;
 mod ports;
 mod registry;
