@@ -68,7 +68,7 @@ pub struct NodeDescription {
     pub engine_labels: BTreeMap<String, String>,
     /// Shims and drivers by name: ("Runtime", "io.wsw.wasm.v1"), ("Log", "json-file").
     pub plugins: Vec<(String, String)>,
-    /// How guests are separated: "full", "process only".
+    /// How guests are separated from the node: "user, seccomp, landlock, cgroup", as far as it has them; "process only".
     pub wasm_isolation: String,
     /// What hinders the node: "port 8080/tcp (service hello): address already in use".
     pub problems: Vec<String>,

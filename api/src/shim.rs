@@ -98,6 +98,27 @@ impl Network {
     }
 }
 
+/// What of its sandbox a shim really got, as it says in the answer to `Connect` (field `version`, after its own version).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Confinement {
+    pub seccomp: bool,
+    pub landlock: bool,
+}
+
+impl Confinement {
+    const WORDS: [&str; 2] = ["seccomp", "landlock"];
+
+    /// The parts that are there, by name.
+    pub fn parts(self) -> impl Iterator<Item = &'static str> {
+        Self::WORDS.into_iter().zip([self.seccomp, self.landlock]).filter_map(|(word, there)| there.then_some(word))
+    }
+    /// Reads the words among others; what is not said is not there.
+    pub fn parse(text: &str) -> Self {
+        let [seccomp, landlock] = Self::WORDS.map(|word| text.split([' ', ',']).any(|said| said == word));
+        Self { seccomp, landlock }
+    }
+}
+
 /// What a Wasm file is, by its exports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

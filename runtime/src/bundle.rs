@@ -37,6 +37,8 @@ pub(crate) struct Record {
     pub template: u64,
     /// Digest of its image: it is in use.
     pub image: String,
+    /// Its memory limit in bytes.
+    pub memory: Option<u64>,
     /// Number of its shim.
     pub shim: u32,
     /// Version of the Task API that the shim speaks.
@@ -157,7 +159,7 @@ mod tests {
 
     fn record(byte: u8) -> Record {
         let (task, service) = (TaskId::from_bytes([byte; 16]), ServiceId::from_bytes([9; 16]));
-        Record { task, service, slot: 1, template: 2, image: "sha256:i".into(), shim: 3, api: 3, boot: "b".into(), volumes: Vec::new() }
+        Record { task, service, slot: 1, template: 2, image: "sha256:i".into(), memory: None, shim: 3, api: 3, boot: "b".into(), volumes: Vec::new() }
     }
 
     #[tokio::test]

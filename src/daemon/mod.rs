@@ -73,6 +73,7 @@ pub fn run(args: Args) -> Result<()> {
         args.advertise_addr.as_deref().map(|text| address::advertise("--advertise-addr", text, listen.map_or(DEFAULT_PORT, |addr| addr.port()))).transpose()?;
     let paths = Paths::resolve(args.host.as_deref(), args.data_root, args.exec_root, args.pidfile)?;
     raise_descriptor_limit();
+    hide();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("wsw").build().context("cannot start the runtime")?;
     runtime.block_on(serve(paths, node::Flags { listen, advertise, insecure_registries: args.insecure_registries, max_tasks: args.max_tasks }))
 }
@@ -87,6 +88,15 @@ fn init_log(level: &str) -> Result<()> {
     let filter = tracing_subscriber::EnvFilter::new(format!("{level},openraft=warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     Ok(())
+}
+
+/// Nobody of the same user (without root that is what guests' processes run as) can look into the daemon, and no dump holds its keys.
+fn hide() {
+    let hidden = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    let core = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    if let Err(error) = hidden.and(rustix::process::setrlimit(rustix::process::Resource::Core, core)) {
+        warn!(%error, "the daemon's memory is open to processes of its user");
+    }
 }
 
 /// Shims and connections take descriptors; the soft limit is a leftover from `select`.

@@ -28,6 +28,7 @@ mod outbound;
 mod placement;
 mod ports;
 mod registry;
+mod sandbox;
 mod services;
 mod sockets;
 mod tidy;

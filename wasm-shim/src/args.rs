@@ -26,6 +26,13 @@ pub struct ShimArgs {
     /// Tasks that may live at once.
     pub capacity: u32,
     pub log_level: tracing::level_filters::LevelFilter,
+    /// Enter the sandbox, say what it is, end.
+    pub check: bool,
+    /// File with attempts to make instead of serving, and whether they are made in the sandbox (`sandbox::probe`).
+    #[cfg(debug_assertions)]
+    pub probe: Option<PathBuf>,
+    #[cfg(debug_assertions)]
+    pub bare: bool,
 }
 
 /// `wsw wasm-compile …`.
@@ -53,6 +60,9 @@ pub fn shim(args: &[String]) -> Result<ShimArgs, Error> {
     let (mut socket, mut tasks, mut logs, mut code) = (None, None, None, None);
     let (mut network, mut capacity, mut log_level) = (Network::None, DEFAULT_CAPACITY, tracing::level_filters::LevelFilter::INFO);
     let mut folders = Vec::new();
+    let mut check = false;
+    #[cfg(debug_assertions)]
+    let (mut probe, mut bare) = (None, false);
     let absolute = |value: &str| Some(PathBuf::from(value)).filter(|path| path.is_absolute());
     each(args, |name, value| {
         match name {
@@ -62,6 +72,11 @@ pub fn shim(args: &[String]) -> Result<ShimArgs, Error> {
             "--code" => code = Some(absolute(value)?),
             "--read" => folders.push((absolute(value)?, false)),
             "--write" => folders.push((absolute(value)?, true)),
+            "--check" => check = value.parse().ok()?,
+            #[cfg(debug_assertions)]
+            "--probe" => probe = Some(absolute(value)?),
+            #[cfg(debug_assertions)]
+            "--bare" => bare = value.parse().ok()?,
             "--network" => network = Network::parse(value)?,
             "--capacity" => capacity = value.parse().ok().filter(|n| (1..=MAX_CAPACITY).contains(n))?,
             "--log-level" => log_level = value.parse().ok()?,
@@ -73,7 +88,21 @@ pub fn shim(args: &[String]) -> Result<ShimArgs, Error> {
     let tasks = tasks.ok_or(Error::Missing("--tasks (a folder)"))?;
     let logs = logs.ok_or(Error::Missing("--logs (a folder)"))?;
     let code = code.ok_or(Error::Missing("--code (a folder)"))?;
-    Ok(ShimArgs { socket, tasks, logs, code, folders, network, capacity, log_level })
+    Ok(ShimArgs {
+        socket,
+        tasks,
+        logs,
+        code,
+        folders,
+        network,
+        capacity,
+        log_level,
+        check,
+        #[cfg(debug_assertions)]
+        probe,
+        #[cfg(debug_assertions)]
+        bare,
+    })
 }
 
 /// Reads the arguments of `wasm-compile`.

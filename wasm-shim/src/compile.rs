@@ -4,7 +4,7 @@
 //! with the shim's own linker; the report comes after the last byte of the artefact; bad input ends in a report, never in a panic.
 //! Never: reads or writes a file, opens a socket (`compile_sandbox`).
 
-use crate::{args, compile_sandbox as sandbox, engine::engine_config, linker};
+use crate::{args, compile_sandbox, engine::engine_config, linker, sandbox};
 use std::{
     io::{self, Read, Write},
     panic::AssertUnwindSafe,
@@ -71,12 +71,14 @@ fn run(args: &[String]) -> Result<Kind, Error> {
     let args = args::compile(args)?;
     let mut bytes = Vec::new();
     io::stdin().lock().take(MAX_MODULE + 1).read_to_end(&mut bytes).map_err(Error::Read)?;
+    // Before the compiler's threads: they are in it then.
+    sandbox::close_files().map_err(Error::Sandbox)?;
     let config = engine_config(None).map_err(|error| Error::Invalid(format!("{error:#}")))?;
     let engine = Engine::new(&config).map_err(|error| Error::Invalid(format!("{error:#}")))?;
     // The compiler's threads start with their first work, and their stacks must not be what the limit hits.
     engine.precompile_module(SMALLEST).map_err(|error| Error::Invalid(format!("{error:#}")))?;
     // From here on the file's content decides what runs.
-    sandbox::enter(args.memory).map_err(Error::Sandbox)?;
+    compile_sandbox::enter(args.memory).map_err(Error::Sandbox)?;
     let (kind, artefact) = std::panic::catch_unwind(AssertUnwindSafe(|| compile(&engine, &bytes))).unwrap_or(Err(Error::Panicked))?;
     let mut out = io::stdout().lock();
     out.write_all(&artefact).and_then(|()| out.flush()).map_err(Error::Write)?;

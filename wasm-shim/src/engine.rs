@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn an_artefact_loads_in_both_engines() {
-        let engines = Engines::new(Ticker::start().unwrap());
+        let engines = Engines::new(Ticker::new());
         let compiler = Engine::new(&engine_config(None).unwrap()).unwrap();
         let artefact = compiler.precompile_module(b"(module (memory 1) (func (export \"_start\")))").unwrap();
         for engine in [engines.pool().unwrap(), engines.on_demand().unwrap()] {

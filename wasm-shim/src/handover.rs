@@ -70,12 +70,17 @@ pub struct Listener {
     channels: Arc<Semaphore>,
 }
 
+/// Makes and binds the socket, which a confined shim cannot any more.
+pub fn bind(path: &Path) -> io::Result<OwnedFd> {
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket)
+}
+
 impl Listener {
-    /// Binds the socket; `connections` is the bound on connections that are served at once.
-    pub fn bind(path: &Path, services: Arc<Services>, listeners: Arc<Listeners>, guests: tokio::runtime::Handle, connections: usize) -> io::Result<Self> {
-        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
-        rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
-        rustix::net::listen(&socket, BACKLOG)?;
+    /// `connections` is the bound on connections that are served at once.
+    pub fn new(socket: OwnedFd, services: Arc<Services>, listeners: Arc<Listeners>, guests: tokio::runtime::Handle, connections: usize) -> io::Result<Self> {
         let socket = register(socket)?;
         let relays = Arc::new(Semaphore::new(connections / RELAYS_PART));
         let (connections, channels) = (Connections::new(connections), Arc::new(Semaphore::new(MAX_CHANNELS)));

@@ -45,6 +45,7 @@ mod process;
 mod quota;
 mod replica;
 mod request;
+mod sandbox;
 mod stats;
 mod stdio;
 mod task;

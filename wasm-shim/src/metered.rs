@@ -309,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_guest_that_computes_leaves_the_runtime_and_is_dropped_with_its_future() {
-        let (ticker, cpu) = (Ticker::start().unwrap(), Arc::new(TaskCpu::default()));
+        let (ticker, cpu) = (Ticker::started(), Arc::new(TaskCpu::default()));
         runtime().block_on(async {
             let mut guest = Box::pin(guest(&ticker, SPIN, &cpu, &Arc::new(Semaphore::new(0))));
             let away = std::future::poll_fn(|cx| {
@@ -338,7 +338,7 @@ mod tests {
             (call $pass)
             (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
           (if (global.get $trap) (then unreachable))) (global $trap i32 (i32.const 0)))"#;
-        let ticker = Ticker::start().unwrap();
+        let ticker = Ticker::started();
         for (wat, traps) in [(wat.to_owned(), false), (wat.replace("(i32.const 0)))", "(i32.const 1)))"), true)] {
             let cpu = Arc::new(TaskCpu::default());
             runtime().block_on(async {
@@ -367,7 +367,7 @@ mod tests {
     #[test]
     fn a_task_out_of_tokens_is_not_polled_and_others_are() {
         let limit = CpuLimit { quota: Duration::from_millis(1), period: Duration::from_secs(3_600) };
-        let (ticker, cpu) = (Ticker::start().unwrap(), Arc::new(TaskCpu::new(Some(limit))));
+        let (ticker, cpu) = (Ticker::started(), Arc::new(TaskCpu::new(Some(limit))));
         runtime().block_on(async {
             let (free, gate) = (Arc::new(TaskCpu::default()), Arc::new(Semaphore::new(0)));
             let (guest, other) = (guest(&ticker, SPIN, &cpu, &gate), guest(&ticker, SPIN, &free, &gate));

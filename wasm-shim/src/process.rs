@@ -1,7 +1,8 @@
 //! The shim as a process: what it gives up, its runtimes, its sockets, when it ends.
 //!
 //! Owns: the order of start and end. Invariants: the engines are made before rights are dropped, guests come after; a shim with tasks ends
-//! only when it is told to (`Shutdown` now) or killed: a daemon that goes away changes nothing for it. It removes its sockets at its end.
+//! only when it is told to (`Shutdown` now) or killed: a daemon that goes away changes nothing for it. Its sockets' folder is closed to it
+//! while guests run: who started it removes their files.
 
 use crate::{
     args::{self, ShimArgs},
@@ -12,6 +13,7 @@ use crate::{
     net,
     quota::Descriptors,
     replica::Services,
+    sandbox,
     task_api::TaskApi,
     tasks::Tasks,
     ticker::Ticker,
@@ -19,9 +21,11 @@ use crate::{
 use containerd_shim_protos::shim_async::create_task;
 use rustix::process::{Resource, Rlimit};
 use std::{
-    io,
-    os::unix::net::UnixStream,
-    path::PathBuf,
+    io::{self, Write},
+    num::NonZero,
+    os::fd::OwnedFd,
+    os::unix::net::{UnixListener as Bound, UnixStream},
+    path::{Path, PathBuf},
     pin::Pin,
     process::ExitCode,
     sync::{
@@ -37,7 +41,7 @@ use tokio::{
     runtime::Runtime,
     sync::{Notify, mpsc},
 };
-use wsw_api::shim::HANDOVER_SUFFIX;
+use wsw_api::shim::{Confinement, HANDOVER_SUFFIX};
 
 /// A shim that nobody uses and nobody talks to ends itself after this.
 const IDLE: Duration = Duration::from_secs(60);
@@ -52,7 +56,7 @@ const FLUSH: Duration = Duration::from_secs(5);
 /// Sockets, logs and reports are for this user alone (and root).
 const UMASK: u32 = 0o077;
 
-/// Runs `wsw wasm-shim`; `args` come after the subcommand's name.
+/// Runs `wsw wasm-shim`; `args` come after the subcommand's name. With `--check` it only enters the sandbox and says what it got.
 pub fn shim_main(args: Vec<String>) -> ExitCode {
     let args = match args::shim(&args) {
         Ok(args) => args,
@@ -62,7 +66,7 @@ pub fn shim_main(args: Vec<String>) -> ExitCode {
         }
     };
     tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).with_max_level(args.log_level).init();
-    match run(&args) {
+    match if args.check { check(&args) } else { run(&args) } {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{}: {error}", args.socket.display());
@@ -71,19 +75,36 @@ pub fn shim_main(args: Vec<String>) -> ExitCode {
     }
 }
 
+/// One line on stdout: what a shim of this machine gets.
+fn check(args: &ShimArgs) -> io::Result<()> {
+    let parts = confine(args)?.parts().collect::<Vec<_>>();
+    io::stdout().lock().write_all(format!("{}\n", parts.join(" ")).as_bytes())
+}
+
 fn run(args: &ShimArgs) -> io::Result<()> {
     detach();
+    #[cfg(debug_assertions)]
+    if let Some(probe) = &args.probe {
+        return sandbox::probe::run(args, probe);
+    }
     for folder in [&args.tasks, &args.logs, &args.code] {
         std::fs::metadata(folder).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", folder.display())))?;
     }
     let descriptors = raise_descriptors();
-    let engines = Arc::new(Engines::new(Ticker::start()?));
-    let net = net::Shared::new(args.network);
-    give_up_rights()?;
-    let (logs, writer) = Logs::start()?;
-    let guests = tokio::runtime::Builder::new_multi_thread().thread_name("guests").max_blocking_threads(BLOCKING_THREADS).enable_all().build()?;
+    // Read from the control groups, which are out of reach afterwards.
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let ticker = Ticker::new();
+    let engines = Arc::new(Engines::new(ticker.clone()));
+    let sockets = Sockets::bind(&args.socket)?;
+    // The first runtime makes a pair of sockets for signals; it starts no thread.
     let control = tokio::runtime::Builder::new_current_thread().max_blocking_threads(2).enable_all().build()?;
-    let served = control.block_on(serve(args, engines, logs.clone(), net, &guests, descriptors));
+    let net = net::Shared::new(args.network);
+    let confinement = confine(args)?;
+    ticker.start()?;
+    let (logs, writer) = Logs::start()?;
+    let mut guests = tokio::runtime::Builder::new_multi_thread();
+    let guests = guests.thread_name("guests").worker_threads(cores).max_blocking_threads(BLOCKING_THREADS).enable_all().build()?;
+    let served = control.block_on(serve(args, Made { sockets, confinement, engines, net, descriptors }, logs.clone(), &guests));
     guests.shutdown_background();
     logs.close();
     let (done, written) = std::sync::mpsc::channel();
@@ -110,33 +131,41 @@ fn raise_descriptors() -> u64 {
     now.unwrap_or(u64::MAX)
 }
 
-/// After this nobody of the same user can look into the process, and it can gain nothing by executing a file.
-fn give_up_rights() -> io::Result<()> {
-    rustix::thread::set_no_new_privs(true)?;
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
-    Ok(())
+/// Enters the sandbox: from here on a guest may take the process over.
+fn confine(args: &ShimArgs) -> io::Result<Confinement> {
+    let confinement = sandbox::enter_shim(args).map_err(io::Error::other)?;
+    let parts = confinement.parts().collect::<Vec<_>>().join(", ");
+    tracing::info!(parts, network = args.network.as_str(), "confined");
+    Ok(confinement)
 }
 
-async fn serve(args: &ShimArgs, engines: Arc<Engines>, logs: Arc<Logs>, net: Arc<net::Shared>, guests: &Runtime, descriptors: u64) -> io::Result<()> {
-    let mut handover_path = args.socket.clone().into_os_string();
-    handover_path.push(HANDOVER_SUFFIX);
-    let sockets = Sockets(vec![args.socket.clone(), handover_path.into()]);
-    sockets.remove_dead()?;
+/// What was made before guests may run.
+struct Made {
+    sockets: Sockets,
+    confinement: Confinement,
+    engines: Arc<Engines>,
+    net: Arc<net::Shared>,
+    descriptors: u64,
+}
+
+async fn serve(args: &ShimArgs, made: Made, logs: Arc<Logs>, guests: &Runtime) -> io::Result<()> {
+    let Made { sockets: Sockets { tasks: listener, connections: handovers }, confinement, engines, net, descriptors } = made;
     let services = Arc::new(Services::default());
     let free = descriptors.saturating_sub(RESERVED_DESCRIPTORS);
     let connections = MAX_CONNECTIONS.min(free / 2);
     let of_guests = Descriptors::new(u32::try_from(free - connections).unwrap_or(u32::MAX));
     let connections = usize::try_from(connections).unwrap_or(usize::MAX);
-    let handover = handover::Listener::bind(&sockets.0[1], services.clone(), net.listeners.clone(), guests.handle().clone(), connections)?;
+    let handover = handover::Listener::new(handovers, services.clone(), net.listeners.clone(), guests.handle().clone(), connections)?;
     let capacity = usize::try_from(args.capacity).unwrap_or(usize::MAX);
     let tasks = Arc::new(Tasks::new(capacity, Programs::new(engines), logs, services, net, guests.handle().clone(), of_guests));
     let (shutdown, mut shut_down) = mpsc::channel(1);
     let clients = Arc::new(Clients::default());
-    let listener = accept(UnixListener::bind(&args.socket)?, clients.clone());
-    let mut server = ttrpc::r#async::Server::new().add_listener(listener).register_service(create_task(Arc::new(TaskApi::new(tasks.clone(), shutdown))));
+    let listener = accept(UnixListener::from_std(listener)?, clients.clone());
+    let mut server =
+        ttrpc::r#async::Server::new().add_listener(listener).register_service(create_task(Arc::new(TaskApi::new(tasks.clone(), shutdown, confinement))));
     server.start().await.map_err(io::Error::other)?;
     let handing = tokio::spawn(handover.run());
-    tracing::info!(capacity = args.capacity, network = args.network.as_str(), "serving");
+    tracing::info!(capacity = args.capacity, "serving");
     loop {
         tokio::select! {
             now = shut_down.recv() => {
@@ -176,31 +205,34 @@ async fn idle(tasks: &Tasks, clients: &Clients) {
     }
 }
 
-/// The socket files; removed when the shim ends.
-struct Sockets(Vec<PathBuf>);
+/// The listening sockets.
+struct Sockets {
+    tasks: Bound,
+    connections: OwnedFd,
+}
 
 impl Sockets {
-    /// Removes files that a shim left behind which was killed. One that answers is not touched.
-    fn remove_dead(&self) -> io::Result<()> {
-        for path in &self.0 {
-            if path.symlink_metadata().is_err() {
-                continue;
-            }
-            if UnixStream::connect(path).is_ok() {
-                return Err(io::Error::new(io::ErrorKind::AddrInUse, "another shim serves this socket"));
-            }
-            std::fs::remove_file(path)?;
-        }
-        Ok(())
+    fn bind(path: &Path) -> io::Result<Self> {
+        let mut handover = path.to_owned().into_os_string();
+        handover.push(HANDOVER_SUFFIX);
+        let handover = PathBuf::from(handover);
+        remove_dead(path)?;
+        remove_dead(&handover)?;
+        let tasks = Bound::bind(path)?;
+        tasks.set_nonblocking(true)?;
+        Ok(Self { tasks, connections: handover::bind(&handover)? })
     }
 }
 
-impl Drop for Sockets {
-    fn drop(&mut self) {
-        for path in &self.0 {
-            let _ = std::fs::remove_file(path);
-        }
+/// Removes the file of a shim that is gone. One that answers is not touched.
+fn remove_dead(path: &Path) -> io::Result<()> {
+    if path.symlink_metadata().is_err() {
+        return Ok(());
     }
+    if UnixStream::connect(path).is_ok() {
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another shim serves this socket"));
+    }
+    std::fs::remove_file(path)
 }
 
 /// Connections to the Task API.

@@ -20,6 +20,7 @@ use std::{
 };
 use tokio::sync::mpsc;
 use ttrpc::{Code, r#async::TtrpcContext};
+use wsw_api::shim::Confinement;
 
 /// Signals that ask a task to stop (HUP, INT, QUIT, ABRT, TERM); KILL ends it. Others mean nothing to a Wasm task.
 const STOP_SIGNALS: [u8; 5] = [1, 2, 3, 6, 15];
@@ -31,11 +32,12 @@ pub struct TaskApi {
     /// `Shutdown` was asked for; the flag says "now".
     shutdown: mpsc::Sender<bool>,
     pid: u32,
+    confinement: Confinement,
 }
 
 impl TaskApi {
-    pub fn new(tasks: Arc<Tasks>, shutdown: mpsc::Sender<bool>) -> Self {
-        Self { tasks, shutdown, pid: std::process::id() }
+    pub fn new(tasks: Arc<Tasks>, shutdown: mpsc::Sender<bool>, confinement: Confinement) -> Self {
+        Self { tasks, shutdown, pid: std::process::id(), confinement }
     }
 }
 
@@ -93,7 +95,8 @@ impl shim_async::Task for TaskApi {
     async fn connect(&self, _: &TtrpcContext, request: api::ConnectRequest) -> ttrpc::Result<api::ConnectResponse> {
         let mut response = api::ConnectResponse::new();
         response.shim_pid = self.pid;
-        response.version = env!("CARGO_PKG_VERSION").to_owned();
+        let confined = self.confinement.parts().map(|part| format!(" {part}")).collect::<String>();
+        response.version = format!("{}{confined}", env!("CARGO_PKG_VERSION"));
         if !request.id.is_empty() && self.tasks.get(&request.id).is_ok() {
             response.task_pid = self.pid;
         }

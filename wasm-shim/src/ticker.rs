@@ -28,26 +28,38 @@ pub struct Ticker {
 }
 
 impl Ticker {
-    /// Starts the thread and those of the background; they live as long as the process.
-    pub fn start() -> std::io::Result<Arc<Self>> {
-        let ticker = Arc::new(Self {
+    /// Without its threads yet: engines are made before the process is confined, threads after.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
             engines: Mutex::default(),
             running: AtomicUsize::new(0),
             parked: AtomicBool::new(false),
             thread: OnceLock::new(),
             background: OnceLock::new(),
-        });
-        let own = ticker.clone();
+        })
+    }
+
+    /// Starts the thread and those of the background; they live as long as the process.
+    pub fn start(self: &Arc<Self>) -> std::io::Result<()> {
+        let own = self.clone();
         let handle = std::thread::Builder::new().name("ticker".to_owned()).stack_size(64 << 10).spawn(move || own.run())?;
-        let _ = ticker.thread.set(handle.thread().clone());
-        let own = Arc::downgrade(&ticker);
+        let _ = self.thread.set(handle.thread().clone());
+        let own = Arc::downgrade(self);
         let background = Background::start(move || {
             if let Some(ticker) = own.upgrade() {
                 ticker.end_epoch();
             }
         })?;
-        let _ = ticker.background.set(background);
-        Ok(ticker)
+        let _ = self.background.set(background);
+        Ok(())
+    }
+
+    /// One that runs already.
+    #[cfg(test)]
+    pub fn started() -> Arc<Self> {
+        let ticker = Self::new();
+        ticker.start().unwrap();
+        ticker
     }
 
     /// From now on this engine's epochs advance too.

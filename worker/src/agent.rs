@@ -351,6 +351,9 @@ impl Loop {
     }
 }
 
+/// Engine label that says how guests are separated.
+const ISOLATION_LABEL: &str = "wsw.wasm.isolation";
+
 /// What the node says of itself.
 pub fn described(base: &NodeDescription, executor: &dyn Executor, problems: Vec<String>) -> NodeDescription {
     let capabilities = executor.describe();
@@ -366,6 +369,8 @@ pub fn described(base: &NodeDescription, executor: &dyn Executor, problems: Vec<
         }
     }
     if !capabilities.isolation.is_empty() {
+        // Where `docker info` and `docker node inspect --pretty` show it.
+        description.engine_labels.insert(ISOLATION_LABEL.into(), capabilities.isolation.clone());
         description.wasm_isolation = capabilities.isolation;
     }
     description.problems.extend(problems);

@@ -20,6 +20,7 @@ use ttrpc::asynchronous::transport::Socket;
 use ttrpc::context::{self, Context};
 use ttrpc::{Code, Error as Rpc};
 use wsw_api::Time;
+use wsw_api::shim::Confinement;
 use wsw_api::usage::Usage;
 
 /// A call that is not answered for so long will not be: loading a 40 MB artefact from a slow disk is the slowest step.
@@ -70,6 +71,7 @@ pub(crate) enum TaskState {
 pub(crate) struct Shim {
     pub number: u32,
     pid: u32,
+    confinement: Confinement,
     place: Place,
     tasks: TaskClient,
     life: Arc<Life>,
@@ -133,9 +135,11 @@ impl Shim {
         let tasks = TaskClient::new(Client::new(Socket::new(Watched::new(stream, closed.clone()))));
         let life = Arc::new(Life::default());
         tokio::spawn(watch(closed, process, life.clone(), place.clone()));
-        let mut shim = Self { number, pid: 0, place, tasks, life, handovers: Mutex::default() };
+        let mut shim = Self { number, pid: 0, confinement: Confinement::default(), place, tasks, life, handovers: Mutex::default() };
         let request = api::ConnectRequest::default();
-        shim.pid = shim.call("Connect", shim.tasks.connect(limit(), &request)).await?.shim_pid;
+        let answer = shim.call("Connect", shim.tasks.connect(limit(), &request)).await?;
+        shim.pid = answer.shim_pid;
+        shim.confinement = Confinement::parse(&answer.version);
         Ok(shim)
     }
 
@@ -146,6 +150,11 @@ impl Shim {
     /// Process id of the shim.
     pub(crate) fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// What it says of its sandbox.
+    pub(crate) fn confinement(&self) -> Confinement {
+        self.confinement
     }
 
     /// The channel for connections, opened at its first use and again after it broke.
@@ -272,6 +281,7 @@ async fn connect_soon(place: &Place) -> UnixStream {
 async fn watch(closed: CancellationToken, process: Process, life: Arc<Life>, place: Place) {
     closed.cancelled().await;
     let how = process.bury().await;
+    let how = place.cgroup.killed().unwrap_or(how);
     place.remove_sockets();
     let _ = life.how.set(how);
     life.dead.cancel();

@@ -9,6 +9,8 @@
 //! Invariants: a closed connection is a dead shim: all calls end with "shim died", its process is killed, its sockets are removed.
 //! A shim of another engine or contract gets no new task. Never: ends a shim that has tasks.
 
+mod cgroup;
+mod check;
 mod client;
 mod connection;
 mod handover;
@@ -19,6 +21,8 @@ mod register;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub(crate) use cgroup::Cgroups;
+pub(crate) use check::check;
 pub(crate) use client::{Refusal, Shim, TaskState, now};
-pub(crate) use pool::{Group, Lease, Pool, Settings};
+pub(crate) use pool::{Group, Lease, Pool, Settings, Wish};
 pub(crate) use process::{HOMES, Opened};

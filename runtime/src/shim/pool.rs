@@ -5,6 +5,7 @@
 //! engine, contract or group is never chosen; a shim that is being ended is never chosen.
 //! Never: knows what a task is beyond its service.
 
+use super::cgroup::{Budget, Cgroups};
 use super::client::Shim;
 use super::process::{HOMES, Opened, Orders, Place, Process, SOCKETS};
 use super::record::{self, Record};
@@ -18,7 +19,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::SetOnce;
-use wsw_api::shim::{CONTRACT, Network};
+use wsw_api::shim::{CONTRACT, Confinement, Network};
 use wsw_api::{ServiceId, TaskId};
 
 /// Services whose shims died twice within this time get shims of their own.
@@ -36,6 +37,16 @@ pub(crate) enum Group {
     Own(TaskId),
 }
 
+/// What a task asks of its shim.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wish {
+    pub group: Group,
+    pub network: Network,
+    pub service: ServiceId,
+    /// Its memory limit in bytes.
+    pub memory: Option<u64>,
+}
+
 /// What the pool has to know.
 pub(crate) struct Settings {
     pub program: Arc<Program>,
@@ -46,6 +57,10 @@ pub(crate) struct Settings {
     pub logs: PathBuf,
     /// Compiled code.
     pub code: PathBuf,
+    /// None without root, and where they cannot be had.
+    pub cgroups: Option<Cgroups>,
+    /// What a shim gets of its sandbox here.
+    pub confinement: Confinement,
     pub engine_key: String,
     pub capacity: u32,
     pub boot: String,
@@ -77,6 +92,8 @@ struct Entry {
     ending: bool,
     /// Tasks by service.
     tasks: BTreeMap<ServiceId, u32>,
+    /// What their memory limits add up to.
+    budget: Budget,
     /// Tasks that it takes; lowered when it says that it is full.
     room: u32,
     /// Set once it answered, or failed to.
@@ -102,6 +119,7 @@ impl Entry {
 pub(crate) struct Lease {
     pool: Arc<Pool>,
     service: ServiceId,
+    memory: Option<u64>,
     pub shim: Arc<Shim>,
 }
 
@@ -118,7 +136,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.pool.give_back(self.shim.number, self.service);
+        self.pool.give_back(self.shim.number, self.service, self.memory);
     }
 }
 
@@ -140,7 +158,11 @@ impl Pool {
     }
 
     fn place(&self, number: u32) -> Place {
-        Place::new(&self.settings.folder, &self.settings.logs, number)
+        let mut place = Place::new(&self.settings.folder, &self.settings.logs, number);
+        if let Some(cgroups) = &self.settings.cgroups {
+            place.cgroup = cgroups.at(number);
+        }
+        place
     }
 
     /// Takes up the shims of an earlier daemon. Those that do not answer are forgotten.
@@ -165,7 +187,7 @@ impl Pool {
             let current = record.engine == self.settings.engine_key && record.contract == CONTRACT;
             let cell = Arc::new(SetOnce::new_with(Some(Ok(shim.clone()))));
             let Record { group, network, capacity, .. } = record;
-            let entry = Entry { group, network, current, ending: false, tasks: BTreeMap::new(), room: capacity, shim: cell };
+            let entry = Entry { group, network, current, ending: false, tasks: BTreeMap::new(), budget: Budget::default(), room: capacity, shim: cell };
             self.lock().shims.insert(record.number, entry);
             self.watch(&shim);
         }
@@ -181,6 +203,9 @@ impl Pool {
     pub(crate) fn sweep(&self) {
         let numbers = [&self.settings.folder.join(HOMES), &self.settings.logs].map(|folder| files::numbered(folder)).concat();
         numbers.into_iter().for_each(|number| self.sweep_one(number));
+        if let Some(cgroups) = &self.settings.cgroups {
+            cgroups.sweep(|number| self.lock().shims.contains_key(&number));
+        }
     }
 
     /// The same for one, whose last task may have gone.
@@ -197,31 +222,33 @@ impl Pool {
     }
 
     /// A place for a task that already is in a shim.
-    pub(crate) fn resume(self: &Arc<Self>, number: u32, service: ServiceId) -> Option<Lease> {
+    pub(crate) fn resume(self: &Arc<Self>, number: u32, service: ServiceId, memory: Option<u64>) -> Option<Lease> {
         let mut state = self.lock();
         let entry = state.shims.get_mut(&number)?;
         let shim = entry.live()?.clone();
-        *entry.tasks.entry(service).or_default() += 1;
-        Some(Lease { pool: self.clone(), service, shim })
+        self.count(number, entry, service, memory);
+        Some(Lease { pool: self.clone(), service, memory, shim })
     }
 
-    /// A place for a task that opens no folder where it is.
+    /// A place for a task that opens no folder where it is, without a memory limit.
     #[cfg(test)]
     pub(crate) async fn take(self: &Arc<Self>, group: Group, network: Network, service: ServiceId) -> Result<Lease> {
-        self.take_with(group, network, service, Vec::new()).await
+        self.take_with(Wish { group, network, service, memory: None }, Vec::new()).await
     }
 
     /// A place for a new task; starts a shim when none has room. All that wait for the same start share its outcome. `folders` are those
-    /// that the task opens where they are: a new shim may open them for its life, so `group` must be the task's own.
-    pub(crate) async fn take_with(self: &Arc<Self>, group: Group, network: Network, service: ServiceId, folders: Vec<Opened>) -> Result<Lease> {
-        let (number, cell) = self.choose(group, network, service, folders);
+    /// that the task opens where they are: a new shim may open them for its life, so the group must be the task's own.
+    pub(crate) async fn take_with(self: &Arc<Self>, wish: Wish, folders: Vec<Opened>) -> Result<Lease> {
+        let Wish { service, memory, .. } = wish;
+        let (number, cell) = self.choose(wish, folders);
         // Until the lease exists, the place is given back by this guard: the caller may go away.
-        let guard = Reserved { pool: self, number, service, armed: true };
+        let guard = Reserved { pool: self, number, service, memory, armed: true };
         let shim = cell.wait().await.clone()?;
         Ok(guard.into_lease(shim))
     }
 
-    fn choose(self: &Arc<Self>, group: Group, network: Network, service: ServiceId, folders: Vec<Opened>) -> (u32, Starting) {
+    fn choose(self: &Arc<Self>, wish: Wish, folders: Vec<Opened>) -> (u32, Starting) {
+        let Wish { group, network, service, memory } = wish;
         let mut state = self.lock();
         let suspected = state.deaths.get(&service).is_some_and(|(deaths, last)| *deaths > 1 && last.elapsed() < SUSPICION);
         let group = if suspected && group == Group::Shared { Group::Service(service) } else { group };
@@ -232,7 +259,10 @@ impl Pool {
                 state.next += 1;
                 let number = state.next;
                 let (room, cell) = (self.settings.capacity, Starting::default());
-                state.shims.insert(number, Entry { group, network, current: true, ending: false, tasks: BTreeMap::new(), room, shim: cell.clone() });
+                state.shims.insert(
+                    number,
+                    Entry { group, network, current: true, ending: false, tasks: BTreeMap::new(), budget: Budget::default(), room, shim: cell.clone() },
+                );
                 // On a task of its own: whoever waits may go away, the process is there all the same.
                 let pool = self.clone();
                 tokio::spawn(async move {
@@ -242,15 +272,32 @@ impl Pool {
                         pool.forget(number);
                     }
                     let _ = cell.set(started);
+                    if let Some(entry) = pool.lock().shims.get(&number) {
+                        pool.adjust(number, entry);
+                    }
                 });
                 number
             }
         };
         let cell = state.shims.get_mut(&number).map(|entry| {
-            *entry.tasks.entry(service).or_default() += 1;
+            self.count(number, entry, service, memory);
             entry.shim.clone()
         });
         (number, cell.unwrap_or_default())
+    }
+
+    /// One more task.
+    fn count(&self, number: u32, entry: &mut Entry, service: ServiceId, memory: Option<u64>) {
+        *entry.tasks.entry(service).or_default() += 1;
+        entry.budget.add(memory);
+        self.adjust(number, entry);
+    }
+
+    fn adjust(&self, number: u32, entry: &Entry) {
+        // One that comes up has no group yet; it gets its limit then.
+        if let Some(cgroups) = self.settings.cgroups.as_ref().filter(|_| entry.live().is_some()) {
+            cgroups.adjust(number, entry.budget);
+        }
     }
 
     async fn start(self: &Arc<Self>, number: u32, group: Group, network: Network, folders: &[Opened]) -> Result<Arc<Shim>> {
@@ -261,7 +308,10 @@ impl Pool {
         let place = self.place(number);
         let process = Process::start(program, *user, &place, &Orders { code, network, capacity, folders })?;
         let shim = Arc::new(Shim::await_start(number, place, process).await?);
-        tracing::info!(shim = number, pid = shim.pid(), "Wasm shim started");
+        if shim.confinement() != self.settings.confinement {
+            tracing::warn!(shim = number, got = ?shim.confinement(), "a Wasm shim is confined otherwise than the node says");
+        }
+        tracing::info!(shim = number, pid = shim.pid(), network = network.as_str(), "Wasm shim started");
         self.watch(&shim);
         Ok(shim)
     }
@@ -287,7 +337,7 @@ impl Pool {
         });
     }
 
-    fn give_back(self: &Arc<Self>, number: u32, service: ServiceId) {
+    fn give_back(self: &Arc<Self>, number: u32, service: ServiceId, memory: Option<u64>) {
         let mut state = self.lock();
         let Some(entry) = state.shims.get_mut(&number) else { return };
         if let Some(count) = entry.tasks.get_mut(&service) {
@@ -295,6 +345,8 @@ impl Pool {
             if *count == 0 {
                 entry.tasks.remove(&service);
             }
+            entry.budget.take_out(memory);
+            self.adjust(number, entry);
         }
         if entry.tasks.is_empty() {
             entry.room = self.settings.capacity;
@@ -340,6 +392,9 @@ impl Pool {
             }
         };
         futures_util::future::join_all(idle.into_iter().map(end)).await;
+        if let Some(cgroups) = self.settings.cgroups.as_ref().filter(|_| all) {
+            cgroups.close();
+        }
     }
 
     /// The live shim of this number.
@@ -371,20 +426,21 @@ struct Reserved<'a> {
     pool: &'a Arc<Pool>,
     number: u32,
     service: ServiceId,
+    memory: Option<u64>,
     armed: bool,
 }
 
 impl Reserved<'_> {
     fn into_lease(mut self, shim: Arc<Shim>) -> Lease {
         self.armed = false;
-        Lease { pool: self.pool.clone(), service: self.service, shim }
+        Lease { pool: self.pool.clone(), service: self.service, memory: self.memory, shim }
     }
 }
 
 impl Drop for Reserved<'_> {
     fn drop(&mut self) {
         if self.armed {
-            self.pool.give_back(self.number, self.service);
+            self.pool.give_back(self.number, self.service, self.memory);
         }
     }
 }

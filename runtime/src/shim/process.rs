@@ -3,6 +3,7 @@
 //! Owns: its sockets' place, its folder, its log, its process. The process is not tied to the daemon's life: it has its own session, and nobody kills
 //! it when a handle is dropped.
 
+use super::cgroup::Cgroup;
 use super::register::register;
 use crate::error::{Error, Result};
 use crate::files;
@@ -37,13 +38,21 @@ pub(crate) struct Place {
     pub home: PathBuf,
     /// Logs of its tasks; kept after its end while they are wanted.
     pub logs: PathBuf,
+    /// Empty without root.
+    pub cgroup: Cgroup,
 }
 
 impl Place {
     /// `folder` is `<exec root>/wasm`, `logs` the folder of all tasks' logs.
     pub(crate) fn new(folder: &Path, logs: &Path, number: u32) -> Self {
         let file = |ending| folder.join(SOCKETS).join(format!("{number}.{ending}"));
-        Self { socket: file("sock"), log: file("log"), home: folder.join(HOMES).join(number.to_string()), logs: logs.join(number.to_string()) }
+        Self {
+            socket: file("sock"),
+            log: file("log"),
+            home: folder.join(HOMES).join(number.to_string()),
+            logs: logs.join(number.to_string()),
+            cgroup: Cgroup::default(),
+        }
     }
 
     /// Makes the folders. The shim makes files in that of its logs; its own folder it may pass and read.
@@ -61,6 +70,7 @@ impl Place {
         for path in [&self.home, &self.logs] {
             let _ = std::fs::remove_dir(path);
         }
+        self.cgroup.remove();
     }
 
     pub(crate) fn handover(&self) -> PathBuf {
@@ -138,6 +148,8 @@ impl Process {
         }
         command.stdout(second).stderr(log);
         let child = tokio::process::Command::from(command).spawn().map_err(|e| Error::io("start a Wasm shim", &e))?;
+        // It runs no guest before it is asked to: nothing of theirs is counted elsewhere.
+        child.id().into_iter().for_each(|pid| place.cgroup.enter(pid));
         Ok(Self::Child(Box::new(child)))
     }
 

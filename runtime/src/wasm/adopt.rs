@@ -39,7 +39,7 @@ pub(super) async fn adopt(wasm: &Wasm) -> Vec<Adopted> {
 
 async fn one(wasm: &Wasm, record: Record, report: Option<ExitReport>) -> Option<Adopted> {
     wasm.volumes.adopt(record.task, &record.volumes);
-    let lease = if record.boot == wasm.boot { wasm.pool.resume(record.shim, record.service) } else { None };
+    let lease = if record.boot == wasm.boot { wasm.pool.resume(record.shim, record.service, record.memory) } else { None };
     let (state, lease, pid) = match (report, lease) {
         // The report is written before the end is told: whatever the shim still says of it is over.
         (Some(report), lease) => {

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::executor::{Controller, Exit, Started, TaskRequest};
 use crate::images::Image;
 use crate::mounts::Mounts;
-use crate::shim::{Group, Lease, Refusal, Shim, now};
+use crate::shim::{Group, Lease, Refusal, Shim, Wish, now};
 use crate::spec;
 use async_trait::async_trait;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -114,7 +114,7 @@ impl TaskController {
             let opened = Mounts::opened(&found);
             // What it may open is fixed when a shim starts, so such a task shares none.
             let group = if opened.is_empty() { group(&labels, request) } else { Group::Own(self.task) };
-            let lease = wasm.pool.take_with(group, network, self.service, opened).await?;
+            let lease = wasm.pool.take_with(Wish { group, network, service: self.service, memory: memory(request) }, opened).await?;
             let number = lease.shim.number;
             let path = wasm.bundles.path(number, self.task);
             let config = spec::runtime_spec(request, image, &labels, &artifact, &Mounts::plan(&found, &path)?)?;
@@ -162,6 +162,7 @@ impl TaskController {
             slot: request.slot,
             template: request.template,
             image: image.to_owned(),
+            memory: memory(request),
             shim,
             api: containerd_shim_protos::TASK_API_VERSION as u32,
             boot: wasm.boot.clone(),
@@ -239,6 +240,11 @@ fn group(labels: &WasmLabels, request: &TaskRequest) -> Group {
         labels::Group::Service => Group::Service(request.service),
         labels::Group::Own => Group::Own(request.task),
     }
+}
+
+/// The task's memory limit.
+fn memory(request: &TaskRequest) -> Option<u64> {
+    Some(request.spec.resources.limits.memory_bytes).filter(|bytes| *bytes > 0)
 }
 
 fn text(path: &std::path::Path) -> Result<String> {

@@ -27,7 +27,6 @@ use crate::executor::{Adopted, Capabilities, Controller, Executor, TaskRequest};
 use crate::images::Images;
 use crate::mounts::Mounts;
 use crate::shim::Pool;
-use crate::users::User;
 use crate::volumes::Volumes;
 use async_trait::async_trait;
 use controller::TaskController;
@@ -56,7 +55,8 @@ pub struct Wasm {
     mounts: Mounts,
     preparing: Semaphore,
     logs: PathBuf,
-    user: Option<User>,
+    /// What separates a shim from the node: `user, seccomp, landlock, cgroup`, as far as this machine has it.
+    isolation: String,
     boot: String,
     me: Weak<Wasm>,
 }
@@ -113,10 +113,7 @@ impl Wasm {
 impl Executor for Wasm {
     fn describe(&self) -> Capabilities {
         let platform = |(os, architecture): &(&str, &str)| Platform { os: (*os).into(), architecture: (*architecture).into() };
-        let isolation = match self.user {
-            Some(user) => format!("a process of its own user ({})", user.uid),
-            None => "process only".into(),
-        };
+        let isolation = self.isolation.clone();
         let plugins = vec![("Runtime".into(), wsw_api::shim::RUNTIME_NAME.into())];
         Capabilities { platforms: PLATFORMS.iter().map(platform).collect(), plugins, isolation }
     }

@@ -11,14 +11,16 @@ use crate::files;
 use crate::images::{Images, Insecure, Patience};
 use crate::mounts::Mounts;
 use crate::program::Program;
-use crate::shim::{HOMES, Pool, Settings};
-use crate::users::{self, Users};
+use crate::shim::{self, Cgroups, HOMES, Pool, Settings};
+use crate::users::{self, User, Users};
 use crate::volumes::Volumes;
+use sha2::{Digest, Sha256};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use wsw_api::NodeId;
+use wsw_api::shim::Confinement;
 
 /// Bytes of a Unix socket's path (`sun_path` without its final zero).
 const MAX_SOCKET_PATH: usize = 107;
@@ -50,14 +52,16 @@ pub(super) async fn open(config: Config) -> Result<Arc<Wasm>> {
     let boot = bundle::boot_id();
     let (paths, key) = ((data_root, exec_root), engine_key.clone());
     let parts = files::blocking(move || Parts::open(&paths.0, &paths.1, &exe, &key, insecure)).await??;
-    let Parts { program, users, images, bundles, volumes, logs, code, folder } = parts;
+    let Parts { program, users, images, bundles, volumes, logs, code, folder, cgroups, confinement } = parts;
     let mounts = Mounts::new(volumes.clone(), users.shim);
     let (user, capacity) = (users.shim, shim_capacity);
-    let pool = Pool::open(Settings { program, user, folder, logs: logs.clone(), code, engine_key, capacity, boot: boot.clone() })?;
+    let isolation = isolation(&confinement, user, cgroups.as_ref());
+    tracing::info!(isolation, "Wasm isolation");
+    let pool = Pool::open(Settings { program, user, folder, logs: logs.clone(), code, cgroups, confinement, engine_key, capacity, boot: boot.clone() })?;
     pool.reconnect().await;
     tracing::debug!(?node, user = ?users.shim, "Wasm runtime is open");
-    let (services, preparing, user) = (Services::default(), Semaphore::new(PREPARING), users.shim);
-    Ok(Arc::new_cyclic(|me| Wasm { images, bundles, pool, services, volumes, mounts, preparing, logs, user, boot, me: me.clone() }))
+    let (services, preparing) = (Services::default(), Semaphore::new(PREPARING));
+    Ok(Arc::new_cyclic(|me| Wasm { images, bundles, pool, services, volumes, mounts, preparing, logs, isolation, boot, me: me.clone() }))
 }
 
 struct Parts {
@@ -69,6 +73,8 @@ struct Parts {
     logs: PathBuf,
     code: PathBuf,
     folder: PathBuf,
+    cgroups: Option<Cgroups>,
+    confinement: Confinement,
 }
 
 impl Parts {
@@ -96,10 +102,23 @@ impl Parts {
         let code = images.join("compiled");
         let program = Arc::new(Program::open(exe)?);
         let compiler: Arc<dyn Compile> = Arc::new(Compiler::open(program.clone(), users.compiler, code.clone(), engine_key)?);
+        let confinement = shim::check(&program, users.shim, &code);
+        // Two daemons of one machine have two data roots.
+        let id = hex::encode(Sha256::digest(data_root.as_os_str().as_bytes())).chars().take(12).collect::<String>();
+        let cgroups = if root { Cgroups::open(&folder, &id) } else { None };
         let bundles = Bundles::open(folder.join(HOMES), users.shim);
         let volumes = Volumes::open(data_root.join("volumes"), passable)?;
-        Ok(Self { program, users, images: Images::open(&images, compiler, insecure, Patience::default())?, bundles, volumes, logs, code, folder })
+        let images = Images::open(&images, compiler, insecure, Patience::default())?;
+        Ok(Self { program, users, images, bundles, volumes, logs, code, folder, cgroups, confinement })
     }
+}
+
+/// In words for `node inspect`: what was really had.
+fn isolation(confinement: &Confinement, user: Option<User>, cgroups: Option<&Cgroups>) -> String {
+    let own = user.map(|_| "user");
+    let group = cgroups.filter(|groups| groups.has_memory()).map(|_| "cgroup");
+    let parts = own.into_iter().chain(confinement.parts()).chain(group).collect::<Vec<_>>();
+    if parts.is_empty() { "process only".into() } else { parts.join(", ") }
 }
 
 fn check_socket_room(exec_root: &Path) -> Result<()> {

@@ -85,7 +85,7 @@ async fn wasm(root: &Path, images: Images, boot: &str) -> Arc<Wasm> {
         mounts,
         preparing,
         logs: root.join("logs"),
-        user: None,
+        isolation: String::new(),
         boot: boot.into(),
         me: me.clone(),
     })

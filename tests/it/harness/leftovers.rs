@@ -35,6 +35,16 @@ pub fn kill(pid: i32, signal: Signal) {
     let _ = kill_process(Pid::from_raw(pid).expect("a pid is positive"), signal);
 }
 
+/// Removes the control groups that a node noted below its exec root; its processes are gone.
+pub fn remove_groups(exec_root: &Path) {
+    let note = std::fs::read_to_string(exec_root.join("wasm/cgroups")).unwrap_or_default();
+    for base in note.lines().filter_map(|line| line.split_once(' ')).map(|(_, path)| Path::new(path)) {
+        let inner = std::fs::read_dir(base).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir());
+        inner.for_each(|entry| drop(std::fs::remove_dir(entry.path())));
+        let _ = std::fs::remove_dir(base);
+    }
+}
+
 /// Unmounts everything below `folder`, the innermost first.
 pub fn unmount_below(folder: &Path) {
     let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();

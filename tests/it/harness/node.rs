@@ -4,7 +4,7 @@
 
 use super::command::{Run, run, wait};
 use super::http::{Response, over_unix};
-use super::leftovers::{kill, kill_below, unmount_below};
+use super::leftovers::{kill, kill_below, remove_groups, unmount_below};
 use super::user::{give_to_ordinary_user, ordinary_user};
 use super::wait::{BOUND, free_udp_port, until};
 use rustix::process::Signal;
@@ -231,6 +231,7 @@ impl Drop for Node {
             let _ = child.wait();
         }
         kill_below(self.folder.path());
+        remove_groups(&self.folder.path().join("e"));
         unmount_below(self.folder.path());
         if std::thread::panicking() {
             let log = self.log();

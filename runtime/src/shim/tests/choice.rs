@@ -79,12 +79,12 @@ async fn groups_do_not_mix_and_outdated_shims_get_nothing_new() {
     record(dir.path(), 6, Group::Shared, |record| record.network = Network::Inet);
     let pool = pool(dir.path(), BROKEN);
     pool.reconnect().await;
-    let held = pool.resume(1, service(9)).unwrap();
+    let held = pool.resume(1, service(9), None).unwrap();
     assert_eq!(pool.take(Group::Service(service(9)), Network::None, service(9)).await.unwrap().shim.number, 2);
     assert_eq!(pool.take(Group::Own(task), Network::None, service(9)).await.unwrap().shim.number, 3);
     assert_eq!(pool.take(Group::Shared, Network::Inet, service(9)).await.unwrap().shim.number, 6);
     assert!(pool.take(Group::Shared, Network::None, service(9)).await.is_err());
-    assert!(pool.resume(5, service(9)).is_none());
+    assert!(pool.resume(5, service(9), None).is_none());
     assert_eq!(pool.outdated(), [1, 4]);
     pool.end_idle(false).await;
     assert!(*all[3].fake.shut_down.lock().unwrap());

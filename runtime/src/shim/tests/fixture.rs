@@ -18,7 +18,7 @@ use ttrpc::Code;
 use ttrpc::r#async::transport::Listener;
 use ttrpc::r#async::{Server, TtrpcContext};
 use wsw_api::ServiceId;
-use wsw_api::shim::{CONTRACT, EXIT_REPORT, ExitReport, Handover, HandoverAnswer, HandoverOutcome, Network};
+use wsw_api::shim::{CONTRACT, Confinement, EXIT_REPORT, ExitReport, Handover, HandoverAnswer, HandoverOutcome, Network};
 
 pub(crate) const ENGINE: &str = "engine-1";
 pub(crate) const BOOT: &str = "boot-1";
@@ -234,7 +234,20 @@ pub(crate) fn pool(folder: &Path, script: &str) -> Arc<Pool> {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     let program = Arc::new(Program::script(&path));
     let (logs, code) = (folder.join("logs"), folder.join("code"));
-    Pool::open(Settings { program, user: None, folder: folder.to_owned(), logs, code, engine_key: ENGINE.into(), capacity: 2, boot: BOOT.into() }).unwrap()
+    let confinement = Confinement::default();
+    Pool::open(Settings {
+        program,
+        user: None,
+        folder: folder.to_owned(),
+        logs,
+        code,
+        cgroups: None,
+        confinement,
+        engine_key: ENGINE.into(),
+        capacity: 2,
+        boot: BOOT.into(),
+    })
+    .unwrap()
 }
 
 pub(crate) fn service(byte: u8) -> ServiceId {
