@@ -65,7 +65,8 @@ fn a_runtime_that_the_node_lacks_is_a_reason_of_the_task() {
         let tasks = node.tasks("foreign");
         let said = tasks.iter().any(|task| {
             let error = task["Status"]["Err"].as_str().unwrap_or_default();
-            error.contains("runtime io.containerd.runc.v2 is not on this node")
+            // Known before a node is chosen: the scheduler's words.
+            error.contains("no suitable node (missing plugin on 1 node)")
         });
         said.then_some(()).ok_or_else(|| format!("{tasks:?}"))
     });
