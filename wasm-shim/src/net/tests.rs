@@ -20,7 +20,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 fn task(list: &str, tls: Tls, look: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static) -> (Arc<TaskNet>, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let (logs, _) = Logs::start().unwrap();
-    let sink = Sink::new(logs.clone(), logs.open(folder.path().join("log")));
+    let sink = Sink::new(logs.clone(), logs.open(folder.path().join("log"), wsw_api::log::Bounds::default()));
     let shared = Shared { resolver: Resolver::new(look), own: own::Own::new(), tls, listeners: Arc::default(), ipv6: true };
     let spec = NetSpec { outbound: Outbound::parse(list).unwrap(), ..NetSpec::default() };
     (TaskNet::new(spec, Arc::new(shared), sink, TaskQuota::new(&Descriptors::new(1_000))), folder)
