@@ -299,7 +299,8 @@ const IMAGE_SAVE: Command = Command::leaf(
 .aliases(&[], &["image save", "save"]);
 const IMAGE_TAG: Command =
     Command::leaf("tag", "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE", Arity::Exact(2), go!(image::tag))
-        .aliases(&[], &["image tag", "tag"]);
+        .aliases(&[], &["image tag", "tag"])
+        .rest_is_command();
 
 const IMAGE: &[Command] = &[
     IMAGE_HISTORY,

@@ -7,7 +7,8 @@ use crate::cli::{Session, args::Matches, credentials, errors::Error, format::ref
 
 /// docker's words for a name that is none.
 fn bad(image: &str) -> Error {
-    let path = image.rsplit('@').next_back().unwrap_or(image);
+    let name = image.split('@').next().unwrap_or(image);
+    let path = name.split_once('/').filter(|(host, _)| host.contains(['.', ':']) || *host == "localhost").map_or(name, |(_, path)| path);
     if path.chars().any(|c| c.is_ascii_uppercase()) {
         return Error::Plain(format!("invalid reference format: repository name ({path}) must be lowercase"));
     }

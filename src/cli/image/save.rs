@@ -65,7 +65,9 @@ fn check(path: &Path) -> Result<(), String> {
 
 pub async fn tag(session: Session, matches: Matches) -> Result<(), Error> {
     let [source, target] = matches.args.as_slice() else { return Err(Error::plain("a source and a target are needed")) };
-    let Some(reference::Reference { familiar, tag, digest: None }) = reference::parse(target) else {
+    let ends = |part: &str| part.starts_with(|c: char| c.is_ascii_alphanumeric()) && part.ends_with(|c: char| c.is_ascii_alphanumeric());
+    let found = reference::parse(target).filter(|found| found.familiar.split('/').all(ends));
+    let Some(reference::Reference { familiar, tag, digest: None }) = found else {
         return Err(Error::Plain(format!("Error parsing reference: {target:?} is not a valid repository/tag: invalid reference format")));
     };
     let query = [("repo", familiar.to_owned()), ("tag", tag.unwrap_or("latest").to_owned())];
