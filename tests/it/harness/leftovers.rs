@@ -40,8 +40,18 @@ pub fn remove_groups(exec_root: &Path) {
     let note = std::fs::read_to_string(exec_root.join("wasm/cgroups")).unwrap_or_default();
     for base in note.lines().filter_map(|line| line.split_once(' ')).map(|(_, path)| Path::new(path)) {
         let inner = std::fs::read_dir(base).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir());
-        inner.for_each(|entry| drop(std::fs::remove_dir(entry.path())));
-        let _ = std::fs::remove_dir(base);
+        inner.for_each(|entry| remove_group(&entry.path()));
+        remove_group(base);
+    }
+}
+
+/// A group can be removed once the kernel is done with the processes that were killed in it.
+fn remove_group(group: &Path) {
+    for _ in 0..200 {
+        match std::fs::remove_dir(group) {
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::BUSY.raw_os_error()) => std::thread::sleep(Duration::from_millis(5)),
+            _ => return,
+        }
     }
 }
 
