@@ -62,8 +62,10 @@ fn two_replicas_bind_the_same_port() {
             }
             if slots == BTreeSet::from(["1".to_owned(), "2".to_owned()]) { Ok(()) } else { Err(format!("{slots:?}")) }
         });
-        let logs = logs(&node, name);
-        assert!(logs.lines().any(|line| line == format!("listening on {address}")), "the guest sees its own address: {logs}");
+        until("the guest to have said its own address", || {
+            let logs = logs(&node, name);
+            if logs.lines().any(|line| line == format!("listening on {address}")) { Ok(()) } else { Err(logs) }
+        });
     }
 }
 

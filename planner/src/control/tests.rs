@@ -104,7 +104,7 @@ fn specs_are_checked_field_by_field() {
     check_spec(
         |s| s.task.container.env = vec!["x".repeat(300_000)],
         bad,
-        expect!["rpc error: code = InvalidArgument desc = service spec: 300096 bytes are too many; use at most 262144"],
+        expect!["rpc error: code = InvalidArgument desc = service spec: 300097 bytes are too many; use at most 262144"],
     );
 }
 
