@@ -73,6 +73,10 @@ const REFUSED: &[&str] = &[
 fn spec(node: &Node, service: &str) -> Value {
     let mut spec = node.json(&format!("/services/{service}"))["Spec"].take();
     spec["Name"] = Value::Null;
+    // docker adds variables in the order of a Go map: by chance.
+    if let Some(env) = spec["TaskTemplate"]["ContainerSpec"]["Env"].as_array_mut() {
+        env.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+    }
     spec
 }
 
