@@ -263,6 +263,11 @@ fn a_shim_has_a_control_group_that_follows_its_tasks_and_goes_with_it() {
     ground.node.restart();
     ground.node.wait_running("web", 1);
     ground.node.wsw(&["service", "rm", "web"]).ok();
+    // A shim that still has a task outlives the daemon, and its group with it.
+    until("the task to be gone", || {
+        let left = ground.node.json("/containers/json?all=1");
+        if left.as_array().is_some_and(Vec::is_empty) { Ok(()) } else { Err(left.to_string()) }
+    });
     ground.node.terminate();
     until("the shim's group to go with it", || {
         let left: Vec<_> = bases.iter().filter(|base| base.exists()).collect();
