@@ -218,9 +218,11 @@ impl Sockets {
         let handover = PathBuf::from(handover);
         remove_dead(path)?;
         remove_dead(&handover)?;
+        // First, so that who finds the Task API answering finds this one too.
+        let connections = handover::bind(&handover)?;
         let tasks = Bound::bind(path)?;
         tasks.set_nonblocking(true)?;
-        Ok(Self { tasks, connections: handover::bind(&handover)? })
+        Ok(Self { tasks, connections })
     }
 }
 
