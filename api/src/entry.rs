@@ -137,6 +137,9 @@ pub struct NewTasks {
     /// Nodes that `rows` refer to.
     pub nodes: Vec<NodeId>,
     pub rows: Vec<NewTask>,
+    /// See [`crate::Task::attempts`].
+    #[serde(default)]
+    pub attempts: u32,
 }
 
 /// One row of [`NewTasks`].

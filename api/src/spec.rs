@@ -126,7 +126,7 @@ pub struct RestartPolicy {
     pub delay: Nanos,
     /// Zero: no bound.
     pub max_attempts: u64,
-    /// Zero: attempts count for ever.
+    /// An attempt counts for so long; zero: for as long as the task runs the same.
     pub window: Nanos,
 }
 

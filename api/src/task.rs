@@ -139,6 +139,12 @@ pub struct Task {
     /// The job's iteration; 0 for services.
     pub job_iteration: u64,
     pub status: TaskStatus,
+    /// How many restarts for ends of their own led to it since its slot runs this template: the policy's attempts.
+    #[serde(default)]
+    pub attempts: u32,
+    /// Cluster time at which its end was applied; the restart policy's window is reckoned back from it.
+    #[serde(default)]
+    pub ended_at: Option<Time>,
 }
 
 impl Task {

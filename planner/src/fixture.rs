@@ -104,6 +104,7 @@ pub(crate) fn cluster(count: u64) -> Store {
 }
 
 /// A small world: a store, its agenda, a clock, and workers that do what they are told when `work` is called.
+#[derive(Clone)]
 pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) agenda: crate::Agenda,

@@ -87,7 +87,7 @@ fn garbage_change() -> impl Strategy<Value = Change> {
     let nodes = prop::collection::vec(small().prop_map(node_id), 0..3).boxed();
     let row = (small(), 0..4_u32, prop::option::of(0..4_u32)).prop_map(|(id, slot, node)| NewTask { id: task_id(id), slot, node, replaces: None });
     let new = (small(), small(), desired.clone(), nodes.clone(), prop::collection::vec(row, 0..5)).prop_map(|(service, template, desired, nodes, rows)| {
-        let new = NewTasks { service: service_id(service), template, desired, restart_at: None, job_iteration: 0, nodes, rows };
+        let new = NewTasks { service: service_id(service), template, desired, restart_at: None, job_iteration: 0, nodes, rows, attempts: 0 };
         if service % 2 == 0 { Change::CreateTasks(new) } else { Change::CreateWaiting(new) }
     });
     let service = (small(), small(), prop::option::of(small()), any::<bool>(), 0..3_u16).prop_map(|(id, template, previous, gone, port)| {

@@ -53,6 +53,7 @@ struct Sketch {
     global: bool,
     condition: RestartCondition,
     attempts: u64,
+    window: u64,
     delay: u64,
     reserve: u64,
     max_per_node: u64,
@@ -63,14 +64,15 @@ struct Sketch {
 
 fn sketch() -> impl Strategy<Value = Sketch> {
     let condition = prop_oneof![4 => Just(RestartCondition::Any), 1 => Just(RestartCondition::OnFailure), 1 => Just(RestartCondition::None)];
-    let policy = (condition, prop_oneof![3 => Just(0_u64), 1 => 1..3_u64], 0..3_u64);
+    let policy = (condition, prop_oneof![2 => Just(0_u64), 1 => 1..3_u64], prop_oneof![2 => Just(0_u64), 1 => Just(30_u64)], 0..3_u64);
     let place = (prop_oneof![2 => Just(0_u64), 1 => 1..3_u64], any::<bool>(), prop::option::weighted(0.25, 0..2_u16), 0..3_u8);
     (0..7_u64, prop::bool::weighted(0.25), policy, 0..3_u64, place).prop_map(
-        |(replicas, global, (condition, attempts, delay), reserve, (max_per_node, constrained, host_port, spread))| Sketch {
+        |(replicas, global, (condition, attempts, window, delay), reserve, (max_per_node, constrained, host_port, spread))| Sketch {
             replicas,
             global,
             condition,
             attempts,
+            window,
             delay,
             reserve,
             max_per_node,
@@ -117,6 +119,7 @@ impl Sketch {
         }
         spec.task.restart.condition = self.condition;
         spec.task.restart.max_attempts = self.attempts;
+        spec.task.restart.window = self.window * SECOND;
         spec.task.restart.delay = self.delay * SECOND;
         spec.task.resources.reservations.memory_bytes = self.reserve << 30;
         spec.task.placement.max_replicas = if self.global { 0 } else { self.max_per_node };
@@ -323,8 +326,9 @@ fn check_history(world: &World) {
             *live += usize::from(task.status.state.is_live());
         }
         for ((slot, node), (all, live)) in slots {
+            let records = if service.spec.task.restart.window > 0 { usize::try_from(attempts).unwrap() } else { 0 };
             assert!(
-                all <= keeps.max(live).max(1),
+                all <= keeps.max(live + records).max(1),
                 "slot {slot} {node:?} of {} keeps {all} tasks, {live} of them live, with a limit of {keeps}",
                 service.name()
             );
@@ -332,16 +336,18 @@ fn check_history(world: &World) {
     }
 }
 
-/// The attempts that a slot's tasks of the present template tell of are never more than the policy allows.
+/// The attempts that tasks of the present template tell of are never more than the policy allows, whatever drains and updates came between.
 fn check_attempts(world: &World) {
-    for service in world.store.services().filter(|service| service.spec.task.restart.max_attempts > 0 && service.spec.task.restart.window == 0) {
-        let global = service.spec.mode == ServiceMode::Global;
-        let mut attempts: BTreeMap<(u32, Option<NodeId>), u64> = BTreeMap::new();
-        for task in world.store.tasks_of_service(&service.id).filter(|task| task.template == service.template && task.restart_at.is_some()) {
-            *attempts.entry((task.slot, task.node.filter(|_| global))).or_default() += 1;
+    for service in world.store.services() {
+        let policy = &service.spec.task.restart;
+        let tasks = || world.store.tasks_of_service(&service.id).filter(|task| task.template == service.template);
+        if policy.max_attempts > 0 && policy.window == 0 {
+            let most = tasks().map(|task| u64::from(task.attempts)).max().unwrap_or(0);
+            assert!(most <= policy.max_attempts, "{most} attempts of {}", service.name());
         }
-        let most = attempts.values().max().copied().unwrap_or(0);
-        assert!(most <= service.spec.task.restart.max_attempts, "{most} attempts of {}", service.name());
+        for task in tasks() {
+            assert_eq!(task.ended_at.is_some(), !task.status.state.is_live(), "{task:?}");
+        }
     }
 }
 

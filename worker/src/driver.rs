@@ -255,9 +255,9 @@ impl Run {
         self.waiting = None;
         match result {
             Ok(exit) => {
-                let failed = exit.code != 0 || !exit.ran;
+                let (failed, ran) = (exit.code != 0 || !exit.ran, exit.ran);
                 self.exit = Some(exit);
-                Event::Exited { failed }
+                Event::Exited { failed, ran }
             }
             Err(error) => self.outcome(Err(error)),
         }

@@ -46,9 +46,10 @@ pub enum Event {
     Look,
     Prepared,
     Started,
-    /// The guest ended; `failed` unless it did so with exit code 0.
+    /// The guest ended; `failed` unless it did so with exit code 0, `ran` unless it could not even be begun with.
     Exited {
         failed: bool,
+        ran: bool,
     },
     /// A call of the executor failed; `again` when the same call may succeed later.
     Error {
@@ -88,8 +89,9 @@ pub fn step(facts: &Facts, event: Event) -> Action {
         Event::Prepared => Action::Enter(TaskState::Ready, "prepared"),
         Event::Started => Action::Enter(TaskState::Running, "started"),
         Event::Exited { .. } if facts.stopping() => Action::End(TaskState::Shutdown, "shutdown"),
-        Event::Exited { failed: false } => Action::End(TaskState::Complete, "finished"),
-        Event::Exited { failed: true } => Action::End(TaskState::Failed, "started"),
+        Event::Exited { failed: false, .. } => Action::End(TaskState::Complete, "finished"),
+        Event::Exited { failed: true, ran: true } => Action::End(TaskState::Failed, "started"),
+        Event::Exited { failed: true, ran: false } => Action::End(TaskState::Failed, "starting"),
         Event::Error { again } => error(facts, again),
         Event::Overdue if facts.stopping() && facts.stop > Stop::No => Action::Terminate,
         Event::Overdue => Action::Rest,
@@ -137,16 +139,19 @@ mod tests {
     use TaskState as S;
     use expect_test::{Expect, expect};
 
-    const EVENTS: [Event; 8] = [
+    const EVENTS: [Event; 9] = [
         Event::Look,
         Event::Prepared,
         Event::Started,
-        Event::Exited { failed: false },
-        Event::Exited { failed: true },
+        OK,
+        FAILED,
+        Event::Exited { failed: true, ran: false },
         Event::Error { again: true },
         Event::Error { again: false },
         Event::Overdue,
     ];
+    const OK: Event = Event::Exited { failed: false, ran: true };
+    const FAILED: Event = Event::Exited { failed: true, ran: true };
     const STATES: [S; 13] = [
         S::New,
         S::Pending,
@@ -187,8 +192,9 @@ mod tests {
                 (facts(S::Starting, D::Running), Event::Look),
                 (facts(S::Starting, D::Running), Event::Started),
                 (facts(S::Running, D::Running), Event::Look),
-                (facts(S::Running, D::Running), Event::Exited { failed: false }),
-                (facts(S::Running, D::Running), Event::Exited { failed: true }),
+                (facts(S::Running, D::Running), OK),
+                (facts(S::Running, D::Running), FAILED),
+                (facts(S::Running, D::Running), Event::Exited { failed: true, ran: false }),
             ],
             expect![[r#"
                 assigned want running No + Look = Enter(Accepted, "accepted")
@@ -201,8 +207,9 @@ mod tests {
                 starting want running No + Look = Start
                 starting want running No + Started = Enter(Running, "started")
                 running want running No + Look = Rest
-                running want running No + Exited { failed: false } = End(Complete, "finished")
-                running want running No + Exited { failed: true } = End(Failed, "started")
+                running want running No + Exited { failed: false, ran: true } = End(Complete, "finished")
+                running want running No + Exited { failed: true, ran: true } = End(Failed, "started")
+                running want running No + Exited { failed: true, ran: false } = End(Failed, "starting")
             "#]],
         );
     }
@@ -220,9 +227,9 @@ mod tests {
                 (facts(S::Running, D::Remove), Event::Look),
                 (asked, Event::Look),
                 (asked, Event::Overdue),
-                (asked, Event::Exited { failed: true }),
+                (asked, FAILED),
                 (killed, Event::Overdue),
-                (killed, Event::Exited { failed: true }),
+                (killed, FAILED),
                 (Facts { kill: true, ..facts(S::Running, D::Running) }, Event::Look),
                 (Facts { kill: true, ..asked }, Event::Look),
             ],
@@ -234,9 +241,9 @@ mod tests {
                 running want remove No + Look = Shutdown
                 running want shutdown Asked + Look = Rest
                 running want shutdown Asked + Overdue = Terminate
-                running want shutdown Asked + Exited { failed: true } = End(Shutdown, "shutdown")
+                running want shutdown Asked + Exited { failed: true, ran: true } = End(Shutdown, "shutdown")
                 running want shutdown Killed + Overdue = Terminate
-                running want shutdown Killed + Exited { failed: true } = End(Shutdown, "shutdown")
+                running want shutdown Killed + Exited { failed: true, ran: true } = End(Shutdown, "shutdown")
                 running want running No + Look = Terminate
                 running want shutdown Asked + Look = Terminate
             "#]],

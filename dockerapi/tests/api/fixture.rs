@@ -169,6 +169,7 @@ impl Fixture {
                 job_iteration: 0,
                 nodes: vec![NODE],
                 rows,
+                attempts: 0,
             }),
             Change::Statuses { node: NODE, session: SESSION, rows: statuses },
         ]);

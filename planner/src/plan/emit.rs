@@ -89,9 +89,9 @@ impl Cutter {
         self.bytes += CREATE_BYTES;
         let (service, template) = (work.service.id, work.service.template);
         let waits = create.node.is_some() && create.reason.is_some();
-        let (new, nodes) = self.columns.create.entry((waits, create.desired, create.restart_at)).or_insert_with(|| {
-            let (desired, restart_at) = (create.desired, create.restart_at);
-            let new = NewTasks { service, template, desired, restart_at, job_iteration: 0, nodes: Vec::new(), rows: Vec::new() };
+        let (new, nodes) = self.columns.create.entry((waits, create.desired, create.restart_at, create.attempts)).or_insert_with(|| {
+            let (desired, restart_at, attempts) = (create.desired, create.restart_at, create.attempts);
+            let new = NewTasks { service, template, desired, restart_at, job_iteration: 0, nodes: Vec::new(), rows: Vec::new(), attempts };
             (new, NodeList::default())
         });
         new.rows.push(NewTask { id, slot: create.slot, node: create.node.map(|node| nodes.at(node)), replaces: create.replaces });
@@ -141,14 +141,16 @@ impl Cutter {
     }
 }
 
+/// What all new tasks of a change share: whether they wait on their node, the desired state, when they may start, attempts so far.
+type Alike = (bool, DesiredState, Option<Time>, u32);
+
 /// The steps of one service in the open piece, by kind.
 #[derive(Default)]
 struct Columns {
     judge: BTreeMap<super::work::Judgement, Vec<TaskId>>,
     desired: BTreeMap<DesiredState, Vec<TaskId>>,
     reap: Vec<TaskId>,
-    /// By whether they wait on their node, and what else all rows of a change share.
-    create: BTreeMap<(bool, DesiredState, Option<Time>), (NewTasks, NodeList)>,
+    create: BTreeMap<Alike, (NewTasks, NodeList)>,
     assign_nodes: NodeList,
     assign: Vec<(TaskId, u32)>,
     explain: BTreeMap<Arc<str>, Vec<TaskId>>,

@@ -3,6 +3,7 @@
 //! Owns: the retention limit per slot and the day after which tasks of a lost node count as orphaned.
 
 use super::nodes::Verdict;
+use super::restart;
 use super::work::{Judgement, Op, Work};
 use std::sync::Arc;
 use wsw_api::task::Task;
@@ -10,6 +11,8 @@ use wsw_api::time::{Nanos, SECOND};
 
 /// SwarmKit's limit when there is no cluster object.
 const DEFAULT_LIMIT: i64 = 5;
+/// Records of attempts that a slot keeps at most: a policy that allows more of them within its window is not held to the number.
+const MAX_RECORDS: u64 = 1_000;
 /// SwarmKit: tasks of a node that has been down for a day are orphaned. Any change of the node's record starts the day anew.
 const ORPHANED_AFTER: Nanos = 24 * 3_600 * SECOND;
 
@@ -27,11 +30,18 @@ pub(super) fn trim(work: &mut Work<'_>, tasks: &[&Arc<Task>], created: bool) {
         return;
     }
     let mut over: Vec<&Arc<Task>> = tasks.iter().copied().filter(|task| !task.status.state.is_live() && is_left(work, task)).collect();
-    over.sort_by_key(|task| (task.meta.created_at, task.id));
-    for task in over {
-        if excess == 0 {
+    // Attempts within a window are counted on what is kept: as many records stay as the policy asks for, whatever else is above the limit.
+    let is_record = |task: &Task| restart::is_record(work.service, task);
+    let records = tasks.iter().filter(|task| is_record(task)).count();
+    let needed = work.service.spec.task.restart.max_attempts.min(MAX_RECORDS);
+    let mut spare = records.saturating_sub(usize::try_from(needed).unwrap_or(usize::MAX));
+    over.sort_by_cached_key(|task| (is_record(task), task.meta.created_at, task.id));
+    let ordered: Vec<(bool, &Arc<Task>)> = over.into_iter().map(|task| (is_record(task), task)).collect();
+    for (record, task) in ordered {
+        if excess == 0 || (record && spare == 0) {
             return;
         }
+        spare -= usize::from(record);
         work.reap(task);
         excess -= 1;
     }
@@ -45,11 +55,11 @@ fn is_left(work: &Work<'_>, task: &Task) -> bool {
     !reaped && stopped
 }
 
-/// With a bound on attempts that many tasks and one are kept: they are the record of the attempts.
+/// With a bound on attempts that many tasks and one are kept, as Swarm does: they are the record of the attempts.
 fn limit(work: &Work<'_>) -> i64 {
     let attempts = work.service.spec.task.restart.max_attempts;
     if attempts > 0 {
-        return i64::try_from(attempts).unwrap_or(i64::MAX).saturating_add(1);
+        return i64::try_from(attempts.min(MAX_RECORDS)).unwrap_or(i64::MAX).saturating_add(1);
     }
     work.view.cluster().map_or(DEFAULT_LIMIT, |cluster| cluster.spec.task_history_limit)
 }

@@ -27,6 +27,8 @@ mod fit_tests;
 #[cfg(test)]
 mod placement_tests;
 #[cfg(test)]
+mod restart_tests;
+#[cfg(test)]
 mod tests;
 
 pub use emit::Piece;

@@ -9,10 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use wsw_api::id::NodeId;
 use wsw_api::task::{Task, TaskState};
-use wsw_api::time::{Nanos, SECOND, Time};
-
-/// SwarmKit's `monitorFailures`: failures on a node count against it for five minutes.
-const FAILURES_COUNT_FOR: Nanos = 300 * SECOND;
 
 struct Slot<'t, 'a> {
     number: u32,
@@ -23,7 +19,6 @@ struct Slot<'t, 'a> {
 pub(super) fn reconcile(work: &mut Work<'_>, replicas: u64) {
     let view = work.view;
     let tasks: Vec<&Arc<Task>> = view.tasks_of_service(&work.service.id).collect();
-    count_failures(work, &tasks);
     let groups = tasks.chunk_by(|a, b| a.slot == b.slot);
     let slots: Vec<Slot<'_, '_>> =
         groups.map(|tasks| Slot { number: tasks.first().map_or(0, |task| task.slot), tasks, kind: slot::kind(work, tasks) }).collect();
@@ -85,15 +80,4 @@ fn place(slot: &Slot<'_, '_>) -> (bool, u32, Option<NodeId>) {
     let node = first.and_then(|task| task.node).filter(|_| wanted.next().is_none());
     let runs = slot.tasks.iter().any(|task| task.desired.wants_run() && task.status.state == TaskState::Running);
     (!runs, slot.number, node)
-}
-
-/// Failures of the current template by node, for the scheduler.
-pub(super) fn count_failures(work: &mut Work<'_>, tasks: &[&Arc<Task>]) {
-    let since = Time(work.now.0.saturating_sub(FAILURES_COUNT_FOR));
-    for task in tasks {
-        let failed = matches!(task.status.state, TaskState::Failed | TaskState::Rejected) && task.template == work.service.template;
-        if let Some(node) = task.node.filter(|_| failed && task.meta.updated_at > since) {
-            *work.failures.entry(node).or_default() += 1;
-        }
-    }
 }

@@ -90,9 +90,9 @@ impl<'t> Batch<'t> {
                 *count = count.saturating_sub(*tasks);
             }
         }
-        for (node, failures) in &work.failures {
-            if let Some(count) = table.find(node).and_then(|at| failed.get_mut(at)) {
-                *count = *failures;
+        for (node, failures) in view.recent_failures(work.service, work.now) {
+            if let Some(count) = table.find(&node).and_then(|at| failed.get_mut(at)) {
+                *count = failures;
             }
         }
         Self { view, template, pipeline: Pipeline::new(template), copies, failed }

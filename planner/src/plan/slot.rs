@@ -10,7 +10,7 @@
 //! ```
 
 use super::nodes::Verdict;
-use super::restart::{self, Cause};
+use super::restart::{self, After, Cause};
 use super::work::{Create, Judgement, Work};
 use super::{history, update::Rollout};
 use std::cmp::Reverse;
@@ -86,6 +86,10 @@ fn rank(work: &mut Work<'_>, task: &Task) -> impl Ord + use<> {
 fn advance<'a>(work: &mut Work<'a>, tasks: &[&'a Arc<Task>], task: &'a Arc<Task>, home: Option<NodeId>, rollout: &mut Rollout) -> Option<Create> {
     let stale = work.is_stale(task);
     if !task.status.state.is_live() {
+        if let Some(at) = restart::rests_until(work, task).filter(|_| !stale) {
+            work.wake_at(at);
+            return None;
+        }
         work.desire(task, DesiredState::Shutdown);
         return after_end(work, tasks, task, home);
     }
@@ -93,7 +97,12 @@ fn advance<'a>(work: &mut Work<'a>, tasks: &[&'a Arc<Task>], task: &'a Arc<Task>
         // What could not be replaced on its node (a global service's, paused or unknown) goes on as it is.
         Some(Verdict::Fine) | None if stale && takes_tasks(work, home) => {
             work.desire(task, DesiredState::Shutdown);
-            Some(restart::successor(work, tasks, task, true, None))
+            Some(restart::successor(work, tasks, task, After::Stop))
+        }
+        // New constraints of the service take a global task off a paused node too; new labels of the node do not.
+        Some(Verdict::Fine) if home.is_some() && work.is_misplaced(task) => {
+            work.desire(task, DesiredState::Shutdown);
+            None
         }
         Some(Verdict::Fine) | None => {
             stay(work, tasks, task, rollout);
@@ -109,16 +118,19 @@ fn after_end(work: &mut Work<'_>, tasks: &[&Arc<Task>], task: &Task, home: Optio
         return None;
     }
     if work.is_stale(task) {
-        return Some(restart::successor(work, tasks, task, false, None));
+        return Some(restart::successor(work, tasks, task, After::End));
     }
     let cause = Cause::of(task);
     if !restart::should_restart(work, tasks, task, cause) {
         return None;
     }
     // Nobody told a wanted task to stop: an end in shutdown counts no attempt, but waits like any other end of its own.
-    let own = cause == Cause::Task || task.status.state == TaskState::Shutdown;
-    let restart_at = own.then(|| work.now.after(work.service.spec.task.restart.delay));
-    Some(restart::successor(work, tasks, task, false, restart_at))
+    let after = match cause {
+        Cause::Task => After::Delay { counts: true },
+        Cause::Node if task.status.state == TaskState::Shutdown => After::Delay { counts: false },
+        Cause::Node => After::End,
+    };
+    Some(restart::successor(work, tasks, task, after))
 }
 
 /// The task stays: it may wait for its node or for its moment.
@@ -152,7 +164,7 @@ fn leave(work: &mut Work<'_>, tasks: &[&Arc<Task>], task: &Task, trouble: Verdic
         return None;
     }
     // What was judged is over. A drained node stops its task first.
-    Some(restart::successor(work, tasks, task, judgement.is_none(), None))
+    Some(restart::successor(work, tasks, task, if judgement.is_none() { After::Stop } else { After::End }))
 }
 
 /// History: what is over and to be removed goes, what its node will never report is judged, the rest is kept up to the limit.

@@ -63,6 +63,8 @@ pub(super) struct Create {
     pub(super) desired: DesiredState,
     pub(super) restart_at: Option<Time>,
     pub(super) replaces: Option<TaskId>,
+    /// Restarts for ends of its own that led to it.
+    pub(super) attempts: u32,
     pub(super) node: Option<NodeId>,
     /// Why it waits: it has no node, or (a global service's) does not fit the one that it must be on.
     pub(super) reason: Option<Arc<str>>,
@@ -83,8 +85,6 @@ pub(super) struct Work<'a> {
     pub(super) waiting: Vec<(u32, &'a Arc<Task>)>,
     /// Tasks that this plan stops, by node: they no longer count as active there.
     pub(super) retired: BTreeMap<NodeId, u32>,
-    /// Recent failures of the template by node.
-    pub(super) failures: BTreeMap<NodeId, u32>,
     /// Changes of the service itself, after all steps.
     pub(super) tail: Vec<Change>,
     pub(super) wake: Option<Time>,
@@ -117,7 +117,6 @@ impl<'a> Work<'a> {
             creates: Vec::new(),
             waiting: Vec::new(),
             retired: BTreeMap::new(),
-            failures: BTreeMap::new(),
             tail: Vec::new(),
             wake: None,
             constraints,
@@ -155,6 +154,11 @@ impl<'a> Work<'a> {
             (Difference::Placement, Some(node)) => !self.see(&node).fits,
             _ => true,
         }
+    }
+
+    /// Whether the service's constraints changed since the task was made, and its node does not satisfy the new ones.
+    pub(super) fn is_misplaced(&mut self, task: &Task) -> bool {
+        task.template != self.service.template && task.node.is_some_and(|node| !self.see(&node).fits)
     }
 
     fn see(&mut self, id: &NodeId) -> &Seen {
@@ -208,6 +212,6 @@ impl<'a> Work<'a> {
 impl Create {
     /// A task of the slot, without a place yet.
     pub(super) fn new(slot: u32, desired: DesiredState) -> Self {
-        Self { slot, desired, restart_at: None, replaces: None, node: None, reason: None }
+        Self { slot, desired, restart_at: None, replaces: None, attempts: 0, node: None, reason: None }
     }
 }

@@ -67,6 +67,7 @@ impl Store {
                 touched.nodes.insert(*id);
                 self.nodes.remove(id);
                 self.sessions.remove(id);
+                self.forget_failures_on(id);
             }
             Change::NodeSession { id, session } => self.set_session(*id, *session),
             Change::PutTemplate(template) => {
@@ -188,6 +189,7 @@ impl Store {
             return;
         }
         self.auths.remove(id);
+        self.forget_failures(id);
         if let Some(old) = self.services.remove(id) {
             self.unindex_service(&old);
             loose.extend(templates_of(&old));
@@ -253,6 +255,8 @@ impl Store {
                 replaces: row.replaces,
                 job_iteration: new.job_iteration,
                 status: if node.is_some() && !wait { assigned.clone() } else { waits.clone() },
+                attempts: new.attempts,
+                ended_at: None,
             }
         });
         self.insert_tasks((new.service, new.template), tasks, touched);
@@ -311,19 +315,26 @@ impl Store {
             let theirs = self.tasks.get(id).is_some_and(|task| task.node == Some(*node) && task.is_placed());
             // Orphaned is the planner's word about a node that is gone; a node cannot say it of itself.
             if theirs && status.state != TaskState::Orphaned {
+                let was_live = self.tasks.get(id).is_some_and(|task| task.status.state.is_live());
                 let status = self.texts.share_status(status);
                 self.merge_status(id, status, touched);
+                if was_live {
+                    self.note_failure(id);
+                }
             }
         }
     }
 
     fn merge_status(&mut self, id: &TaskId, status: TaskStatus, touched: &mut Touched) {
-        let state = status.state;
+        let (state, time) = (status.state, self.time);
         let mut service = None;
         let changed = self.change_task(id, touched, |task| {
             let moved = task.status.state != status.state;
             let forward = status.supersedes(&task.status);
             if forward {
+                if task.status.state.is_live() && !status.state.is_live() {
+                    task.ended_at = Some(time);
+                }
                 task.status = status;
                 service = moved.then_some(task.service);
             }

@@ -5,6 +5,7 @@
 //! Never: decides anything, reads a clock.
 
 mod apply;
+mod failures;
 mod guard;
 mod index;
 mod network;
@@ -15,6 +16,7 @@ mod touched;
 #[cfg(test)]
 mod tests;
 
+pub use failures::Failures;
 pub use index::{Load, Placed};
 pub use snapshot::{SNAPSHOT_VERSION, Snapshot};
 pub use touched::Touched;
@@ -56,6 +58,7 @@ pub struct Store {
     globals: OrdSet<ServiceId>,
     texts: text::Texts,
     networks: OrdMap<NetworkId, Arc<Network>>,
+    failures: OrdMap<ServiceId, Failures>,
 }
 
 /// A template and how many tasks name it.

@@ -2,7 +2,7 @@
 //!
 //! Owns: the format and its version. A newer format is refused with a clear error.
 
-use super::{Store, TemplateRow, Touched};
+use super::{Failures, Store, TemplateRow, Touched};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use wsw_api::entry::Outcome;
@@ -36,6 +36,8 @@ pub struct Snapshot {
     /// Not in the first snapshots of this format.
     #[serde(default)]
     pub auths: Vec<(ServiceId, Arc<ServiceAuth>)>,
+    #[serde(default)]
+    pub failures: Vec<(ServiceId, Failures)>,
 }
 
 impl Store {
@@ -54,6 +56,7 @@ impl Store {
             requests: self.request_order.iter().filter_map(|id| Some((*id, self.outcomes.get(id)?.clone()))).collect(),
             networks: self.networks.values().cloned().collect(),
             auths: self.auths.iter().map(|(service, auth)| (*service, auth.clone())).collect(),
+            failures: self.failures.iter().map(|(service, record)| (*service, record.clone())).collect(),
         }
     }
 
@@ -69,6 +72,7 @@ impl Store {
         store.sessions = snapshot.sessions.into_iter().collect();
         store.networks = snapshot.networks.into_iter().map(|network| (network.id, network)).collect();
         store.auths = snapshot.auths.into_iter().collect();
+        store.failures = snapshot.failures.into_iter().collect();
         for template in snapshot.templates {
             store.templates.insert((template.service, template.version), TemplateRow { template, tasks: 0 });
         }

@@ -130,6 +130,7 @@ fn rows_of_unknown_services_templates_and_nodes_do_nothing() {
         job_iteration: 0,
         nodes: vec![node],
         rows: vec![NewTask { id: task_id(1), slot: 1, node: Some(7), replaces: None }],
+        attempts: 0,
     };
     put(&mut store, Time(2), vec![Change::CreateTasks(new(service_id(1), node_id(1)))]);
     assert_eq!(store.task_count(), 0);
