@@ -43,7 +43,7 @@ pub const LISTEN: &str = "wsw.wasm.listen";
 pub const PROXY_PROTOCOL: &str = "wsw.wasm.proxy-protocol";
 /// Bytes of one log file, as a decimal number ([`crate::log::Bounds`]).
 pub const LOG_MAX_SIZE: &str = "wsw.wasm.log-max-size";
-/// Log files of one task.
+/// Log files of one task; 0: nothing is kept.
 pub const LOG_MAX_FILES: &str = "wsw.wasm.log-max-files";
 /// All annotations with this prefix that are not listed above are refused by name.
 pub const PREFIX: &str = "wsw.wasm.";

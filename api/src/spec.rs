@@ -89,7 +89,7 @@ impl ContainerSpec {
     }
 }
 
-/// Where and within which bounds a task's log is kept ([`crate::log::bounds`] reads it).
+/// Where and within which bounds a task's log is kept ([`crate::log::driver`] reads it).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogDriver {
     pub name: String,

@@ -163,7 +163,7 @@ fn annotations(request: &TaskRequest, image: &Image, labels: &WasmLabels, artifa
         all.insert(shim::QUEUE.to_owned(), labels.queue.to_string());
         all.insert(shim::REQUEST_TIMEOUT.to_owned(), labels.request_timeout_ns.to_string());
     }
-    let log = wsw_api::log::bounds(request.spec.log_driver.as_ref()).map_err(|error| Error::Invalid(error.message))?;
+    let log = wsw_api::log::driver(request.spec.log_driver.as_ref()).map_err(|error| Error::Invalid(error.message))?.bounds;
     all.insert(shim::LOG_MAX_SIZE.to_owned(), log.max_size.to_string());
     all.insert(shim::LOG_MAX_FILES.to_owned(), log.max_files.to_string());
     Ok(all)

@@ -141,7 +141,7 @@ fn log(number: &impl Fn(&'static str, u64) -> Result<u64, Error>) -> Result<Boun
     let max_size = number(shim::LOG_MAX_SIZE, default.max_size)?;
     let max_files = number(shim::LOG_MAX_FILES, default.max_files.into())?;
     let wrong = |name, value: u64| Error::Annotation { name, value: value.to_string() };
-    let files = u32::try_from(max_files).ok().filter(|files| (1..=MAX_LOG_FILES).contains(files));
+    let files = u32::try_from(max_files).ok().filter(|files| *files <= MAX_LOG_FILES);
     let max_files = files.ok_or_else(|| wrong(shim::LOG_MAX_FILES, max_files))?;
     if max_size == 0 {
         return Err(wrong(shim::LOG_MAX_SIZE, max_size));

@@ -12,7 +12,6 @@ use std::{
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    time::SystemTime,
 };
 use wsw_api::log::{Bounds, Stream};
 
@@ -73,7 +72,7 @@ impl LogFiles {
             // Ends the record of which a part may have been written.
             let mut note = vec![b'\n'];
             let text = format!("wsw: {} log records were lost: {}", lost.records, lost.error);
-            cri::record(&mut note, SystemTime::now(), Stream::Stderr, true, text.as_bytes());
+            cri::record_before(&mut note, records, Stream::Stderr, text.as_bytes());
             self.write(id, path, &note).map_err(|error| fail(error, left))?;
             self.lost.remove(&id);
         }
@@ -234,12 +233,13 @@ mod tests {
         files.append(1, &path, Bounds::default(), b"three\n");
         assert_eq!(files.dropped, 3);
         std::fs::create_dir(folder.path().join("later")).unwrap();
-        files.append(1, &path, Bounds::default(), b"four\n");
+        let four = "2026-01-01T00:00:00.000000000Z stdout F four";
+        files.append(1, &path, Bounds::default(), format!("{four}\n").as_bytes());
         let text = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[0], "");
-        assert!(lines[1].contains(" stderr F wsw: 3 log records were lost: "), "{text}");
-        assert_eq!(lines[2..], ["four"]);
+        assert!(lines[1].starts_with("2026-01-01T00:00:00.000000000Z stderr F wsw: 3 log records were lost: "), "{text}");
+        assert_eq!(lines[2..], [four]);
     }
 
     #[test]

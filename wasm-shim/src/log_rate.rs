@@ -3,6 +3,7 @@
 //! Owns: the decision and the count of what was dropped. Invariants: below the rate nothing is dropped; what is dropped is counted, and told
 //! in one line when the task may write again or ends. Never: waits; a guest is not slowed by it.
 
+use crate::cri;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes a second, records with their stamps: what Swarm's executor sends on at most.
@@ -26,8 +27,7 @@ impl LogRate {
         let next = |full_at: u64| (full_at <= now.saturating_add(BURST)).then(|| full_at.max(now).saturating_add(cost));
         let taken = self.full_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok();
         if !taken {
-            let lines = records.iter().filter(|byte| **byte == b'\n').count();
-            self.dropped.fetch_add(u64::try_from(lines).unwrap_or(u64::MAX), Ordering::Relaxed);
+            self.dropped.fetch_add(cri::lines(records), Ordering::Relaxed);
         }
         taken
     }
@@ -64,12 +64,13 @@ mod tests {
     #[test]
     fn a_flood_is_cut_to_the_rate_and_counted() {
         let (rate, mut taken) = (LogRate::default(), 0);
+        let line = [&b"2026-01-01T00:00:00.000000000Z stdout F "[..], &[b'x'; 359], b"\n"].concat();
         for n in 0..1_000_000_u64 {
-            taken += 400 * u64::from(rate.admit(&[b'\n'; 400], n * 10 * SECOND / 1_000_000));
+            taken += u64::from(rate.admit(&line, n * 10 * SECOND / 1_000_000));
         }
         // Ten seconds' worth and the burst.
-        assert!((11 * BYTES_A_SECOND..11 * BYTES_A_SECOND + 1_000).contains(&taken), "{taken}");
-        let dropped = 400_000_000 - taken;
+        assert!((11 * BYTES_A_SECOND..11 * BYTES_A_SECOND + 1_000).contains(&(400 * taken)), "{taken}");
+        let dropped = 1_000_000 - taken;
         assert_eq!(rate.news(), Some(format!("wsw: {dropped} lines dropped (log rate)")));
         assert_eq!(rate.news(), None);
     }

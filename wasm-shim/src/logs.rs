@@ -3,9 +3,13 @@
 //! Owns: the queue and exit reports. Invariants: what a task's guests wrote is on disk before its exit report; a slow disk makes guests
 //! wait (a full buffer pushes back) and nobody else. Records gather in a buffer of their log and are written together: with thousands of
 //! guests that write now and then the thread wakes a few times a second, not once a line. Never: blocks a caller, touches a log file
-//! itself (`log_files`).
+//! itself (`log_files`). What is promised: a task's lines are in its files when its end is told, however it ended, and when the shim ends by itself; a
+//! shim that is killed loses what came within the last [`GATHER`], and the record that was being written may be cut off: readers leave it out.
 
-use crate::log_files::{LOG_MODE, LogFiles};
+use crate::{
+    cri::Records,
+    log_files::{LOG_MODE, LogFiles},
+};
 use std::{
     fs::OpenOptions,
     io::{self, Write},
@@ -25,7 +29,7 @@ use wsw_api::log::Bounds;
 const MAX_PENDING_PER_LOG: usize = 256 << 10;
 /// Bytes of all tasks that may wait: with thousands of tasks this is what bounds the shim's memory.
 const MAX_PENDING: usize = 8 << 20;
-/// How long the first record waits for company; a reader looks ten times a second. A shim that is killed loses this much.
+/// How long the first record waits for company; a reader looks ten times a second.
 const GATHER: Duration = Duration::from_millis(50);
 /// Part of either bound at which the wait is over.
 const ENOUGH: usize = 2;
@@ -38,7 +42,7 @@ pub struct Log {
     id: u64,
     path: PathBuf,
     bounds: Bounds,
-    buffer: Mutex<Vec<u8>>,
+    buffer: Mutex<Records>,
     /// Bytes in the buffer or on their way to the disk.
     pending: AtomicUsize,
     /// The room was used up: somebody may wait for it.
@@ -118,12 +122,15 @@ impl Logs {
     }
 
     /// Has `write` append records to the log's buffer. The caller asked [`Self::room`] first; what it adds beyond (stamps, a piece held
-    /// back) is taken too.
-    pub fn append(&self, log: &Arc<Log>, write: impl FnOnce(&mut Vec<u8>)) {
+    /// back) is taken too. A log that keeps nothing takes nothing.
+    pub fn append(&self, log: &Arc<Log>, write: impl FnOnce(&mut Records)) {
+        if log.bounds.keeps_nothing() {
+            return;
+        }
         let mut buffer = log.buffer.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = buffer.len();
+        let before = buffer.bytes.len();
         write(&mut buffer);
-        let added = buffer.len() - before;
+        let added = buffer.bytes.len() - before;
         if added == 0 {
             return;
         }
@@ -235,7 +242,7 @@ impl Logs {
     /// Writes what is in the buffer; true when somebody may have waited for that.
     fn write(&self, log: &Log, files: &mut LogFiles, spare: &mut Vec<u8>) -> bool {
         spare.clear();
-        std::mem::swap(&mut *log.buffer.lock().unwrap_or_else(PoisonError::into_inner), spare);
+        std::mem::swap(&mut log.buffer.lock().unwrap_or_else(PoisonError::into_inner).bytes, spare);
         files.append(log.id, &log.path, log.bounds, spare);
         log.pending.fetch_sub(spare.len(), Ordering::Relaxed);
         self.pending.fetch_sub(spare.len(), Ordering::Relaxed);
@@ -261,7 +268,7 @@ mod tests {
         let (logs, thread) = Logs::start().unwrap();
         let all: Vec<_> = (0..300).map(|n| logs.open(folder.path().join(format!("{n}.log")), Bounds::default())).collect();
         for round in 0..3 {
-            all.iter().for_each(|log| logs.append(log, |buffer| buffer.extend_from_slice(format!("{round}\n").as_bytes())));
+            all.iter().for_each(|log| logs.append(log, |buffer| buffer.bytes.extend_from_slice(format!("{round}\n").as_bytes())));
         }
         logs.report(folder.path().join("exit.json"), b"{}".to_vec()).blocking_recv().unwrap();
         for log in &all {
@@ -277,7 +284,7 @@ mod tests {
     fn what_cannot_be_written_gives_its_room_back() {
         let (logs, thread) = Logs::start().unwrap();
         let log = logs.open(PathBuf::from("/nonexistent/folder/x.log"), Bounds::default());
-        logs.append(&log, |buffer| buffer.resize(MAX_PENDING_PER_LOG, b'x'));
+        logs.append(&log, |buffer| buffer.bytes.resize(MAX_PENDING_PER_LOG, b'x'));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(logs.wait_for_room(&log));
         assert_eq!(logs.room(&log), MAX_PENDING_PER_LOG);
@@ -290,12 +297,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (logs, thread) = Logs::start().unwrap();
         let log = logs.open(folder.path().join("x.log"), Bounds::default());
-        logs.append(&log, |buffer| buffer.extend_from_slice(b"one\n"));
+        logs.append(&log, |buffer| buffer.bytes.extend_from_slice(b"one\n"));
         while log.pending.load(Ordering::Relaxed) > 0 {
             std::thread::yield_now();
         }
         assert_eq!(std::fs::read_to_string(&log.path).unwrap(), "one\n");
-        logs.append(&log, |buffer| buffer.extend_from_slice(b"two\n"));
+        logs.append(&log, |buffer| buffer.bytes.extend_from_slice(b"two\n"));
         logs.close();
         thread.join().unwrap();
         assert_eq!(std::fs::read_to_string(&log.path).unwrap(), "one\ntwo\n");

@@ -5,7 +5,7 @@
 
 use crate::{
     cpu::since_start,
-    cri::LineCutter,
+    cri::{LineCutter, Records},
     log_rate::LogRate,
     logs::{Log, Logs},
 };
@@ -39,12 +39,12 @@ impl Sink {
     }
 
     /// Has `write` append records of the task's guests, within the task's rate: past it they are dropped and counted.
-    fn append(&self, write: impl FnOnce(&mut Vec<u8>)) {
+    fn append(&self, write: impl FnOnce(&mut Records)) {
         self.logs.append(&self.log, |out| {
-            let before = out.len();
+            let before = out.bytes.len();
             write(out);
-            if !self.rate.admit(out.get(before..).unwrap_or_default(), since_start(Instant::now())) {
-                out.truncate(before);
+            if !self.rate.admit(out.bytes.get(before..).unwrap_or_default(), since_start(Instant::now())) {
+                out.bytes.truncate(before);
             } else if let Some(text) = self.rate.news() {
                 own_line(&text, out);
             }
@@ -77,7 +77,7 @@ impl Sink {
 }
 
 /// A record of the shim's own.
-fn own_line(text: &str, out: &mut Vec<u8>) {
+fn own_line(text: &str, out: &mut Records) {
     let mut cutter = LineCutter::new(Stream::Stderr);
     cutter.push(text.as_bytes(), SystemTime::now(), out);
     cutter.finish(SystemTime::now(), out);

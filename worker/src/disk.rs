@@ -23,7 +23,7 @@ pub struct Batch {
     pub start: Vec<TaskId>,
     /// Tasks whose end is safe afterwards.
     pub settle: Vec<TaskId>,
-    /// Log files of forgotten tasks.
+    /// Logs of forgotten tasks.
     pub delete: Vec<PathBuf>,
 }
 

@@ -36,6 +36,6 @@ pub use board::LocalTask;
 pub use events::Ring;
 pub use ingress::Counters;
 pub use logs::Selector;
-pub use logs::place::{log_path, rotated_log_path};
+pub use logs::place::log_path;
 pub use seam::Handover;
 pub use worker::{Config, Error, Worker};

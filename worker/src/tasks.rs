@@ -10,7 +10,7 @@ use crate::clock;
 use crate::disk::{Disk, Written};
 use crate::driver::{Calls, Driver, Want};
 use crate::ingress;
-use crate::logs::place::{self, log_path, rotated_log_path};
+use crate::logs::place::{self, log_path};
 use crate::seam::{Adopted, AdoptedState, Controller, Executor, TaskRequest};
 use crate::session::Sent;
 use crate::set::{Assigned, Set};
@@ -281,11 +281,11 @@ impl Tasks {
     fn forget(&mut self, id: TaskId) {
         self.set.forget(id);
         self.board.forget(id);
-        let (log, rotated) = (log_path(&self.place.logs, id), rotated_log_path(&self.place.logs, id));
+        let log = log_path(&self.place.logs, id);
         let batch = self.disk.batch();
         // It may be among the record's tasks, too: what is forgotten counts last.
         batch.record.forgotten.push(id);
-        batch.delete.extend([log, rotated]);
+        batch.delete.push(log);
     }
 
     /// Writes what has gathered, unless a write is under way (its end calls this again).

@@ -31,7 +31,7 @@ pub fn read(spec: api::TaskSpec) -> Result<TaskSpec> {
 /// Kept as it was given, once it is known to be one that is served.
 fn read_log_driver(driver: api::LogDriver) -> Result<LogDriver> {
     let driver = LogDriver { name: driver.name.unwrap_or_default(), options: driver.options.unwrap_or_default() };
-    wsw_api::log::bounds(Some(&driver)).map_err(|mut error| {
+    wsw_api::log::driver(Some(&driver)).map_err(|mut error| {
         error.message = format!("TaskTemplate.{}", error.message);
         error
     })?;

@@ -1,17 +1,18 @@
 //! Reads the logs of this node's tasks: the files of `api::log`, merged by time, followed if asked.
 //!
 //! ```text
-//! place    where a task's files are
-//! record   one record's bytes → time, stream, piece or end of a line        source  one task's file(s), read in chunks
-//! tail     where the last so many lines begin                               reader  all sources of a query, in rounds
+//! place    where a task's files are                                         files   the files of one log, newest first
+//! record   one record's bytes → time, stream, piece or end of a line        source  one task's files, read in chunks
+//! tail     where a query begins in them                                     reader  all sources of a query, in rounds
 //! ```
 //! Invariants: no file stays open between rounds (a service may have 10,000 tasks on a node), memory is bounded by rounds and chunks,
 //! a reader that does not take its lines stops the reading, nothing else. Never: writes or removes a log.
 
+pub mod files;
 pub mod place;
 mod reader;
 mod record;
-mod source;
+pub mod source;
 mod tail;
 
 use crate::board::Board;
@@ -101,6 +102,11 @@ async fn run(readers: Arc<Readers>, selector: Selector, query: Query, lines: mps
             continue;
         }
         if over {
+            for line in reader.rest() {
+                if lines.send(line).await.is_err() {
+                    return;
+                }
+            }
             return;
         }
         tokio::select! {

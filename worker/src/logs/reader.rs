@@ -6,7 +6,8 @@
 //! Invariants: a round takes at most [`ROUND`] bytes and gives its lines in order of time; a task that the service gets later joins.
 //! Never: waits, sends.
 
-use super::place::{log_path, rotated_log_path};
+use super::place::log_path;
+use super::record::Joined;
 use super::source::{Chunk, Source};
 use super::{Readers, Selector};
 use std::cmp::Reverse;
@@ -83,12 +84,25 @@ impl Reader {
     }
 
     fn open(&self, id: TaskId, query: &Query) -> io::Result<Source> {
-        Source::open(log_path(&self.readers.folder, id), rotated_log_path(&self.readers.folder, id), query)
+        Source::open(log_path(&self.readers.folder, id), query)
+    }
+
+    /// Lines that were begun and will not end, once no round comes any more.
+    pub fn rest(&mut self) -> Vec<Result<Line>> {
+        let Self { tasks, query, readers, .. } = self;
+        let rests = tasks.iter_mut().flat_map(|(id, task)| {
+            let (node, service, task_id) = (readers.node, task.service, *id);
+            let lines = task.source.rest().into_iter().filter(|line| is_inside(query, line));
+            lines.map(move |line| Line { time: line.time, stream: line.stream, node, service, task: task_id, text: line.text })
+        });
+        let mut lines: Vec<Line> = rests.collect();
+        lines.sort_by_key(|line| line.time);
+        lines.into_iter().map(Ok).collect()
     }
 
     fn begin(&mut self, out: &mut Vec<Result<Line>>) -> BinaryHeap<Reverse<(Time, TaskId)>> {
         for (id, service) in self.wanted_tasks() {
-            match self.open(id, &self.query).and_then(|mut source| source.stop_here().map(|()| source)) {
+            match self.open(id, &self.query) {
                 Ok(source) => drop(self.tasks.insert(id, Task { service, source, lines: VecDeque::new() })),
                 Err(error) => out.push(Err(unreadable(id, &error))),
             }
@@ -116,8 +130,11 @@ impl Reader {
         let task = tasks.get_mut(&id)?;
         match task.source.read(size, query) {
             Ok(Chunk { lines, bytes }) => {
-                let inside =
-                    lines.into_iter().filter(|line| query.since.is_none_or(|since| line.time >= since) && query.until.is_none_or(|until| line.time <= until));
+                // As docker: the first line beyond the time ends it.
+                if lines.iter().any(|line| query.until.is_some_and(|until| line.time > until)) {
+                    task.source.stop();
+                }
+                let inside = lines.into_iter().filter(|line| is_inside(query, line));
                 let (node, service) = (readers.node, task.service);
                 task.lines.extend(inside.map(|line| Line { time: line.time, stream: line.stream, node, service, task: id, text: line.text }));
                 Some(bytes)
@@ -134,7 +151,9 @@ impl Reader {
         let mut bytes = 0;
         while bytes < ROUND {
             let Some(Reverse((_, id))) = heap.pop() else {
-                self.tasks.values_mut().for_each(|task| task.source.go_on());
+                if self.query.follow {
+                    self.tasks.values_mut().for_each(|task| task.source.go_on());
+                }
                 self.turn = Some(TaskId::default());
                 return false;
             };
@@ -155,7 +174,10 @@ impl Reader {
         for (id, service) in &wanted {
             if !self.tasks.contains_key(id) {
                 match self.open(*id, &whole) {
-                    Ok(source) => drop(self.tasks.insert(*id, Task { service: *service, source, lines: VecDeque::new() })),
+                    Ok(mut source) => {
+                        source.go_on();
+                        drop(self.tasks.insert(*id, Task { service: *service, source, lines: VecDeque::new() }));
+                    }
                     Err(error) => out.push(Err(unreadable(*id, &error))),
                 }
             }
@@ -182,6 +204,10 @@ impl Reader {
         self.turn = Some(stopped_at.unwrap_or_default());
         bytes > 0
     }
+}
+
+fn is_inside(query: &Query, line: &Joined) -> bool {
+    query.since.is_none_or(|since| line.time >= since) && query.until.is_none_or(|until| line.time <= until)
 }
 
 fn unreadable(task: TaskId, error: &io::Error) -> Error {

@@ -87,6 +87,14 @@ impl Joiner {
         *slot = Some(line);
         None
     }
+
+    /// What was begun and never ended (its writer was killed), each as a line.
+    pub fn rest(&mut self) -> Vec<Joined> {
+        let mut lines: Vec<Joined> = [self.stdout.take(), self.stderr.take()].into_iter().flatten().collect();
+        lines.iter_mut().for_each(|line| line.text.push(b'\n'));
+        lines.sort_by_key(|line| line.time);
+        lines
+    }
 }
 
 #[cfg(test)]
@@ -114,6 +122,9 @@ mod tests {
         let texts: Vec<_> = lines.iter().map(|line| String::from_utf8_lossy(&line.text).into_owned()).collect();
         assert_eq!(texts, ["e\n", "abc\n"]);
         assert!(lines[1].time < lines[0].time, "a line has the time of its first piece");
+        joiner.push(parse(b"2026-03-01T00:00:09Z stderr P cut").unwrap());
+        assert_eq!(joiner.rest().into_iter().map(|line| line.text).collect::<Vec<_>>(), [b"cut\n"]);
+        assert_eq!(joiner.rest(), []);
     }
 
     #[test]

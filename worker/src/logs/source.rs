@@ -1,15 +1,16 @@
-//! One task's log: its file, and the older part when it was rotated.
+//! One task's log, read from where a query begins to its end, over all of its files.
 //!
-//! Owns: how far it was read. Invariants: a file is known by its inode, so a rotation between two reads loses nothing of the part that
-//! still exists; at most one chunk is read at a time and nothing is left open. Never: decides which lines are wanted by time.
+//! Owns: how far it was read. Invariants: a file is known by its head (`files`), so rotations between two reads lose nothing of what still exists and
+//! double nothing; at most one chunk is read at a time and nothing is left open; a record that was cut off (its writer was killed) is never given out.
+//! Never: decides which lines are wanted by time.
 
+use super::files::{self, Head, Part, Sight};
 use super::place;
 use super::record::{Joined, Joiner, parse};
 use super::tail::{self, Start};
-use std::fs::Metadata;
+use std::ffi::OsString;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use wsw_api::log::Query;
 
 /// A record that is longer is no record; its bytes are skipped. Far above `api::log::MAX_LINE` and its tags.
@@ -18,17 +19,28 @@ const MAX_RECORD: usize = 64 * 1024;
 /// See the module's page.
 #[derive(Debug)]
 pub struct Source {
-    path: PathBuf,
-    rotated: PathBuf,
-    /// Inode of the file that is being read, once it was seen.
-    inode: Option<u64>,
+    current: PathBuf,
+    /// The file that is being read, once one was seen.
+    at: Option<Head>,
     offset: u64,
-    /// Where a reader that does not follow stops in the current file.
-    limit: Option<u64>,
+    end: End,
+    /// The current file when it was read to its end.
+    seen: Option<Sight>,
     /// Whole lines of the wanted streams to pass over: the way `tail` gets at its first line.
     skip: u64,
     carry: Vec<u8>,
     joiner: Joiner,
+}
+
+/// Where reading stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Nowhere: what is added is read too.
+    Open,
+    /// In this file at this length.
+    At(Head, u64),
+    /// Here.
+    Reached,
 }
 
 /// What one reading gave.
@@ -40,89 +52,119 @@ pub struct Chunk {
 }
 
 impl Source {
-    /// From the beginning, or from where the last lines begin.
-    pub fn open(path: PathBuf, rotated: PathBuf, query: &Query) -> io::Result<Self> {
-        let mut source = Self { path, rotated, inode: None, offset: 0, limit: None, skip: 0, carry: Vec::new(), joiner: Joiner::default() };
+    /// From where the query begins to what is there now.
+    pub fn open(current: PathBuf, query: &Query) -> io::Result<Self> {
+        let joiner = Joiner::default();
+        let mut source = Self { current, at: None, offset: 0, end: End::Reached, seen: None, skip: 0, carry: Vec::new(), joiner };
         source.look_for();
-        let current = stat(&source.path)?;
-        let older = stat(&source.rotated)?;
-        if let Some(lines) = query.tail {
-            let Start { in_rotated, offset, skip } = tail::start(&source.path, older.is_some().then_some(source.rotated.as_path()), lines, query)?;
-            source.inode = if in_rotated { older.as_ref() } else { current.as_ref() }.map(Metadata::ino);
-            (source.offset, source.skip) = (offset, skip);
-        } else {
-            source.inode = older.as_ref().or(current.as_ref()).map(Metadata::ino);
+        if let Some(Start { head, offset, skip, end }) = tail::start(&source.current, query)? {
+            (source.at, source.offset, source.skip) = (Some(head), offset, skip);
+            source.end = End::At(end.0, end.1);
         }
         Ok(source)
     }
 
     /// Until the log was seen it may come into any of the folders.
     fn look_for(&mut self) {
-        let (Some(parent), Some(name), Some(older)) = (self.path.parent(), self.path.file_name(), self.rotated.file_name()) else { return };
-        if let Some(folder) = place::find(parent, &[name, older]) {
-            (self.path, self.rotated) = (folder.join(name), folder.join(older));
+        let (Some(parent), Some(name)) = (self.current.parent(), self.current.file_name()) else { return };
+        let older = files::path(&self.current, 1).file_name().map(OsString::from).unwrap_or_default();
+        if let Some(folder) = place::find(parent, &[name, &older]) {
+            self.current = folder.join(name);
         }
-    }
-
-    /// Stops at what is there now.
-    pub fn stop_here(&mut self) -> io::Result<()> {
-        self.limit = Some(stat(&self.path)?.map_or(0, |meta| meta.len()));
-        Ok(())
     }
 
     /// Goes on beyond what was there.
     pub fn go_on(&mut self) {
-        self.limit = None;
+        self.end = End::Open;
+    }
+
+    /// Nothing more is wanted.
+    pub fn stop(&mut self) {
+        self.end = End::Reached;
     }
 
     /// Reads up to `budget` bytes; an empty chunk is the end (for now).
     pub fn read(&mut self, budget: usize, query: &Query) -> io::Result<Chunk> {
-        let mut current = stat(&self.path)?;
-        if current.is_none() && self.inode.is_none() {
-            self.look_for();
-            current = stat(&self.path)?;
-        }
-        let Some(current) = current else { return Ok(Chunk::default()) };
-        let first = *self.inode.get_or_insert(current.ino());
-        if first != current.ino() {
-            let bytes = match stat(&self.rotated)?.filter(|older| older.ino() == first) {
-                Some(_) => self.take(&self.rotated, budget, None)?,
-                None => Vec::new(),
-            };
-            if !bytes.is_empty() {
-                return Ok(self.parse(bytes, query));
-            }
-            // The older part is read to its end (or gone): on to the current one.
-            self.inode = Some(current.ino());
-            self.offset = 0;
-        }
-        if current.len() == self.offset {
+        if self.end == End::Reached {
             return Ok(Chunk::default());
         }
-        if current.len() < self.offset {
-            self.offset = 0;
-            self.carry.clear();
+        // Looked at before the files are: what is written after this is seen next time.
+        let sight = files::sight(&self.current);
+        if sight.is_some() && sight == self.seen {
+            return Ok(Chunk::default());
         }
-        let bytes = self.take(&self.path, budget, self.limit)?;
-        Ok(self.parse(bytes, query))
-    }
-
-    fn take(&self, path: &Path, budget: usize, limit: Option<u64>) -> io::Result<Vec<u8>> {
-        let left = limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.offset)).min(budget as u64);
+        if sight.is_none() && self.at.is_none() {
+            self.look_for();
+        }
+        let Some(part) = self.next_part()? else {
+            self.seen = sight;
+            return Ok(Chunk::default());
+        };
+        let limit = match self.end {
+            End::At(head, length) if head == part.head => length.min(part.length),
+            _ => part.length,
+        };
+        let left = limit.saturating_sub(self.offset).min(budget as u64);
         let mut bytes = Vec::new();
         if left > 0 {
-            let mut file = place::open(path)?;
+            let mut file = part.file;
             file.seek(SeekFrom::Start(self.offset))?;
             file.take(left).read_to_end(&mut bytes)?;
         }
-        Ok(bytes)
+        if bytes.is_empty() && self.end != End::Open {
+            self.end = End::Reached;
+        }
+        Ok(self.parse(&bytes, query))
     }
 
-    fn parse(&mut self, bytes: Vec<u8>, query: &Query) -> Chunk {
+    /// The file in which there is something to read; the position moves to it.
+    fn next_part(&mut self) -> io::Result<Option<Part>> {
+        // The last one looked at, and the last one whose head is beyond ours; the former is none when it is the latter.
+        let (mut newer, mut later): (Option<Part>, Option<Part>) = (None, None);
+        for part in files::newest_first(&self.current) {
+            let part = part?;
+            if Some(part.head) == self.at {
+                if part.length > self.offset {
+                    return Ok(Some(part));
+                }
+                if part.length < self.offset {
+                    // Something cut it.
+                    self.carry.clear();
+                    self.offset = part.length;
+                }
+                if matches!(self.end, End::At(head, _) if head == part.head) {
+                    return Ok(Some(part));
+                }
+                // A file that has a newer one is written to no more: this was all of it.
+                return Ok(newer.or(later).inspect(|part| self.move_to(part)));
+            }
+            if self.at.is_none_or(|at| part.head > at) {
+                (newer, later) = (None, Some(part));
+            } else {
+                newer = Some(part);
+            }
+        }
+        // The file was removed by rotations meanwhile (or there was none): the oldest of those after it.
+        if let (Some(part), End::At(end, _)) = (&later, self.end)
+            && part.head > end
+        {
+            self.end = End::Reached;
+            return Ok(None);
+        }
+        Ok(later.inspect(|part| self.move_to(part)))
+    }
+
+    fn move_to(&mut self, part: &Part) {
+        (self.at, self.offset) = (Some(part.head), 0);
+        // A record that was cut off.
+        self.carry.clear();
+    }
+
+    fn parse(&mut self, bytes: &[u8], query: &Query) -> Chunk {
         self.offset += bytes.len() as u64;
         let mut chunk = Chunk { lines: Vec::new(), bytes: bytes.len() };
         let mut data = std::mem::take(&mut self.carry);
-        data.extend_from_slice(&bytes);
+        data.extend_from_slice(bytes);
         let mut rest = data.as_slice();
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             let (record, after) = rest.split_at(end);
@@ -141,13 +183,12 @@ impl Source {
         }
         chunk
     }
-}
 
-/// None when there is no such file.
-fn stat(path: &Path) -> io::Result<Option<Metadata>> {
-    match path.symlink_metadata() {
-        Ok(meta) => Ok(Some(meta).filter(Metadata::is_file)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+    /// The lines whose end never came, once nothing is read any more.
+    pub fn rest(&mut self) -> Vec<Joined> {
+        let mut lines = self.joiner.rest();
+        let passed = usize::try_from(self.skip).unwrap_or(usize::MAX).min(lines.len());
+        self.skip -= passed as u64;
+        lines.split_off(passed)
     }
 }

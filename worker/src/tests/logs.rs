@@ -2,8 +2,9 @@
 
 use super::fake::{assigned, node_id, service_id, task_id};
 use crate::board::Board;
+use crate::logs::files::path as numbered;
 use crate::logs::{Logs, Readers, Selector};
-use crate::{clock, log_path, rotated_log_path};
+use crate::{clock, log_path};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
@@ -46,7 +47,7 @@ async fn a_services_lines_are_merged_by_time_and_filtered() {
     let (folder, readers) = readers(3);
     append(&log_path(folder.path(), task_id(1)), &(record(1, "stdout F a") + &record(4, "stderr F d") + &record(5, "stdout P e")));
     append(&log_path(folder.path(), task_id(2)), &(record(2, "stdout F b") + "garbage\n" + &record(3, "stdout F c")));
-    assert_eq!(all(readers.read(SERVICE(), BOTH)).await, ["a\n", "b\n", "c\n", "d\n"]);
+    assert_eq!(all(readers.read(SERVICE(), BOTH)).await, ["a\n", "b\n", "c\n", "d\n", "e\n"], "what never ended is told last");
     assert_eq!(all(readers.read(SERVICE(), Query { stdout: false, ..BOTH })).await, ["d\n"]);
     assert_eq!(all(readers.read(Selector::Task(task_id(2)), BOTH)).await, ["b\n", "c\n"]);
     assert_eq!(all(readers.read(Selector::Task(task_id(9)), BOTH)).await, [""; 0]);
@@ -59,10 +60,12 @@ async fn a_services_lines_are_merged_by_time_and_filtered() {
 #[tokio::test]
 async fn tail_counts_lines_of_each_task_over_chunks_pieces_and_rotation() {
     let (folder, readers) = readers(1);
-    let (path, rotated) = (log_path(folder.path(), task_id(1)), rotated_log_path(folder.path(), task_id(1)));
+    let (path, rotated) = (log_path(folder.path(), task_id(1)), numbered(&log_path(folder.path(), task_id(1)), 1));
     let line =
         |n: u32| record(n % 3_600, &format!("stdout P {n}:{}", "x".repeat(500))) + &record(n % 3_600, "stderr F between") + &record(n % 3_600, "stdout F .");
-    append(&rotated, &(0..200).map(line).collect::<String>());
+    append(&numbered(&path, 3), &(0..20).map(line).collect::<String>());
+    append(&numbered(&path, 2), &(20..40).map(line).collect::<String>());
+    append(&rotated, &(40..200).map(line).collect::<String>());
     append(&path, &(200..260).map(line).collect::<String>());
     append(&path, "2026-01-01T00:00:00Z stdout F still being writ");
     let only_stdout = Query { stderr: false, ..BOTH };
@@ -90,7 +93,7 @@ async fn following_sees_new_lines_new_tasks_and_rotation() {
     append(&log_path(folder.path(), task_id(2)), &record(4, "stdout F joined"));
     assert_eq!(next(&mut logs).await, "joined\n");
     append(&path, &record(5, "stdout F before"));
-    std::fs::rename(&path, rotated_log_path(folder.path(), task_id(1))).unwrap();
+    std::fs::rename(&path, numbered(&log_path(folder.path(), task_id(1)), 1)).unwrap();
     append(&path, &record(6, "stdout F after"));
     assert_eq!([next(&mut logs).await, next(&mut logs).await], ["before\n", "after\n"]);
 }

@@ -5,6 +5,7 @@ mod crash;
 pub(crate) mod fake;
 mod ingress;
 mod leader;
+mod log_files;
 mod logs;
 mod script;
 mod udp;
