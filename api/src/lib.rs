@@ -9,6 +9,7 @@ pub mod entry;
 pub mod error;
 pub mod event;
 pub mod id;
+pub mod image;
 pub mod labels;
 pub mod log;
 pub mod mount;
@@ -22,6 +23,7 @@ pub mod spec;
 pub mod task;
 pub mod time;
 pub mod usage;
+pub mod volume;
 
 pub use error::{Class, Error, Result};
 pub use id::{ClusterId, NetworkId, NodeId, RequestId, ServiceId, SessionId, TaskId};

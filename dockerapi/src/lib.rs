@@ -13,6 +13,7 @@
 pub mod backend;
 mod call;
 mod convert;
+mod drain;
 mod error;
 mod filters;
 pub mod image_store;

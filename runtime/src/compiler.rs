@@ -1,11 +1,13 @@
 //! Turns a module into code for the shims: one process per module (`wsw wasm-compile`), its result kept by digest and engine.
 //!
-//! Owns: the cache (`compiled/<module>-<engine>.cwasm`, read-only), the limits on time, memory and number of such processes.
+//! Owns: the cache (`compiled/<module>-<engine>.cwasm`, read-only, its time of change is that of its last use), its bound, the limits on time,
+//! memory and number of such processes.
 //! Invariants: a file in the cache is complete and never changes; the compiler runs as a user of its own, with two files and nothing else.
 //! Never: looks into a module itself.
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::images::Code;
 use crate::program::Program;
 use crate::users::User;
 use async_trait::async_trait;
@@ -15,9 +17,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::io::AsyncReadExt;
 use tokio::sync::Semaphore;
+use wsw_api::Time;
 use wsw_api::shim::{CompileReport, Kind};
 
 /// A 13 MB guest takes 5 s on a fast machine; slow boards get room, a module made to be slow does not.
@@ -31,6 +34,9 @@ const MAX_ARTIFACT: u64 = 1 << 30;
 /// What is read of the compiler's messages; the report is the last line.
 const MAX_MESSAGES: u64 = 1 << 20;
 
+/// All code together: some hundred programs of the usual 10 MB and more. What is over it goes by `images/code.rs`.
+const MAX_CODE: u64 = 4 << 30;
+
 /// What the image store needs of a compiler.
 #[async_trait]
 pub(crate) trait Compile: Send + Sync + 'static {
@@ -40,6 +46,12 @@ pub(crate) trait Compile: Send + Sync + 'static {
     fn artifact(&self, digest: &str) -> PathBuf;
     /// Removes all code of a module.
     fn forget(&self, digest: &str);
+    /// Notes that a task has asked for the code of a module.
+    fn used(&self, digest: &str);
+    /// All code that there is; nobody counts tasks here.
+    fn kept(&self) -> Vec<Code>;
+    /// Bytes of all code together that may be kept.
+    fn limit(&self) -> u64;
 }
 
 /// The compiler process and its cache.
@@ -144,6 +156,32 @@ impl Compile for Compiler {
         let module = digest.trim_start_matches("sha256:");
         self.sweep(|name| name.starts_with(module));
     }
+
+    fn used(&self, digest: &str) {
+        // A cache on a disk that takes no more times forgets the wrong code first, and makes it again.
+        let _ = File::open(self.artifact(digest)).and_then(|file| file.set_modified(SystemTime::now()));
+    }
+
+    fn kept(&self) -> Vec<Code> {
+        let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let code = |entry: std::fs::DirEntry| {
+            let module = format!("sha256:{}", entry.file_name().to_str()?.strip_suffix(&self.suffix())?);
+            let data = entry.metadata().ok()?;
+            let used = data.modified().map_or(Time(0), since_epoch);
+            // Some file systems do not know when a file came to be.
+            let made = data.created().map_or(used, since_epoch);
+            Some(Code { module, size: data.len(), made, used, tasks: 0 })
+        };
+        entries.filter_map(code).collect()
+    }
+
+    fn limit(&self) -> u64 {
+        MAX_CODE
+    }
+}
+
+fn since_epoch(at: SystemTime) -> Time {
+    Time(at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)))
 }
 
 #[cfg(test)]

@@ -11,10 +11,22 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// How names begin that are given up for another when the file is whole.
+const TEMPORARY: &str = ".tmp-";
+
 /// A name in `folder` that no other call of this or another process has.
 pub(crate) fn temporary(folder: &Path) -> PathBuf {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    folder.join(format!(".tmp-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)))
+    folder.join(format!("{TEMPORARY}{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)))
+}
+
+/// Removes what [`temporary`] names of an earlier process left in a folder that is ours alone.
+pub(crate) fn sweep_temporary(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(TEMPORARY)) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Makes the folder when it is missing and gives it this mode.

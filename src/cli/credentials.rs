@@ -14,8 +14,6 @@ use super::{errors::Error, task::text};
 
 /// docker's key for Docker Hub.
 pub const DOCKER_HUB: &str = "https://index.docker.io/v1/";
-/// What a helper says that knows nothing of a server.
-const NOT_FOUND: &str = "credentials not found in native keychain";
 
 fn path() -> Option<PathBuf> {
     let given = std::env::var_os("DOCKER_CONFIG").filter(|dir| !dir.is_empty()).map(PathBuf::from);
@@ -51,40 +49,44 @@ fn helper(config: &Value, server: &str) -> Option<String> {
     own.or_else(|| config["credsStore"].as_str()).filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
-/// Runs `docker-credential-<name> <verb>` with `input`; what it says.
-fn run_helper(name: &str, verb: &str, input: &str) -> Result<String, Error> {
+/// Runs `docker-credential-<name> <verb>` with `input`; what it says, or docker's words for why it did not.
+fn run_helper(name: &str, verb: &str, input: &str) -> Result<String, String> {
     let program = format!("docker-credential-{name}");
-    let failed = |why: String| Error::Plain(format!("error getting credentials - err: {why}"));
+    let failed = |why: &str, said: &str| format!("{why}, out: `{}`", said.trim());
     if name.contains('/') {
-        return Err(failed(format!("{program:?} is no name of a helper")));
+        return Err(failed(&format!("exec: {program:?}: no name of a helper"), ""));
     }
     let spawned = Command::new(&program).arg(verb).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn();
-    let mut child = spawned.map_err(|error| failed(format!("exec: {program:?}: {error}")))?;
+    let mut child = spawned.map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => failed(&format!("exec: {program:?}: executable file not found in $PATH"), ""),
+        _ => failed(&format!("exec: {program:?}: {error}"), ""),
+    })?;
     if let Some(mut stdin) = child.stdin.take() {
         // A helper that does not read has its own answer.
         let _ = stdin.write_all(input.as_bytes());
     }
-    let done = child.wait_with_output().map_err(|error| failed(error.to_string()))?;
+    let done = child.wait_with_output().map_err(|error| failed(&error.to_string(), ""))?;
     let said = String::from_utf8_lossy(&done.stdout).into_owned();
-    if done.status.success() || said.trim() == NOT_FOUND { Ok(said) } else { Err(failed(format!("{}, out: `{}`", done.status, said.trim()))) }
+    // Go's words for an end: without "code".
+    if done.status.success() { Ok(said) } else { Err(failed(&done.status.to_string().replace("exit status: ", "exit status "), &said)) }
 }
 
-/// The credentials of a server as the API takes them; an empty object when there are none.
-pub fn find(server: &str) -> Result<Value, Error> {
+/// The credentials of a server as the API takes them; an empty object when there are none. A helper that fails knows none: the registry is then asked
+/// as by nobody, as docker does it.
+pub fn find(server: &str) -> Value {
     let config = read();
     if let Some(helper) = helper(&config, server) {
-        let said = run_helper(&helper, "get", server)?;
-        let Ok(found) = serde_json::from_str::<Value>(&said) else { return Ok(json!({})) };
-        let (user, secret) = (text(&found["Username"]), text(&found["Secret"]));
-        return Ok(match user {
-            "" => json!({}),
-            "<token>" => json!({"identitytoken": secret, "serveraddress": server}),
-            user => json!({"username": user, "password": secret, "serveraddress": server}),
-        });
+        let said = run_helper(&helper, "get", server).unwrap_or_default();
+        let found = serde_json::from_str::<Value>(&said).unwrap_or_default();
+        return match (text(&found["Username"]), text(&found["Secret"])) {
+            ("", _) => json!({}),
+            ("<token>", secret) => json!({"identitytoken": secret, "serveraddress": server}),
+            (user, secret) => json!({"username": user, "password": secret, "serveraddress": server}),
+        };
     }
-    let auths = config["auths"].as_object().cloned().unwrap_or_default();
-    let found = auths.get(server).or_else(|| auths.iter().find(|(key, _)| host(key) == host(server)).map(|(_, value)| value));
-    Ok(found.map_or_else(|| json!({}), |entry| of_entry(entry, server)))
+    let auths = config["auths"].as_object();
+    let found = auths.and_then(|auths| auths.get(server).or_else(|| auths.iter().find(|(key, _)| host(key) == host(server)).map(|(_, value)| value)));
+    found.map_or_else(|| json!({}), |entry| of_entry(entry, server))
 }
 
 fn of_entry(entry: &Value, server: &str) -> Value {
@@ -106,36 +108,45 @@ fn of_entry(entry: &Value, server: &str) -> Value {
 }
 
 /// `X-Registry-Auth` for an image: docker sends the empty ones when there are none.
-pub fn header(image: &str) -> Result<(&'static str, String), Error> {
-    Ok(("x-registry-auth", URL_SAFE.encode(find(&server_of(image))?.to_string())))
+pub fn header(image: &str) -> (&'static str, String) {
+    ("x-registry-auth", URL_SAFE.encode(find(&server_of(image)).to_string()))
 }
 
-/// Keeps credentials, in the helper when the file names one. Answers the helper's name.
-pub fn keep(server: &str, user: &str, password: &str) -> Result<Option<String>, Error> {
+/// Keeps credentials: in the helper when the file names one, and the file then says only that there are some. Answers the file's path when they
+/// are new in it, as they are.
+pub fn keep(server: &str, user: &str, password: &str) -> Result<Option<PathBuf>, Error> {
     let mut config = read();
-    if let Some(helper) = helper(&config, server) {
-        run_helper(&helper, "store", &json!({"ServerURL": server, "Username": user, "Secret": password}).to_string())?;
-        return Ok(Some(helper));
+    let kept = match helper(&config, server) {
+        Some(helper) => {
+            let stored = run_helper(&helper, "store", &json!({"ServerURL": server, "Username": user, "Secret": password}).to_string());
+            stored.map_err(|why| Error::Plain(format!("Error saving credentials: error storing credentials - err: {why}")))?;
+            json!({})
+        }
+        None => json!({"auth": STANDARD.encode(format!("{user}:{password}"))}),
+    };
+    if config["auths"][server] == kept {
+        return Ok(None);
     }
-    config["auths"][server] = json!({"auth": STANDARD.encode(format!("{user}:{password}"))});
-    write(&config).map(|()| None)
+    let in_file = kept.get("auth").is_some();
+    config["auths"][server] = kept;
+    write(&config)?;
+    Ok(path().filter(|_| in_file))
 }
 
-/// Forgets credentials; false when there were none.
-pub fn forget(server: &str) -> Result<bool, Error> {
+/// Forgets credentials, under all the names that a server has had in the file.
+pub fn forget(server: &str) -> Result<(), Error> {
     let mut config = read();
     if let Some(helper) = helper(&config, server) {
-        return run_helper(&helper, "erase", server).map(|_| true);
+        // docker keeps silent about a helper that fails, and leaves the file.
+        if run_helper(&helper, "erase", server).is_err() {
+            return Ok(());
+        }
     }
-    let known = config["auths"].as_object_mut().map(|auths| {
-        let before = auths.len();
-        auths.retain(|key, _| key != server && host(key) != host(server));
-        auths.len() < before
-    });
-    if known != Some(true) {
-        return Ok(false);
+    match config["auths"].as_object_mut() {
+        Some(auths) => auths.retain(|key, _| host(key) != host(server)),
+        None => config["auths"] = json!({}),
     }
-    write(&config).map(|()| true)
+    write(&config)
 }
 
 /// The file as a whole, for its owner alone.

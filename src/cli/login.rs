@@ -6,15 +6,18 @@ use serde_json::json;
 
 use super::{Session, args::Matches, credentials, errors::Error, output, task::text};
 
+/// docker's words, its prefix included.
+const NO_TERMINAL: &str = "Error: Cannot perform an interactive login from a non TTY device";
 /// A password from a pipe.
 const LONGEST: u64 = 64 * 1024;
 
 /// The server as docker keeps it.
 fn server(matches: &Matches) -> String {
     let given = matches.args.first().map(String::as_str).unwrap_or_default();
-    let host = given.strip_prefix("https://").or_else(|| given.strip_prefix("http://")).unwrap_or(given).trim_end_matches('/');
+    let host = given.strip_prefix("https://").or_else(|| given.strip_prefix("http://")).unwrap_or(given);
+    let host = host.split('/').next().unwrap_or_default();
     match host {
-        "" | "docker.io" | "index.docker.io" | "index.docker.io/v1" => credentials::DOCKER_HUB.to_owned(),
+        "" | "docker.io" | "index.docker.io" => credentials::DOCKER_HUB.to_owned(),
         host => host.to_owned(),
     }
 }
@@ -36,41 +39,58 @@ pub async fn login(session: Session, matches: Matches) -> Result<(), Error> {
     } else if !password.is_empty() {
         output::warn("WARNING! Using --password via the CLI is insecure. Use --password-stdin.");
     }
-    let kept = credentials::find(&server)?;
-    let (user, password) = match (user, password) {
-        (user, password) if user.is_empty() && password.is_empty() && !text(&kept["username"]).is_empty() => {
-            output::line("Authenticating with existing credentials...")?;
-            (text(&kept["username"]).to_owned(), text(&kept["password"]).to_owned())
+    if user.is_empty() && password.is_empty() && login_again(&session, &server).await? {
+        return Ok(());
+    }
+    let user = if user.is_empty() { ask("Username: ")? } else { user };
+    let password = if password.is_empty() { ask_hidden()? } else { password };
+    let status = try_out(&session, &server, &user, &password).await?;
+    if let Some(file) = credentials::keep(&server, &user, &password)? {
+        output::warn(&format!(
+            "\nWARNING! Your credentials are stored unencrypted in '{}'.\n\
+             Configure a credential helper to remove this warning. See\nhttps://docs.docker.com/go/credential-store/\n",
+            file.display()
+        ));
+    }
+    output::line(&status)
+}
+
+/// With what is kept, where something is; false when new ones have to be asked for.
+async fn login_again(session: &Session, server: &str) -> Result<bool, Error> {
+    let kept = credentials::find(server);
+    let (user, password) = (text(&kept["username"]), text(&kept["password"]));
+    if user.is_empty() || password.is_empty() {
+        return Ok(false);
+    }
+    output::warn(&format!(
+        "Authenticating with existing credentials... [Username: {user}]\n\n \
+         Info -> To login with a different account, run 'wsw logout' followed by 'wsw login'\n\n"
+    ));
+    match try_out(session, server, user, password).await {
+        Ok(status) => output::line(&status).map(|()| true),
+        Err(error) => {
+            output::warn(&format!("Login did not succeed, error: {error}"));
+            Ok(false)
         }
-        (user, password) => {
-            let user = if user.is_empty() { ask("Username: ")? } else { user };
-            let password = if password.is_empty() { ask_hidden()? } else { password };
-            (user, password)
-        }
-    };
+    }
+}
+
+/// Shows them to the registry, through the daemon; what it says.
+async fn try_out(session: &Session, server: &str, user: &str, password: &str) -> Result<String, Error> {
     let body = json!({"username": user, "password": password, "serveraddress": server});
     let answer = session.client.post("/auth", &[], Some(&body)).await?;
-    if credentials::keep(&server, &user, &password)?.is_none() {
-        output::warn(
-            "\nWARNING! Your credentials are stored unencrypted in the configuration file of docker's client.\n\
-             Configure a credential helper to remove this warning. See\nhttps://docs.docker.com/go/credential-store/\n",
-        );
-    }
-    output::line(text(&answer["Status"]))
+    Ok(text(&answer["Status"]).to_owned())
 }
 
 pub async fn logout(_: Session, matches: Matches) -> Result<(), Error> {
     let server = server(&matches);
     output::line(&format!("Removing login credentials for {server}"))?;
-    if !credentials::forget(&server)? {
-        output::warn(&format!("Not logged in to {server}"));
-    }
-    Ok(())
+    credentials::forget(&server)
 }
 
 fn ask(question: &str) -> Result<String, Error> {
     if !std::io::stdin().is_terminal() {
-        return Err(Error::plain("cannot perform an interactive login from a non-TTY device"));
+        return Err(Error::plain(NO_TERMINAL));
     }
     output::print(question)?;
     std::io::stdout().flush()?;
@@ -83,7 +103,7 @@ fn ask(question: &str) -> Result<String, Error> {
 fn ask_hidden() -> Result<String, Error> {
     use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
     let stdin = std::io::stdin();
-    let Ok(before) = tcgetattr(&stdin) else { return Err(Error::plain("cannot perform an interactive login from a non-TTY device")) };
+    let Ok(before) = tcgetattr(&stdin) else { return Err(Error::plain(NO_TERMINAL)) };
     let mut silent = before.clone();
     silent.local_modes -= LocalModes::ECHO;
     let failed = |error: rustix::io::Errno| Error::Plain(format!("the terminal cannot be made silent: {error}"));

@@ -110,8 +110,8 @@ pub fn escape_path(image: &str) -> String {
 }
 
 /// The header of `--with-registry-auth`: what docker's configuration has for the image's registry.
-pub fn registry_auth(matches: &Matches, image: &str) -> Result<Vec<(&'static str, String)>, Error> {
-    if matches.on("with-registry-auth") { Ok(vec![credentials::header(image)?]) } else { Ok(Vec::new()) }
+pub fn registry_auth(matches: &Matches, image: &str) -> Vec<(&'static str, String)> {
+    if matches.on("with-registry-auth") { vec![credentials::header(image)] } else { Vec::new() }
 }
 
 /// Shows a warning of ours below those of the daemon.

@@ -54,9 +54,13 @@ Below the data root:
   identity/     key and certificates of the node: whoever reads them is the node
   raft/         the cluster's state, encrypted
   tasks/        what this node was assigned
-  images/       blobs by digest, compiled code
+  images/       blobs by digest, compiled code (at most 4 GiB; the least recently used goes first)
   logs/         the output of tasks, bounded
   swarm.json    whether the node is part of a swarm
+
+Not its own, but read by the daemon:
+  /etc/docker/certs.d/HOST[:PORT]/   certificates for one registry (--registry-certs): *.crt are
+                                     authorities, *.cert with *.key are shown to it
 
 The data root is for one daemon, and only for one as new as the one that wrote it last. A daemon
 that is killed at any instant starts again from it; running tasks are found below the exec root.
@@ -65,7 +69,7 @@ that is killed at any instant starts again from it; running tasks are found belo
 const ENVIRONMENT: &str = "\
 The client reads
   WSW_HOST, DOCKER_HOST    the daemon's socket, when there is no -H: unix:///PATH or tcp://HOST:PORT
-  DOCKER_CONFIG            the folder of docker's config.json, for formats (default ~/.docker)
+  DOCKER_CONFIG            the folder of docker's config.json, for formats and logins (default ~/.docker)
   DOCKER_API_VERSION       the version of the API to speak, instead of the newest that both know
 The daemon reads
   XDG_DATA_HOME, XDG_RUNTIME_DIR, HOME   default folders of a user's daemon

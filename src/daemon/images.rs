@@ -16,8 +16,8 @@ use tokio_util::task::AbortOnDropHandle;
 use wsw_api::event::{Action, Event, Kind};
 use wsw_api::registry::RegistryAuth;
 use wsw_api::spec::Platform;
-use wsw_api::{Class, Error, Result};
-use wsw_dockerapi::image_store::{Archive, Image, ImageStore, Look, Progress, ProgressStream, Prune, Removed, Step};
+use wsw_api::{Class, Error, Result, Time};
+use wsw_dockerapi::image_store::{Archive, Code, Image, ImageStore, Look, ProgressStream, Prune, Removed, Step};
 use wsw_runtime::images::{self as store, Images, Sink};
 
 /// Between two sweeps of images that nothing uses; they stay for an hour anyway.
@@ -44,18 +44,15 @@ impl DaemonBackend {
         named.into_iter().filter_map(digest).collect()
     }
 
-    fn removed(&self, done: Vec<store::Removed>) -> Vec<Removed> {
-        let convert = |step: store::Removed| match step {
-            store::Removed::Untagged(name) => {
-                self.image_event(Action::Untag, &name);
-                Removed::Untagged(name)
+    /// Tells those who listen what went.
+    fn removed(&self, done: Vec<Removed>) -> Vec<Removed> {
+        for step in &done {
+            match step {
+                Removed::Untagged(name) => self.image_event(Action::Untag, name),
+                Removed::Deleted(digest) => self.image_event(Action::Delete, digest),
             }
-            store::Removed::Deleted(digest) => {
-                self.image_event(Action::Delete, &digest);
-                Removed::Deleted(digest)
-            }
-        };
-        done.into_iter().map(convert).collect()
+        }
+        done
     }
 
     /// Sweeps now and then what neither a tag nor a task nor a service keeps.
@@ -92,30 +89,6 @@ impl DaemonBackend {
     }
 }
 
-fn image(found: store::Image) -> Image {
-    let layers = if found.diff_ids.is_empty() { found.layers } else { found.diff_ids };
-    Image {
-        digest: found.digest,
-        tags: found.tags,
-        repo_digests: found.repo_digests,
-        platform: found.platform,
-        size: found.size,
-        created: found.created,
-        tagged_at: found.tagged_at,
-        labels: found.labels,
-        wasm_kind: found.wasm_kind.map(|kind| kind.as_str().to_owned()),
-        entrypoint: found.entrypoint,
-        cmd: found.cmd,
-        env: found.env,
-        working_dir: found.working_dir,
-        user: found.user,
-        author: found.author,
-        manifest_media_type: found.manifest_media_type,
-        manifest_size: found.manifest_size,
-        layers,
-    }
-}
-
 fn platform(text: Option<&str>) -> Result<Option<Platform>> {
     store::parse_platform(text.unwrap_or_default()).map_err(|why| Error::invalid(format!("platform: {why}")))
 }
@@ -133,24 +106,23 @@ where
         end(running.await)?;
         return Ok(stream::empty().boxed());
     };
-    let convert = |line: store::Progress| Progress { id: line.id, status: line.status, figures: line.figures, layer: line.layer };
     let rest = stream::unfold((lines, Some(running)), move |(mut lines, running)| async move {
         match lines.recv().await {
-            Some(line) => Some((Ok(convert(line)), (lines, running))),
+            Some(line) => Some((Ok(line), (lines, running))),
             None => end(running?.await).err().map(|error| (Err(error), (lines, None))),
         }
     });
-    Ok(stream::iter([Ok(convert(first))]).chain(rest).boxed())
+    Ok(stream::iter([Ok(first)]).chain(rest).boxed())
 }
 
 #[async_trait]
 impl ImageStore for DaemonBackend {
     async fn images(&self) -> Result<Vec<Image>> {
-        Ok(self.store().list().into_iter().map(image).collect())
+        Ok(self.store().list())
     }
 
     async fn image(&self, reference: &str) -> Result<Image> {
-        self.store().resolve(reference).map(image)
+        self.store().resolve(reference)
     }
 
     async fn image_load(&self, body: BoxStream<'static, std::io::Result<Bytes>>, asked: Option<String>) -> Result<Vec<String>> {
@@ -197,7 +169,7 @@ impl ImageStore for DaemonBackend {
     }
 
     async fn image_look(&self, reference: &str, auth: Option<RegistryAuth>) -> Result<Look> {
-        let here = self.store().resolve(reference).ok().map(image);
+        let here = self.store().resolve(reference).ok();
         let local = |found: &Image| Look {
             media_type: found.manifest_media_type.clone(),
             digest: found.digest.clone(),
@@ -209,7 +181,7 @@ impl ImageStore for DaemonBackend {
             return Ok(local(found));
         }
         match (self.store().look(reference, auth.as_ref()).await, here) {
-            (Ok(look), _) => Ok(Look { media_type: look.media_type, digest: look.digest, size: look.size, platforms: look.platforms }),
+            (Ok(look), _) => Ok(look),
             (Err(error), Some(found)) if error.class == Class::Unavailable => {
                 tracing::warn!(reference, %error, "the registry does not answer; the image that is here is taken");
                 Ok(local(&found))
@@ -225,16 +197,7 @@ impl ImageStore for DaemonBackend {
     }
 
     async fn image_history(&self, reference: &str) -> Result<Vec<Step>> {
-        let steps = self.store().history(reference).await?;
-        let convert = |step: store::Step| Step {
-            id: step.id,
-            created: step.created,
-            created_by: step.created_by,
-            comment: step.comment,
-            size: step.size,
-            tags: step.tags,
-        };
-        Ok(steps.into_iter().map(convert).collect())
+        self.store().history(reference).await
     }
 
     async fn image_save(&self, references: Vec<String>, asked: Option<String>) -> Result<Archive> {
@@ -243,9 +206,16 @@ impl ImageStore for DaemonBackend {
     }
 
     async fn image_prune(&self, prune: Prune) -> Result<(Vec<Removed>, u64)> {
-        let prune = store::Prune { all: prune.all, until: prune.until, labels: prune.labels, not_labels: prune.not_labels };
         let (done, freed) = self.store().prune(prune, self.images_in_use()).await?;
         Ok((self.removed(done), freed))
+    }
+
+    fn image_code(&self) -> Vec<Code> {
+        self.store().code()
+    }
+
+    async fn image_code_prune(&self, before: Option<Time>) -> Result<Vec<Code>> {
+        Ok(self.store().prune_code(before))
     }
 
     async fn registry_login(&self, auth: RegistryAuth) -> Result<()> {

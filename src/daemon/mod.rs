@@ -60,6 +60,10 @@ pub struct Args {
     /// Speak plain HTTP, or TLS without checking certificates, to this registry (HOST[:PORT] or CIDR; loopback always is one)
     #[arg(long = "insecure-registry", value_name = "REGISTRY")]
     pub insecure_registries: Vec<String>,
+    /// Folder of registries' certificates, one folder HOST[:PORT] each: *.crt are authorities, *.cert with *.key are shown to it
+    /// [default: /etc/docker/certs.d, or $XDG_CONFIG_HOME/docker/certs.d when not root]
+    #[arg(long, value_name = "DIR")]
+    pub registry_certs: Option<PathBuf>,
     /// Tasks that this node takes at most, below what the machine holds
     #[arg(long, value_name = "NUMBER", hide = true)]
     pub max_tasks: Option<std::num::NonZeroU64>,
@@ -75,7 +79,9 @@ pub fn run(args: Args) -> Result<()> {
     raise_descriptor_limit();
     hide();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("wsw").build().context("cannot start the runtime")?;
-    runtime.block_on(serve(paths, node::Flags { listen, advertise, insecure_registries: args.insecure_registries, max_tasks: args.max_tasks }))
+    let registry_certs = args.registry_certs.unwrap_or_else(paths::registry_certs);
+    let flags = node::Flags { listen, advertise, insecure_registries: args.insecure_registries, registry_certs, max_tasks: args.max_tasks };
+    runtime.block_on(serve(paths, flags))
 }
 
 fn init_log(level: &str) -> Result<()> {

@@ -35,6 +35,8 @@ pub struct Flags {
     pub listen: Option<SocketAddr>,
     pub advertise: Option<SocketAddr>,
     pub insecure_registries: Vec<String>,
+    /// Docker's `certs.d`.
+    pub registry_certs: PathBuf,
     /// Tasks that the node takes at most; none is what the machine holds.
     pub max_tasks: Option<std::num::NonZeroU64>,
 }
@@ -104,6 +106,7 @@ impl Node {
             node: membership.as_ref().map(|record| record.node),
             shim_capacity: super::capacity::of_shim(super::capacity::Limits::read().maps),
             insecure_registries: flags.insecure_registries.clone(),
+            registry_certs: flags.registry_certs.clone(),
         })
         .await?;
         let node = Arc::new(Self {

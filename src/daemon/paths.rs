@@ -48,6 +48,16 @@ pub fn default_data_root() -> Result<PathBuf> {
     Ok(PathBuf::from(home).join(".local/share/wsw"))
 }
 
+/// Where dockerd looks for registries' certificates; empty (none) for a user without a home.
+pub fn registry_certs() -> PathBuf {
+    if is_root() {
+        return PathBuf::from("/etc/docker/certs.d");
+    }
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config"));
+    let config = std::env::var_os("XDG_CONFIG_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from).or_else(home);
+    config.map(|config| config.join("docker/certs.d")).unwrap_or_default()
+}
+
 /// The Engine socket that daemon and client use when nothing is said.
 pub fn default_socket() -> PathBuf {
     default_exec_root().join("wsw.sock")

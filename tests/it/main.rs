@@ -5,7 +5,9 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a failed test is a panic, in its helpers too")]
 
+mod archives;
 mod bad_api;
+mod bad_archives;
 mod bad_cli;
 mod bad_disk;
 mod bad_guests;
@@ -23,6 +25,7 @@ mod http;
 mod labels;
 mod laptop;
 mod limits;
+mod logins;
 mod networks;
 mod outbound;
 mod placement;
@@ -31,7 +34,9 @@ mod registry;
 mod sandbox;
 mod services;
 mod sockets;
+mod store;
 mod tidy;
+mod trust;
 mod update;
 mod volumes;
 mod walk;

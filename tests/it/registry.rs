@@ -145,3 +145,99 @@ fn images_are_saved_tagged_pushed_and_removed() {
     });
     assert_eq!(images[0]["RepoTags"], json!([target]));
 }
+
+#[test]
+fn all_tags_go_out_and_come_in() {
+    let (node, registry) = (Node::swarm(), Registry::start());
+    let repository = format!("{}/many/app", registry.host());
+    for (name, tags) in [("sum", &["1", "1.0", "latest"][..]), ("tick", &["2"])] {
+        let tar = harness::image_tar(node.folder(), name, &guest(name));
+        node.wsw(&["load", "-i", &tar.to_string_lossy()]).ok();
+        for tag in tags {
+            node.wsw(&["tag", name, &format!("{repository}:{tag}")]).ok();
+        }
+    }
+    let first = node.wsw(&["push", "-a", &repository]).ok();
+    let digests = |said: &str| {
+        said.lines().filter(|line| line.contains(": digest: sha256:")).map(|line| line.split(':').next().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(digests(&first), ["1", "1.0", "2", "latest"], "{first}");
+    assert_eq!(first.matches("The push refers to repository").count(), 1, "{first}");
+    let docker = harness::docker_clients().remove(0);
+    // All is there by now: what is said has no chance in it, and is the same in both.
+    let same = |words: &[&str]| {
+        let (ours, theirs) = (node.wsw(words), run(&mut node.client(&docker, words)));
+        assert_eq!((ours.code, &ours.out, &ours.err), (theirs.code, &theirs.out, &theirs.err), "{words:?}");
+        ours.out
+    };
+    same(&["push", "-a", &repository]);
+    same(&["push", "-q", "-a", &repository]);
+    same(&["push", "-q", &repository]);
+    same(&["push", &repository]);
+    same(&["push", &format!("{repository}:1.0")]);
+    same(&["push", "-a", &format!("{repository}:1.0")]);
+    same(&["push", &format!("{repository}:nosuch")]);
+    same(&["push", "-a", &format!("{repository}/nosuch")]);
+    node.wsw(&["image", "prune", "-a", "-f"]).ok();
+    assert_eq!(node.json("/images/json"), json!([]));
+    // Layers come in any order; the words are the same.
+    let sorted = |said: &str| {
+        let mut lines: Vec<_> = said.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let ours = node.wsw(&["pull", "-a", &repository]).ok();
+    node.wsw(&["image", "prune", "-a", "-f"]).ok();
+    let theirs = run(&mut node.client(&docker, &["pull", "-a", &repository])).ok();
+    assert_eq!(sorted(&ours), sorted(&theirs));
+    let tags = node.json("/images/json");
+    let mut tags: Vec<_> = tags.as_array().into_iter().flatten().flat_map(|image| image["RepoTags"].as_array().cloned().unwrap_or_default()).collect();
+    tags.sort_by_key(ToString::to_string);
+    assert_eq!(tags, ["1", "1.0", "2", "latest"].map(|tag| json!(format!("{repository}:{tag}"))));
+    same(&["pull", "-a", &repository]);
+    same(&["pull", "-q", &repository]);
+    same(&["pull", "-a", "-q", &repository]);
+    same(&["pull", "-a", &format!("{repository}:1")]);
+    same(&["pull", "--platform", "wasi/wasm", &format!("{repository}:1")]);
+    same(&["pull", "--platform", "a/b/c/d", &format!("{repository}:1")]);
+    same(&["pull", &format!("{repository}/nosuch")]);
+    same(&["pull", "-a", &format!("{repository}/nosuch")]);
+}
+
+#[test]
+fn the_disk_that_compiled_code_takes_is_shown_and_given_back() {
+    let node = Node::swarm();
+    for name in ["sum", "tick"] {
+        let tar = harness::image_tar(node.folder(), name, &guest(name));
+        node.wsw(&["load", "-i", &tar.to_string_lossy()]).ok();
+    }
+    node.wsw(&["service", "create", "-d", "--name", "tick", "tick"]).ok();
+    node.wait_running("tick", 1);
+    let records = |node: &Node| node.json("/system/df")["BuildCache"].as_array().cloned().expect("there is a list");
+    let found = records(&node);
+    assert_eq!(found.iter().map(|record| record["InUse"].as_bool()).filter(|used| *used == Some(true)).count(), 1, "{found:?}");
+    assert!(found.len() == 2 && found.iter().all(|record| record["Size"].as_u64() > Some(0)), "{found:?}");
+    let docker = harness::docker_clients().remove(0);
+    for words in [&["system", "df"][..], &["system", "df", "--format", "{{.Type}}={{.TotalCount}}/{{.Active}}/{{.Size}}/{{.Reclaimable}}"]] {
+        assert_eq!(node.wsw(words).ok(), run(&mut node.client(&docker, words)).ok());
+    }
+    let shown = |said: String| {
+        said.lines()
+            .skip_while(|line| !line.starts_with("Build cache usage"))
+            .map(|line| line.split("  ").next().unwrap_or_default().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(shown(node.wsw(&["system", "df", "-v"]).ok()), shown(run(&mut node.client(&docker, &["system", "df", "-v"])).ok()));
+    // Pruning leaves what a task has; the rest is made again when it is wanted.
+    let idle = found.iter().find(|record| record["InUse"] == false).and_then(|record| record["ID"].as_str()).expect("one is").to_owned();
+    let theirs = run(&mut node.client(&docker, &["system", "prune", "-f"])).ok();
+    assert!(theirs.contains(&format!("Deleted build cache objects:\n{idle}\n")), "{theirs}");
+    assert_eq!(records(&node).len(), 1);
+    node.wsw(&["service", "create", "-d", "--name", "once", "--restart-condition", "none", "sum", "1", "41"]).ok();
+    node.wait_task("once", "complete");
+    until("the ended task to have given up its code", || match records(&node) {
+        records if records.len() == 2 && records.iter().any(|record| record["InUse"] == false) => Ok(()),
+        records => Err(format!("{records:?}")),
+    });
+    assert_eq!(node.wsw(&["system", "prune", "-f"]).ok(), theirs);
+}

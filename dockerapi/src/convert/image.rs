@@ -1,7 +1,7 @@
 //! Images of this node to the API.
 
 use super::{some_list, some_text, time};
-use crate::image_store::{Image, Look, Removed, Step};
+use crate::image_store::{Code, Image, Look, Removed, Step};
 use crate::model::image as api;
 use wsw_api::time::SECOND;
 
@@ -47,6 +47,32 @@ pub fn summary(image: &Image, minor: u32) -> api::ImageSummary {
     }
 }
 
+/// The layers as they unpack, where the configuration says so; artefacts have none such.
+fn layers(image: &Image) -> &[String] {
+    if image.diff_ids.is_empty() { &image.layers } else { &image.diff_ids }
+}
+
+/// Compiled code, in the shape of what docker's builder keeps: both are made here and can be made again.
+pub fn code(code: &Code) -> api::CacheRecord {
+    api::CacheRecord {
+        id: Some(code.module.trim_start_matches("sha256:").to_owned()),
+        kind: Some("compiled"),
+        description: Some(format!("code of the Wasm module {}", code.module)),
+        in_use: Some(code.tasks > 0),
+        shared: Some(false),
+        size: Some(code.size),
+        created: Some(time::rfc3339(code.made)),
+        last_used: Some(time::rfc3339(code.used)),
+        usage_count: Some(code.tasks),
+    }
+}
+
+/// What pruning them did.
+pub fn code_pruned(gone: &[Code]) -> api::CachePruned {
+    let ids = gone.iter().map(|code| code.module.trim_start_matches("sha256:").to_owned());
+    api::CachePruned { deleted: Some(ids.collect()), reclaimed: Some(gone.iter().map(|code| code.size).sum()) }
+}
+
 /// The whole of it.
 pub fn inspect(image: &Image, minor: u32) -> api::ImageInspect {
     api::ImageInspect {
@@ -54,7 +80,7 @@ pub fn inspect(image: &Image, minor: u32) -> api::ImageInspect {
         tags: Some(image.tags.clone()),
         digests: Some(digests(image)),
         parent: Some(String::new()),
-        comment: some_text(&image.wasm_kind.as_ref().map(|kind| format!("wasm {kind}")).unwrap_or_default()),
+        comment: some_text(&image.wasm_kind.as_ref().map(|kind| format!("wasm {}", kind.as_str())).unwrap_or_default()),
         created: image.created.map(time::rfc3339),
         author: some_text(&image.author),
         config: Some(api::ImageConfig {
@@ -69,7 +95,7 @@ pub fn inspect(image: &Image, minor: u32) -> api::ImageInspect {
         os: Some(image.platform.os.clone()),
         size: Some(image.size),
         virtual_size: (minor < 44).then_some(image.size),
-        root_fs: Some(api::RootFs { kind: Some("layers"), layers: some_list(&image.layers) }),
+        root_fs: Some(api::RootFs { kind: Some("layers"), layers: some_list(layers(image)) }),
         metadata: Some(api::Metadata { tagged: image.tagged_at.map(time::rfc3339) }),
         descriptor: (minor >= 48).then(|| descriptor(image)),
     }

@@ -15,7 +15,7 @@ pub fn shown(volume: &Volume, size: Option<u64>) -> api::Volume {
         created: Some(time::rfc3339_seconds(volume.created)),
         driver: Some(LOCAL_DRIVER),
         labels: some(&volume.labels),
-        mountpoint: Some(volume.mountpoint.clone()),
+        mountpoint: Some(volume.mountpoint.display().to_string()),
         name: Some(volume.name.clone()),
         options: some(&volume.options),
         scope: Some("local"),

@@ -77,6 +77,20 @@ answers! {
     ErrorDetail { message: String = "message" }
     /// A line of a load.
     Progress { stream: String = "stream" }
+    /// A record of `BuildCache` in `GET /system/df`.
+    CacheRecord {
+        id: String = "ID",
+        kind: &'static str = "Type",
+        description: String = "Description",
+        in_use: bool = "InUse",
+        shared: bool = "Shared",
+        size: u64 = "Size",
+        created: String = "CreatedAt",
+        last_used: String = "LastUsedAt",
+        usage_count: u64 = "UsageCount",
+    }
+    /// What `POST /build/prune` answers.
+    CachePruned { deleted: Vec<String> = "CachesDeleted", reclaimed: u64 = "SpaceReclaimed" }
 }
 
 impl ErrorLine {

@@ -2,7 +2,7 @@
 
 use super::node::TlsInfo;
 use super::swarm::SwarmSpec;
-use super::{Empty, Map, Version, answers};
+use super::{Map, Version, answers};
 use std::collections::BTreeMap;
 
 answers! {
@@ -128,6 +128,6 @@ answers! {
         images: Vec<super::image::ImageSummary> = "Images",
         containers: Vec<super::container::ContainerSummary> = "Containers",
         volumes: Vec<super::volume::Volume> = "Volumes",
-        build_cache: Vec<Empty> = "BuildCache",
+        build_cache: Vec<super::image::CacheRecord> = "BuildCache",
     }
 }

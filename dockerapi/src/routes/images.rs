@@ -3,6 +3,7 @@
 use crate::call::{self, Call};
 use crate::convert::image;
 use crate::error::{Answer, ApiError};
+use crate::filters::Filters;
 use crate::image_store::{Image, Prune};
 use axum::response::IntoResponse;
 use http::StatusCode;
@@ -93,18 +94,29 @@ pub async fn history(call: Call) -> Answer {
     call::ok(&steps.iter().map(image::step).collect::<Vec<_>>())
 }
 
+/// The moment that `until` names.
+fn until(filters: &Filters, now: Time) -> Result<Option<Time>, ApiError> {
+    let text = filters.get("until").next();
+    text.map(|text| moment(text, now).ok_or_else(|| filters.bad("until", text))).transpose()
+}
+
 /// `POST /images/prune`.
 pub async fn prune(call: Call) -> Answer {
     let filters = call.query.filters(&["dangling", "until", "label", "label!"])?;
-    let now = call.backend.local().now;
-    let until = match filters.get("until").next() {
-        Some(text) => Some(moment(text, now).ok_or_else(|| filters.bad("until", text))?),
-        None => None,
-    };
+    let until = until(&filters, call.backend.local().now)?;
     let list = |key: &str| filters.get(key).map(str::to_owned).collect();
     let prune = Prune { all: !filters.bool("dangling")?.unwrap_or(true), until, labels: list("label"), not_labels: list("label!") };
     let (done, freed) = call.backend.image_prune(prune).await?;
     call::ok(&image::pruned(&done, freed))
+}
+
+/// `POST /build/prune`: nothing is built here, but code is compiled, and kept until there is too much of it.
+pub async fn prune_code(call: Call) -> Answer {
+    let filters = call.query.filters(&["until", "label", "label!"])?;
+    let until = until(&filters, call.backend.local().now)?;
+    // Code has no labels.
+    let gone = if filters.get("label").next().is_some() { Vec::new() } else { call.backend.image_code_prune(until).await? };
+    call::ok(&image::code_pruned(&gone))
 }
 
 /// A moment in the past: Unix seconds, RFC 3339, or how long ago (`24h`).

@@ -5,17 +5,6 @@
 
 use crate::call::{self, Call};
 use crate::error::{Answer, ApiError};
-use crate::model::answers;
-
-answers! {
-    /// `POST /build/prune`.
-    BuildPruned { deleted: Vec<String> = "CachesDeleted", reclaimed: u64 = "SpaceReclaimed" }
-}
-
-/// `POST /build/prune`: nothing is built here, so nothing is kept of it; `docker system prune` asks all the same.
-pub async fn build_prune(_: Call) -> Answer {
-    call::ok(&BuildPruned { deleted: Some(Vec::new()), reclaimed: Some(0) })
-}
 
 /// A list without entries. Filters need no check: none can hide anything.
 pub async fn none(_: Call) -> Answer {

@@ -63,7 +63,7 @@ pub async fn disk_usage(call: Call) -> Answer {
         layers_size: Some(images.iter().map(|image| image.size).sum()),
         images: wanted("image").then(|| images.iter().map(used).collect()),
         volumes: if wanted("volume") { Some(super::volumes::measured(&call).await) } else { None },
-        build_cache: wanted("build-cache").then(Vec::new),
+        build_cache: wanted("build-cache").then(|| call.backend.image_code().iter().map(image::code).collect()),
         containers: if wanted("container") { Some(containers) } else { None },
     })
 }

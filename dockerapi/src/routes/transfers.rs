@@ -4,6 +4,7 @@
 
 use crate::call::{self, Call};
 use crate::convert::image;
+use crate::drain;
 use crate::error::{Answer, ApiError};
 use crate::image_store::{Progress, ProgressStream};
 use crate::model::image::{ErrorLine, Line, LineDetail};
@@ -72,8 +73,12 @@ fn progress(lines: ProgressStream) -> Answer {
 /// `POST /images/load`: the body is streamed to the store, then each name is a line of progress.
 pub async fn load(mut call: Call) -> Answer {
     let platform = platform(&call, "platform");
-    let body = call.stream().map(|piece| piece.map_err(std::io::Error::other));
-    let names = call.backend.image_load(body.boxed(), platform).await?;
+    let (body, rest) = drain::lend(call.stream());
+    let loaded = call.backend.image_load(body.map(|piece| piece.map_err(std::io::Error::other)).boxed(), platform).await;
+    if loaded.is_err() {
+        drain::drain(rest).await;
+    }
+    let names = loaded?;
     let said = names.into_iter().map(|name| {
         let word = if name.starts_with("sha256:") { "Loaded image ID" } else { "Loaded image" };
         encoded(&crate::model::image::Progress { stream: Some(format!("{word}: {name}\n")) })

@@ -26,7 +26,7 @@ use wsw_api::time::SECOND;
 use wsw_api::usage::Usage;
 use wsw_api::{Cluster, ClusterId, Error, NetworkId, Node, NodeId, Result, Service, ServiceId, SessionId, TaskId, TaskState, TaskStatus, Time};
 use wsw_dockerapi::backend::{Backend, InitRequest, LocalNode, LocalTask, LogStream, LogsOf, Rotate, SwarmState, Until};
-use wsw_dockerapi::image_store::{Archive, Image, ImageStore, Look, Progress, ProgressStream, Prune, Removed, Step};
+use wsw_dockerapi::image_store::{Archive, Code, Image, ImageStore, Look, Progress, ProgressStream, Prune, Removed, Step};
 use wsw_dockerapi::volume_store::{NewVolume, Volume, VolumeStore};
 use wsw_planner::Store;
 
@@ -185,7 +185,7 @@ fn image() -> Image {
         size: 1_234_567,
         created: Some(Time(NOW.0 - 3_600 * SECOND)),
         labels: BTreeMap::new(),
-        wasm_kind: Some("http".into()),
+        wasm_kind: Some(wsw_api::shim::Kind::Http),
         entrypoint: vec!["/app.wasm".into()],
         cmd: Vec::new(),
         env: vec!["FROM=image".into()],
@@ -453,6 +453,15 @@ impl ImageStore for Fixture {
         Ok((vec![Removed::Deleted(format!("{prune:?}"))], 42))
     }
 
+    fn image_code(&self) -> Vec<Code> {
+        let code = |tasks| Code { module: format!("sha256:{tasks:064}"), size: 1_000, made: Time(0), used: Time(1), tasks };
+        vec![code(0), code(2)]
+    }
+
+    async fn image_code_prune(&self, _: Option<Time>) -> Result<Vec<Code>> {
+        Ok(self.image_code().into_iter().filter(|code| code.tasks == 0).collect())
+    }
+
     async fn registry_login(&self, auth: RegistryAuth) -> Result<()> {
         if auth.reveal().is_empty() { Err(Error::forbidden("no")) } else { Ok(()) }
     }
@@ -472,7 +481,7 @@ impl VolumeStore for Fixture {
     async fn volume_create(&self, new: NewVolume) -> Result<Volume> {
         let NewVolume { name, labels, options, .. } = new;
         let users = if name == "held" { vec![TaskId::from_bytes([1; 16])] } else { Vec::new() };
-        let volume = Volume { created: (self.clock)(), labels, options, mountpoint: format!("/volumes/{name}/_data"), users, name: name.clone() };
+        let volume = Volume { created: (self.clock)(), labels, options, mountpoint: format!("/volumes/{name}/_data").into(), users, name: name.clone() };
         Ok(self.state.lock().unwrap().volumes.entry(name).or_insert(volume).clone())
     }
 

@@ -9,10 +9,14 @@ use crate::error::{Error, Result};
 use std::io::{self, Read};
 use tar::{Archive, EntryType, PaxExtensions};
 
-/// `docker save` writes a handful of files for each layer.
-const MAX_ENTRIES: usize = 100_000;
-/// Longest path, and longest extension record.
+/// Entries of an archive of images: `docker save` writes up to four for each layer. Each becomes a file.
+pub(crate) const MAX_FILES: usize = 10_000;
+/// Entries of a layer: a whole system has some ten thousand. They are counted, not written.
+pub(crate) const MAX_ENTRIES: usize = 100_000;
+/// Longest extension record: names come in them, and attributes that are not read.
 const MAX_RECORD: u64 = 64 * 1024;
+/// All names of an archive together: a hundred thousand of them have 100 bytes each in the field.
+const MAX_NAME_BYTES: usize = 16 << 20;
 
 /// What an entry is.
 pub(crate) enum Kind {
@@ -24,16 +28,26 @@ pub(crate) enum Kind {
     Hard(String),
 }
 
-/// Calls `visit(name, kind, content, size)` for each entry. Devices and pipes are refused, or passed as folders where they may be (`special`).
-pub(crate) fn walk(reader: impl Read, special: bool, mut visit: impl FnMut(String, Kind, &mut dyn Read, u64) -> Result<()>) -> Result<()> {
+/// Which archive it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// Of images: devices and pipes are refused.
+    Images,
+    /// A layer: they are passed as folders, nobody makes them here.
+    Layer,
+}
+
+/// Calls `visit(name, kind, content, size)` for each entry.
+pub(crate) fn walk(reader: impl Read, which: Which, mut visit: impl FnMut(String, Kind, &mut dyn Read, u64) -> Result<()>) -> Result<()> {
     let mut archive = Archive::new(Bounded::new(reader));
     let entries = archive.entries().map_err(unreadable)?.raw(true);
-    let (mut long, mut count) = (Long::default(), 0_usize);
+    let (mut long, mut count, mut name_bytes) = (Long::default(), 0_usize, 0_usize);
+    let max = if which == Which::Layer { MAX_ENTRIES } else { MAX_FILES };
     for entry in entries {
         let mut entry = entry.map_err(unreadable)?;
         count += 1;
-        if count > MAX_ENTRIES {
-            return Err(Error::Invalid(format!("archive: more than {MAX_ENTRIES} entries")));
+        if count > max {
+            return Err(Error::Invalid(format!("archive: more than {max} entries")));
         }
         let (kind, size) = (entry.header().entry_type(), entry.header().entry_size().map_err(unreadable)?);
         if long.read(kind, &mut entry, size)? {
@@ -42,14 +56,17 @@ pub(crate) fn walk(reader: impl Read, special: bool, mut visit: impl FnMut(Strin
         let long = std::mem::take(&mut long);
         let name = long.name.unwrap_or_else(|| entry.header().path_bytes().into_owned());
         let link = long.link.or_else(|| entry.header().link_name_bytes().map(|name| name.into_owned()));
+        name_bytes += name.len() + link.as_ref().map_or(0, Vec::len);
+        if name_bytes > MAX_NAME_BYTES {
+            return Err(Error::Invalid(format!("archive: the names of its entries are longer than {} MiB together", MAX_NAME_BYTES >> 20)));
+        }
         let name = text(name)?;
         let kind = match kind {
             EntryType::Regular | EntryType::Continuous => Kind::File,
             EntryType::Directory => Kind::Folder,
             EntryType::Symlink => Kind::Link(text(link.unwrap_or_default())?),
             EntryType::Link => Kind::Hard(text(link.unwrap_or_default())?),
-            // Layers of whole systems hold devices; nobody makes them here.
-            EntryType::Char | EntryType::Block | EntryType::Fifo if special => Kind::Folder,
+            EntryType::Char | EntryType::Block | EntryType::Fifo if which == Which::Layer => Kind::Folder,
             other => return Err(Error::Invalid(format!("archive: entry {name:?} is of a type ({:?}) that images do not hold", char::from(other.as_byte())))),
         };
         let size = if matches!(kind, Kind::File) { size } else { 0 };
@@ -127,6 +144,8 @@ pub(crate) fn inside(name: &str) -> Result<String> {
 pub(crate) fn unreadable(error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => truncated(),
+        // The tar crate's own, for padding that is missing.
+        io::ErrorKind::Other if error.to_string().starts_with("unexpected EOF") => truncated(),
         _ => Error::Invalid(format!("archive: cannot be read: {error}")),
     }
 }

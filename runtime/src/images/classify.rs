@@ -7,13 +7,13 @@
 use super::choose;
 use super::history::timestamp;
 use super::layers;
-use super::layout::{DOCKER_MANIFEST, Found, OCI_MANIFEST, annotations, checked, head, parse};
-use super::types::Image;
+use super::layout::{DOCKER_MANIFEST, Found, MAX_LAYERS, OCI_MANIFEST, annotations, check_count, checked, head, parse};
 use super::unpacked::{Staged, Unpacked};
 use crate::error::{Error, Result};
 use oci_spec::image::{Descriptor, ImageManifest};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use wsw_api::image::Image;
 use wsw_api::spec::Platform;
 
 /// The CNCF Wasm artifact; exactly one layer.
@@ -150,6 +150,7 @@ fn documents(unpacked: &Unpacked, found: &Found) -> Result<(ImageManifest, Confi
     if media.as_deref().is_some_and(|media| media != OCI_MANIFEST && media != DOCKER_MANIFEST) {
         return Err(Error::Unsupported(format!("image {}: manifests of type {} are not supported", found.title(), media.unwrap_or_default())));
     }
+    check_count(&format!("manifest {}: layers", found.manifest.digest), manifest.layers().len(), MAX_LAYERS)?;
     let config = checked(unpacked, manifest.config(), "configuration")?;
     let parsed = parse(&unpacked.json(&config, "configuration")?, &format!("configuration {}", config.digest))?;
     Ok((manifest, parsed, config))

@@ -2,12 +2,12 @@
 
 use super::layout::parse;
 use super::store::Images;
-use super::types::Step;
 use crate::error::Result;
 use oci_spec::image::ImageManifest;
 use serde::Deserialize;
 use time::format_description::well_known::Rfc3339;
 use wsw_api::Time;
+use wsw_api::image::Step;
 
 /// Steps that are shown: some images have hundreds.
 const MAX_STEPS: usize = 10_000;

@@ -3,13 +3,13 @@
 //! Owns: `index.json`, replaced as a whole. Invariants: a name leads to an image of the list; a version newer than ours is refused.
 
 use super::reference::{self, Reference, familiar};
-use super::types::{Image, Removed};
 use crate::error::{Error, Result};
 use crate::files;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use wsw_api::Time;
+use wsw_api::image::{Image, Removed};
 use wsw_api::shim::Kind;
 
 const VERSION: u32 = 1;
@@ -53,6 +53,10 @@ impl Index {
 
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
         let bytes = serde_json::to_vec(self).map_err(|error| Error::Invalid(format!("image index: {error}")))?;
+        // One that could be written and not be read again would keep the next daemon from starting.
+        if bytes.len() as u64 > MAX_INDEX {
+            return Err(Error::Invalid(format!("image index: the names and settings of all images are larger than {} MiB; remove images", MAX_INDEX >> 20)));
+        }
         files::write_synced(path, &bytes, 0o600).map_err(|e| Error::io(format_args!("write {}", path.display()), &e))
     }
 

@@ -3,7 +3,7 @@
 //! Owns: the order of layers, whiteouts, links inside the image: the names of all entries are read first, then the one file is taken out.
 //! Invariant: a link leads nowhere but into the image. Never: unpacks anything else.
 
-use super::archive::{self, Kind};
+use super::archive::{self, Kind, Which};
 use super::unpacked::{Staged, Unpacked};
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
@@ -12,6 +12,8 @@ const WHITEOUT: &str = ".wh.";
 const OPAQUE: &str = ".wh..wh..opq";
 /// Names that are remembered of all layers together: a Wasm image has a handful, a whole system 100,000.
 const MAX_NAMES: usize = 200_000;
+/// Bytes of those names and of what their links lead to.
+const MAX_NAME_BYTES: usize = 64 << 20;
 /// Links on the way to one file, as the kernel counts them.
 const MAX_LINKS: usize = 40;
 /// The one function that is run: a command's start.
@@ -31,9 +33,9 @@ type Tree = BTreeMap<String, Entry>;
 /// The module and its path. `program` is the image's entry point; without one there has to be a single `.wasm` file.
 pub(crate) fn find_module(unpacked: &mut Unpacked, layers: &[Staged], program: Option<&str>, working_dir: &str) -> Result<(String, Staged)> {
     let wanted = program.map(|program| wanted(program, working_dir)).transpose()?;
-    let mut tree = Tree::new();
+    let (mut tree, mut bytes) = (Tree::new(), 0);
     for (at, layer) in layers.iter().enumerate() {
-        names(unpacked, at, layer, &mut tree)?;
+        names(unpacked, at, layer, &mut tree, &mut bytes)?;
     }
     let (path, (file, layer)) = match wanted {
         Some(path) => {
@@ -108,21 +110,23 @@ fn resolve(tree: &Tree, path: &str) -> Result<(String, usize)> {
 }
 
 /// Reads the names of one layer. Whiteouts hide what lower layers had, wherever they stand in their own layer.
-fn names(unpacked: &Unpacked, at: usize, layer: &Staged, tree: &mut Tree) -> Result<()> {
+fn names(unpacked: &Unpacked, at: usize, layer: &Staged, tree: &mut Tree, bytes: &mut usize) -> Result<()> {
     let mut upper = Tree::new();
     walk(unpacked, layer, |path, kind, content, size| {
         let (folder, file) = path.rsplit_once('/').unwrap_or(("", &path));
         if file == OPAQUE {
-            tree.retain(|path, _| !is_below(path, folder));
+            remove_below(tree, folder);
             return Ok(());
         }
         if let Some(hidden) = file.strip_prefix(WHITEOUT) {
             let hidden = if folder.is_empty() { hidden.to_owned() } else { format!("{folder}/{hidden}") };
-            tree.retain(|path, _| *path != hidden && !is_below(path, &hidden));
+            tree.remove(&hidden);
+            remove_below(tree, &hidden);
             return Ok(());
         }
-        if tree.len() + upper.len() >= MAX_NAMES {
-            return Err(Error::Invalid(format!("more than {MAX_NAMES} files in its layers")));
+        *bytes += path.len() + if let Kind::Link(to) | Kind::Hard(to) = &kind { to.len() } else { 0 };
+        if tree.len() + upper.len() >= MAX_NAMES || *bytes > MAX_NAME_BYTES {
+            return Err(Error::Invalid(format!("more than {MAX_NAMES} files, or {} MiB of names, in its layers", MAX_NAME_BYTES >> 20)));
         }
         let entry = match kind {
             Kind::File => {
@@ -140,9 +144,7 @@ fn names(unpacked: &Unpacked, at: usize, layer: &Staged, tree: &mut Tree) -> Res
     })?;
     // A file in a folder's place hides the folder's files.
     for path in upper.iter().filter(|(_, entry)| **entry != Entry::Folder).map(|(path, _)| path) {
-        let prefix = format!("{path}/");
-        let below = tree.range(prefix.clone()..).take_while(|(name, _)| name.starts_with(&prefix)).map(|(name, _)| name.clone()).collect::<Vec<_>>();
-        below.iter().for_each(|name| drop(tree.remove(name)));
+        remove_below(tree, path);
     }
     tree.extend(upper);
     Ok(())
@@ -152,7 +154,7 @@ fn names(unpacked: &Unpacked, at: usize, layer: &Staged, tree: &mut Tree) -> Res
 fn take(unpacked: &mut Unpacked, layer: &Staged, wanted: &str) -> Result<Staged> {
     let mut found = None;
     let reader = unpacked.layer(layer)?;
-    let walked = archive::walk(reader, true, |name, kind, content, size| {
+    let walked = archive::walk(reader, Which::Layer, |name, kind, content, size| {
         if matches!(kind, Kind::File) && archive::inside(name.trim_start_matches('/'))? == wanted {
             let staged = unpacked.stage(content)?;
             if staged.size != size {
@@ -168,7 +170,7 @@ fn take(unpacked: &mut Unpacked, layer: &Staged, wanted: &str) -> Result<Staged>
 
 fn walk(unpacked: &Unpacked, layer: &Staged, mut visit: impl FnMut(String, Kind, &mut dyn std::io::Read, u64) -> Result<()>) -> Result<()> {
     let reader = unpacked.layer(layer)?;
-    in_layer(layer, archive::walk(reader, true, |name, kind, content, size| visit(archive::inside(name.trim_start_matches('/'))?, kind, content, size)))
+    in_layer(layer, archive::walk(reader, Which::Layer, |name, kind, content, size| visit(archive::inside(name.trim_start_matches('/'))?, kind, content, size)))
 }
 
 fn in_layer(layer: &Staged, done: Result<()>) -> Result<()> {
@@ -178,8 +180,14 @@ fn in_layer(layer: &Staged, done: Result<()>) -> Result<()> {
     })
 }
 
-fn is_below(path: &str, folder: &str) -> bool {
-    folder.is_empty() || path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+/// Removes all that a folder holds; a layer may ask for it a hundred thousand times.
+fn remove_below(tree: &mut Tree, folder: &str) {
+    if folder.is_empty() {
+        return tree.clear();
+    }
+    let prefix = format!("{folder}/");
+    let below = tree.range(prefix.clone()..).take_while(|(name, _)| name.starts_with(&prefix)).map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    below.iter().for_each(|name| drop(tree.remove(name)));
 }
 
 #[cfg(test)]

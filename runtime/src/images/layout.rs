@@ -25,6 +25,10 @@ const FULL_NAME: &str = "io.containerd.image.name";
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// Images in one archive: each costs a compiler process.
 const MAX_IMAGES: usize = 64;
+/// overlayfs stops at 128 layers, docker at 125.
+pub(crate) const MAX_LAYERS: usize = 128;
+/// Names of one image in an archive.
+const MAX_NAMES: usize = 1_000;
 
 /// One image of the archive.
 #[derive(Debug)]
@@ -59,6 +63,7 @@ struct Saved {
 /// All images of the archive.
 pub(crate) fn find(unpacked: &mut Unpacked, asked: Option<&Platform>) -> Result<Vec<Found>> {
     let saved: Vec<Saved> = document(unpacked, "manifest.json")?.unwrap_or_default();
+    check_count("manifest.json: images", saved.len(), MAX_IMAGES)?;
     let found = match document::<ImageIndex>(unpacked, "index.json")? {
         Some(index) => from_index(unpacked, &index, &saved, asked)?,
         None if saved.is_empty() => {
@@ -66,11 +71,22 @@ pub(crate) fn find(unpacked: &mut Unpacked, asked: Option<&Platform>) -> Result<
         }
         None => saved.iter().map(|saved| from_saved(unpacked, saved)).collect::<Result<_>>()?,
     };
-    match found.len() {
-        0 => Err(Error::Invalid("archive: index.json lists no image".into())),
-        1..=MAX_IMAGES => Ok(found),
-        n => Err(Error::Invalid(format!("archive: {n} images; at most {MAX_IMAGES} at a time"))),
+    if found.is_empty() {
+        return Err(Error::Invalid("archive: index.json lists no image".into()));
     }
+    check_count("index.json: images", found.len(), MAX_IMAGES)?;
+    for image in &found {
+        check_count(&format!("image {}: names", image.title()), image.names.len(), MAX_NAMES)?;
+    }
+    Ok(found)
+}
+
+/// The bound of a list in the archive, told with the list's name.
+pub(crate) fn check_count(what: &str, count: usize, max: usize) -> Result<()> {
+    if count > max {
+        return Err(Error::Invalid(format!("archive: {what}: there are {count}; at most {max} are taken")));
+    }
+    Ok(())
 }
 
 fn document<T: serde::de::DeserializeOwned>(unpacked: &Unpacked, name: &str) -> Result<Option<T>> {
@@ -90,19 +106,26 @@ fn from_index(unpacked: &Unpacked, index: &ImageIndex, saved: &[Saved], asked: O
             tags.entry(config.digest.clone()).or_default().extend(references(row)?);
         }
     }
+    check_count("index.json: manifests", index.manifests().len(), choose::MAX_ENTRIES)?;
     let mut images = Vec::<Found>::new();
+    // One image under many names has a descriptor for each: it is looked at once.
+    let mut known = BTreeMap::<String, usize>::new();
     for descriptor in index.manifests() {
         let mut names = annotated(descriptor)?;
         let manifest = resolve(unpacked, descriptor, &names, asked)?;
+        if let Some(found) = known.get(&manifest.digest).and_then(|at| images.get_mut(*at)) {
+            found.names.extend(names);
+            continue;
+        }
         if let Ok(parsed) = parse::<ImageManifest>(&unpacked.json(&manifest, "manifest")?, "manifest") {
             names.extend(tags.get(parsed.config().digest().as_ref()).into_iter().flatten().cloned());
         }
-        names.sort();
-        names.dedup();
-        match images.iter_mut().find(|found| found.manifest.digest == manifest.digest) {
-            Some(found) => found.names.extend(names),
-            None => images.push(Found { manifest, names, aliases: Vec::new() }),
-        }
+        known.insert(manifest.digest.clone(), images.len());
+        images.push(Found { manifest, names, aliases: Vec::new() });
+    }
+    for image in &mut images {
+        image.names.sort();
+        image.names.dedup();
     }
     Ok(images)
 }
@@ -112,7 +135,14 @@ fn annotated(descriptor: &Descriptor) -> Result<Vec<Reference>> {
     let annotation = |key: &str| descriptor.annotations().as_ref().and_then(|all| all.get(key)).map(String::as_str);
     // A bare word in the OCI's annotation is a tag without a name.
     let text = annotation(FULL_NAME).or_else(|| annotation(REF_NAME).filter(|text| text.contains([':', '/'])));
-    text.map(Reference::parse).into_iter().collect()
+    text.map(|text| name("index.json: annotation", text)).into_iter().collect()
+}
+
+/// A name with a tag, or none; a digest is what the archive itself says.
+fn name(field: &str, text: &str) -> Result<Reference> {
+    let wrong = |why: &str| Error::Invalid(format!("archive: {field}: {why}"));
+    let reference = Reference::parse(text).map_err(|error| wrong(&error.to_string()))?;
+    if reference.digest.is_some() { Err(wrong(&format!("invalid tag {text:?}: a name in an archive has no digest"))) } else { Ok(reference) }
 }
 
 /// The manifest that a descriptor leads to; through indexes, the one of the platform that fits.
@@ -152,11 +182,12 @@ pub(crate) fn checked(unpacked: &Unpacked, descriptor: &Descriptor, what: &str) 
 }
 
 fn references(saved: &Saved) -> Result<Vec<Reference>> {
-    saved.repo_tags.iter().flatten().map(|tag| Reference::parse(tag)).collect()
+    saved.repo_tags.iter().flatten().map(|tag| name("manifest.json: RepoTags", tag)).collect()
 }
 
 /// Makes the manifest that an older `docker save` does not have.
 fn from_saved(unpacked: &mut Unpacked, saved: &Saved) -> Result<Found> {
+    check_count("manifest.json: Layers", saved.layers.len(), MAX_LAYERS)?;
     let file = |name: &str| unpacked.named(name)?.cloned().ok_or_else(|| Error::Invalid(format!("archive: {name:?}, named in manifest.json, is missing")));
     let config = file(&saved.config)?;
     let layers = saved.layers.iter().map(|name| file(name)).collect::<Result<Vec<_>>>()?;

@@ -13,6 +13,7 @@ mod archive;
 mod blobs;
 mod choose;
 mod classify;
+mod code;
 mod history;
 mod index;
 mod layers;
@@ -26,15 +27,14 @@ mod save;
 mod store;
 #[cfg(test)]
 pub(crate) mod tests;
-mod types;
 mod unpacked;
 
 pub use choose::parse_platform;
-pub use progress::{MAX_WAITING, Progress, Sink};
-pub use prune::Prune;
+pub use progress::{MAX_WAITING, Sink};
 pub use reference::{Reference, familiar};
-pub use registry::{Credentials, Insecure, Look, PullRequest, Pulled};
+pub use registry::{Credentials, Insecure, PullRequest, Pulled, Trust};
 pub use store::Images;
-pub use types::{Image, Removed, Step};
+pub use wsw_api::image::{Code, Image, Look, Progress, Prune, Removed, Step};
 
+pub(crate) use code::InUse;
 pub(crate) use registry::Patience;

@@ -1,20 +1,9 @@
 //! What a pull or push says while it goes on.
 //!
-//! Owns: the messages and the way out. Invariant: figures may be dropped when nobody keeps up, words never; nobody listening stops nothing.
+//! Owns: the way out. Invariant: figures may be dropped when nobody keeps up, words never; nobody listening stops nothing.
 
 use tokio::sync::mpsc;
-
-/// One line of docker's progress.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Progress {
-    /// A tag or the first digits of a layer; empty for the end's lines.
-    pub id: String,
-    pub status: String,
-    /// Bytes of how many, when there is something to count.
-    pub figures: Option<(u64, u64)>,
-    /// Whether it is about a layer (docker sends an empty `progressDetail` then).
-    pub layer: bool,
-}
+use wsw_api::image::Progress;
 
 /// Messages that wait for a slow reader.
 pub const MAX_WAITING: usize = 256;

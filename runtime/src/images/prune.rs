@@ -4,45 +4,31 @@
 
 use super::index::Index;
 use super::store::Images;
-use super::types::{Image, Removed};
 use std::collections::{BTreeMap, BTreeSet};
 use wsw_api::Time;
+use wsw_api::image::{Image, Prune, Removed};
 use wsw_api::time::{Nanos, SECOND};
 
 /// How long an image without a tag stays after its last task: long enough for a rollback, a restart, a stack that comes and goes.
 pub const UNUSED_FOR: Nanos = 3_600 * SECOND;
 
-/// What `image prune` asks.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Prune {
-    /// Also those with a tag.
-    pub all: bool,
-    /// Made before this moment.
-    pub until: Option<Time>,
-    /// `name` or `name=value`: must all be there.
-    pub labels: Vec<String>,
-    /// Must all be missing.
-    pub not_labels: Vec<String>,
-}
-
-impl Prune {
-    fn wants(&self, image: &Image) -> bool {
-        let has = |wanted: &String| match wanted.split_once('=') {
-            Some((name, value)) => image.labels.get(name).is_some_and(|found| found == value),
-            None => image.labels.contains_key(wanted),
-        };
-        (self.all || image.tags.is_empty())
-            && self.until.is_none_or(|until| image.created.is_none_or(|created| created < until))
-            && self.labels.iter().all(has)
-            && !self.not_labels.iter().any(has)
-    }
+/// Whether the rules take an image.
+fn wants(prune: &Prune, image: &Image) -> bool {
+    let has = |wanted: &String| match wanted.split_once('=') {
+        Some((name, value)) => image.labels.get(name).is_some_and(|found| found == value),
+        None => image.labels.contains_key(wanted),
+    };
+    (prune.all || image.tags.is_empty())
+        && prune.until.is_none_or(|until| image.created.is_none_or(|created| created < until))
+        && prune.labels.iter().all(has)
+        && !prune.not_labels.iter().any(has)
 }
 
 impl Images {
     /// Removes images by these rules; answers what went and how many bytes that freed.
     pub async fn prune(&self, prune: Prune, in_use: BTreeMap<String, String>) -> wsw_api::Result<(Vec<Removed>, u64)> {
         let change = move |index: &mut Index| {
-            let unwanted = index.list().into_iter().filter(|image| !in_use.contains_key(&image.digest) && prune.wants(image));
+            let unwanted = index.list().into_iter().filter(|image| !in_use.contains_key(&image.digest) && wants(&prune, image));
             let digests = unwanted.map(|image| image.digest).collect::<Vec<_>>();
             Ok(digests.iter().flat_map(|digest| index.delete(digest)).collect::<Vec<_>>())
         };

@@ -5,12 +5,12 @@
 
 use super::blobs::Blobs;
 use super::classify::{self, Classified};
+use super::code::Uses;
 use super::index::{Index, Record};
 use super::layout::{self, Found};
 use super::reader::decompressed;
 use super::reference::{Reference, familiar};
-use super::registry::{Downloads, Insecure, Patience, Pulled, Transport};
-use super::types::{Image, Removed};
+use super::registry::{Downloads, Patience, Pulled, Transport, Trust};
 use super::unpacked::{MAX_JSON, Unpacked};
 use crate::compiler::Compile;
 use crate::error::{Error, Result};
@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::io::AsyncRead;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::io::SyncIoBridge;
+use wsw_api::image::{Image, Removed};
 use wsw_api::spec::Platform;
 
 /// Loads that unpack at the same time: each holds a blocking thread for as long as its client sends.
@@ -29,11 +30,12 @@ const LOADS_AT_ONCE: usize = 4;
 /// The images of this node.
 pub struct Images {
     inner: Arc<Inner>,
-    compiler: Arc<dyn Compile>,
+    pub(super) compiler: Arc<dyn Compile>,
     loads: Semaphore,
-    compiling: tokio::sync::Mutex<()>,
+    pub(super) compiling: tokio::sync::Mutex<()>,
+    pub(super) uses: Uses,
     pub(super) transport: Arc<Transport>,
-    pub(super) insecure: Insecure,
+    pub(super) trust: Trust,
     pub(super) downloads: Downloads,
     /// Pulls that tasks wait for, by what is pulled.
     pub(super) pulls: tokio::sync::Mutex<BTreeMap<String, Arc<OnceCell<Result<Pulled>>>>>,
@@ -98,7 +100,7 @@ impl Inner {
 }
 
 impl Images {
-    pub(crate) fn open(root: &Path, compiler: Arc<dyn Compile>, insecure: Insecure, patience: Patience) -> Result<Self> {
+    pub(crate) fn open(root: &Path, compiler: Arc<dyn Compile>, trust: Trust, patience: Patience) -> Result<Self> {
         let staging = root.join("tmp");
         let _ = std::fs::remove_dir_all(&staging);
         files::folder(&staging, 0o700)?;
@@ -107,14 +109,18 @@ impl Images {
         if swept > 0 {
             tracing::info!(swept, "removed blobs that no image names");
         }
+        files::sweep_temporary(root);
+        // Compiled for a load that was cut off.
+        compiler.kept().iter().filter(|code| index.kind_of(&code.module).is_none()).for_each(|code| compiler.forget(&code.module));
         let inner = Inner { root: root.to_owned(), blobs, index: RwLock::new(Arc::new(index)), writing: Mutex::new(()) };
         Ok(Self {
             inner: Arc::new(inner),
             compiler,
             loads: Semaphore::new(LOADS_AT_ONCE),
             compiling: tokio::sync::Mutex::default(),
+            uses: Uses::default(),
             transport: Arc::new(Transport::new(patience)),
-            insecure,
+            trust,
             downloads: Downloads::open(root)?,
             pulls: tokio::sync::Mutex::default(),
         })
@@ -174,20 +180,6 @@ impl Images {
         files::blocking(move || inner.change(compiler.as_ref(), change)).await?
     }
 
-    /// The compiled code of an image's module; made now when it is not there (a new engine, a cache that was emptied).
-    pub(crate) async fn artifact(&self, image: &Image) -> Result<PathBuf> {
-        let path = self.compiler.artifact(&image.module_digest);
-        if path.exists() {
-            return Ok(path);
-        }
-        // All tasks of a service come here together; one of them does the work.
-        let _compiling = self.compiling.lock().await;
-        if !path.exists() {
-            self.compiler.compile(&image.module_digest, &self.inner.blobs.path(&image.module_digest)).await?;
-        }
-        Ok(path)
-    }
-
     /// Takes an OCI layout or a `docker save` archive (plain, gzip or zstd). Answers the names that came in, or digests where there are none.
     /// When anything in it cannot be used, nothing changes.
     pub async fn load(&self, archive: impl AsyncRead + Send + Unpin + 'static, platform: Option<Platform>) -> wsw_api::Result<Vec<String>> {
@@ -234,6 +226,8 @@ impl Images {
                 Some(kind) => Ok(kind),
                 None => self.compiler.compile(&module.digest, &module.path).await,
             };
+            self.compiler.used(&module.digest);
+            self.trim_code();
             classified.image.wasm_kind = Some(kind.map_err(|error| match error {
                 Error::Invalid(text) => Error::Invalid(format!("image {}: {text}", found.title())),
                 other => other,

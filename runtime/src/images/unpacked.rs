@@ -2,16 +2,17 @@
 //!
 //! Owns: the staging folder, removed when this is dropped. Nothing of it is part of the store until the store takes it.
 
-use super::archive::{self, Kind};
+use super::archive::{self, Kind, Which};
 use super::blobs::{copy_hashed, digest_of};
-use super::reader::decompressed_file;
+use super::reader::{MAX_UNPACKED, decompressed_file};
 use crate::error::{Error, Result};
 use crate::files;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Largest JSON document of an image: manifests and configurations are a few KiB.
 pub(crate) const MAX_JSON: u64 = 4 << 20;
@@ -34,6 +35,8 @@ pub(crate) struct Unpacked {
     links: BTreeMap<String, String>,
     digests: BTreeMap<String, Staged>,
     next: AtomicUsize,
+    /// Bytes that may still come out of its layers, all together: they are looked through one after the other.
+    left: Arc<AtomicU64>,
 }
 
 impl Drop for Unpacked {
@@ -47,7 +50,14 @@ impl Unpacked {
     pub(crate) fn empty(staging: &Path) -> Result<Self> {
         let folder = files::temporary(staging);
         files::folder(&folder, 0o700)?;
-        Ok(Self { folder, names: BTreeMap::new(), links: BTreeMap::new(), digests: BTreeMap::new(), next: AtomicUsize::new(0) })
+        Ok(Self {
+            folder,
+            names: BTreeMap::new(),
+            links: BTreeMap::new(),
+            digests: BTreeMap::new(),
+            next: AtomicUsize::new(0),
+            left: Arc::new(MAX_UNPACKED.into()),
+        })
     }
 
     /// A name in the folder that nothing has.
@@ -63,7 +73,7 @@ impl Unpacked {
     /// Reads the whole archive into a new folder below `staging`.
     pub(crate) fn read(reader: impl Read, staging: &Path) -> Result<Self> {
         let mut this = Self::empty(staging)?;
-        archive::walk(reader, false, |name, kind, content, size| {
+        archive::walk(reader, Which::Images, |name, kind, content, size| {
             let name = archive::inside(&name)?;
             match kind {
                 Kind::Folder => return Ok(()),
@@ -149,7 +159,7 @@ impl Unpacked {
     /// Reads a layer of this archive.
     pub(crate) fn layer(&self, staged: &Staged) -> Result<impl Read + use<>> {
         let file = File::open(&staged.path).map_err(|e| Error::io("read a layer", &e))?;
-        decompressed_file(file).map_err(archive::unreadable)
+        decompressed_file(file, self.left.clone()).map_err(archive::unreadable)
     }
 }
 

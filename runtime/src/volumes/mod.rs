@@ -24,38 +24,15 @@ use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use wsw_api::TaskId;
 use wsw_api::mount::{LOCAL_DRIVER, volume_name};
-use wsw_api::{TaskId, Time};
+use wsw_api::volume::ANONYMOUS;
+pub use wsw_api::volume::{NewVolume, Volume};
 
-/// Marks a volume whose user gave it no name: `volume prune` takes these only, unless it is told otherwise. Docker's.
-pub const ANONYMOUS: &str = "com.docker.volume.anonymous";
 /// The task whose own a volume is: it goes with it.
 const OWNER: &str = "wsw.task";
 /// Volumes of one node: a bound on what lists and scans hold.
 const MAX_VOLUMES: usize = 100_000;
-
-/// A volume as it is shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Volume {
-    pub name: String,
-    pub created: Time,
-    pub labels: BTreeMap<String, String>,
-    pub options: BTreeMap<String, String>,
-    pub mountpoint: PathBuf,
-    /// Tasks that have it.
-    pub users: Vec<TaskId>,
-}
-
-/// What a new volume is to be like.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NewVolume {
-    /// Empty: a name is made up.
-    pub name: String,
-    /// Empty: `local`.
-    pub driver: String,
-    pub labels: BTreeMap<String, String>,
-    pub options: BTreeMap<String, String>,
-}
 
 #[derive(Default)]
 struct State {

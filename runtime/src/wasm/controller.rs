@@ -7,7 +7,7 @@ use super::{Wasm, network, pull};
 use crate::bundle::Record;
 use crate::error::{Error, Result};
 use crate::executor::{Controller, Exit, Started, TaskRequest};
-use crate::images::Image;
+use crate::images::{Image, InUse};
 use crate::mounts::Mounts;
 use crate::shim::{Group, Lease, Refusal, Shim, Wish, now};
 use crate::spec;
@@ -44,6 +44,8 @@ struct State {
     request: Option<Box<TaskRequest>>,
     /// Until it has ended.
     lease: Option<Lease>,
+    /// As long: its compiled code stays.
+    code: Option<InUse>,
     /// The number of the shim whose folder has its bundle.
     shim: Option<u32>,
     pid: Option<u32>,
@@ -61,7 +63,9 @@ impl TaskController {
 
     /// A task of an earlier daemon: in a shim, or ended.
     pub(super) fn adopted(wasm: &Wasm, record: &Record, lease: Option<Lease>, pid: Option<u32>, exit: Option<Exit>) -> Self {
-        let state = State { request: None, lease, shim: Some(record.shim), pid, ready: None, exit };
+        let module = wasm.images.find(&record.image).map(|image| image.module_digest).ok().filter(|_| lease.is_some());
+        let code = module.map(|module| wasm.images.hold_code(&module));
+        let state = State { request: None, lease, code, shim: Some(record.shim), pid, ready: None, exit };
         let this =
             Self { wasm: wasm.me.clone(), task: record.task, service: record.service, state: Mutex::new(state), stepping: tokio::sync::Mutex::default() };
         if pid.is_some() {
@@ -99,9 +103,9 @@ impl TaskController {
     }
 
     /// Finds a shim and creates the task in it.
-    async fn create(&self, wasm: &Wasm, request: &TaskRequest, image: &Image) -> Result<Lease> {
+    async fn create(&self, wasm: &Wasm, request: &TaskRequest, image: &Image) -> Result<(Lease, InUse)> {
         let labels = spec::labels(request)?;
-        let artifact = wasm.images.artifact(image).await?;
+        let (artifact, code) = wasm.images.artifact(image).await?;
         let mut found = Some(wasm.mounts.find(self.task, &request.spec.container).await?);
         let network = network::needed(request, image.wasm_kind);
         let id = self.task.to_string();
@@ -137,9 +141,9 @@ impl TaskController {
                 return Err(error);
             }
             match lease.shim.create(&id, &bundle, &log).await {
-                Ok(()) => return Ok(lease),
+                Ok(()) => return Ok((lease, code)),
                 // An attempt whose answer was lost; its bundle was the same.
-                Err(refusal) if refusal.is(Code::ALREADY_EXISTS) => return Ok(lease),
+                Err(refusal) if refusal.is(Code::ALREADY_EXISTS) => return Ok((lease, code)),
                 Err(refusal) if refusal.is(Code::RESOURCE_EXHAUSTED) => {
                     lease.refused();
                     last = Error::Temporary(Error::from(refusal).to_string());
@@ -204,10 +208,10 @@ impl TaskController {
     /// Remembers the first end that was told.
     fn keep(&self, exit: Exit) -> Exit {
         let mut state = self.lock();
-        let lease = state.lease.take();
+        let held = (state.lease.take(), state.code.take());
         let exit = state.exit.get_or_insert(exit).clone();
         drop(state);
-        drop(lease);
+        drop(held);
         exit
     }
 
@@ -260,9 +264,9 @@ impl Controller for TaskController {
         // Before a place is taken: tasks that wait for a registry hold up nobody whose image is here.
         let image = pull::image(&wasm.images, &request).await?;
         let _slot = wasm.preparing.acquire().await.map_err(|_| Error::Temporary("the runtime is closed".into()))?;
-        let lease = self.create(&wasm, &request, &image).await?;
+        let (lease, code) = self.create(&wasm, &request, &image).await?;
         let mut state = self.lock();
-        state.lease = Some(lease);
+        (state.lease, state.code) = (Some(lease), Some(code));
         state.request = None;
         Ok(())
     }
@@ -341,8 +345,11 @@ impl Controller for TaskController {
                     Err(refusal) if refusal.is(Code::NOT_FOUND) => {}
                     Err(refusal) => return Err(refusal.into()),
                 }
-                let lease = self.lock().lease.take();
-                drop(lease);
+                let held = {
+                    let mut state = self.lock();
+                    (state.lease.take(), state.code.take())
+                };
+                drop(held);
             }
         }
         self.remove_bundle(&wasm).await

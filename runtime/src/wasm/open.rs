@@ -8,7 +8,7 @@ use crate::bundle::{self, Bundles};
 use crate::compiler::{Compile, Compiler};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::images::{Images, Insecure, Patience};
+use crate::images::{Images, Insecure, Patience, Trust};
 use crate::mounts::Mounts;
 use crate::program::Program;
 use crate::shim::{self, Cgroups, HOMES, Pool, Settings};
@@ -43,15 +43,17 @@ pub struct Config {
     pub shim_capacity: u32,
     /// Registries that are spoken to without certificates (dockerd's flag), as they were given.
     pub insecure_registries: Vec<String>,
+    /// Certificates of single registries (docker's `certs.d`).
+    pub registry_certs: PathBuf,
 }
 
 pub(super) async fn open(config: Config) -> Result<Arc<Wasm>> {
     check_socket_room(&config.exec_root)?;
-    let Config { data_root, exec_root, exe, engine_key, node, shim_capacity, insecure_registries } = config;
-    let insecure = Insecure::parse(&insecure_registries)?;
+    let Config { data_root, exec_root, exe, engine_key, node, shim_capacity, insecure_registries, registry_certs } = config;
+    let trust = Trust { insecure: Insecure::parse(&insecure_registries)?, certs: registry_certs };
     let boot = bundle::boot_id();
     let (paths, key) = ((data_root, exec_root), engine_key.clone());
-    let parts = files::blocking(move || Parts::open(&paths.0, &paths.1, &exe, &key, insecure)).await??;
+    let parts = files::blocking(move || Parts::open(&paths.0, &paths.1, &exe, &key, trust)).await??;
     let Parts { program, users, images, bundles, volumes, logs, code, folder, cgroups, confinement } = parts;
     let mounts = Mounts::new(volumes.clone(), users.shim);
     let (user, capacity) = (users.shim, shim_capacity);
@@ -78,7 +80,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn open(data_root: &Path, exec_root: &Path, exe: &Path, engine_key: &str, insecure: Insecure) -> Result<Self> {
+    fn open(data_root: &Path, exec_root: &Path, exe: &Path, engine_key: &str, trust: Trust) -> Result<Self> {
         let root = rustix::process::geteuid().is_root();
         // Others may pass these folders but not read them; without root everything is one user's, and stays closed to others.
         let passable = if root { 0o711 } else { 0o700 };
@@ -108,7 +110,7 @@ impl Parts {
         let cgroups = if root { Cgroups::open(&folder, &id) } else { None };
         let bundles = Bundles::open(folder.join(HOMES), users.shim);
         let volumes = Volumes::open(data_root.join("volumes"), passable)?;
-        let images = Images::open(&images, compiler, insecure, Patience::default())?;
+        let images = Images::open(&images, compiler, trust, Patience::default())?;
         Ok(Self { program, users, images, bundles, volumes, logs, code, folder, cgroups, confinement })
     }
 }

@@ -55,7 +55,7 @@ pub async fn pull(session: Session, matches: Matches) -> Result<(), Error> {
     if let Some(platform) = matches.text("platform").filter(|platform| !platform.is_empty()) {
         query.push(("platform", platform.to_lowercase()));
     }
-    let headers = [credentials::header(familiar)?];
+    let headers = [credentials::header(familiar)];
     let answer = session.client.stream_with(Method::POST, "/images/create", &query, &headers, None).await?;
     progress::show(answer, quiet).await?;
     let mark = if tag.as_deref().is_some_and(|tag| tag.starts_with("sha256:")) { "@" } else { ":" };
@@ -67,7 +67,7 @@ pub async fn push(session: Session, matches: Matches) -> Result<(), Error> {
     let quiet = matches.on("quiet");
     let (familiar, tag) = named(given, &matches)?;
     let query: Vec<_> = tag.clone().map(|tag| ("tag", tag)).into_iter().collect();
-    let headers = [credentials::header(familiar)?];
+    let headers = [credentials::header(familiar)];
     let path = format!("/images/{}/push", registry::escape_path(familiar));
     let answer = session.client.stream_with(Method::POST, &path, &query, &headers, None).await?;
     progress::show(answer, quiet).await?;

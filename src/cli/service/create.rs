@@ -12,7 +12,7 @@ use crate::cli::{Session, args::Matches, errors::Error, output, pack, registry};
 pub async fn run(session: Session, matches: Matches) -> Result<(), Error> {
     let (first, args) = matches.args.split_first().ok_or_else(|| Error::plain("an image is required"))?;
     let mut spec = build(&session, &matches, first, args).await?;
-    let headers = registry::registry_auth(&matches, first)?;
+    let headers = registry::registry_auth(&matches, first);
     let warning = if matches.on("no-resolve-image") { None } else { registry::pin_image(&session, &mut spec["TaskTemplate"], &headers).await? };
     let answer = session.client.post_with("/services/create", &[], &spec, &headers).await?;
     scale::warn(&answer);

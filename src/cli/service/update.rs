@@ -18,7 +18,7 @@ pub async fn run(session: Session, matches: Matches) -> Result<(), Error> {
     let mut warning = None;
     // A digest that is pinned anew needs the credentials of its own registry.
     let image = matches.text("image").unwrap_or_else(|| text(&service["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"])).to_owned();
-    let headers = registry::registry_auth(&matches, &image)?;
+    let headers = registry::registry_auth(&matches, &image);
     if !matches.on("rollback") {
         update_spec::change(&mut service["Spec"], &matches)?;
         networks(&session, &mut service["Spec"], &matches).await?;

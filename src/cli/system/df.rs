@@ -7,7 +7,7 @@ use crate::cli::{
     args::Matches,
     container,
     errors::Error,
-    format::{table, units},
+    format::{table, time, units},
     image, output,
     task::text,
     template::Val,
@@ -115,6 +115,28 @@ fn cache(usage: &Value) -> Val {
     row("*formatter.diskUsageBuilderContext", "Build Cache", (records.len(), active), total, units::human_size((total - used) as f64))
 }
 
+/// Compiled code (docker: what the builder keeps); one in use is marked.
+fn cache_record(record: &Value) -> Val {
+    let flag = |key: &str| record[key].as_bool().unwrap_or(false);
+    let since = |key: &str| match text(&record[key]) {
+        "" => String::new(),
+        at => format!("{} ago", units::human_duration(time::since(at))),
+    };
+    let id: String = text(&record["ID"]).chars().take(12).collect();
+    Val::row(
+        "*formatter.buildCacheContext",
+        [
+            ("ID", Val::from(if flag("InUse") { format!("{id}*") } else { id })),
+            ("CacheType", Val::from(text(&record["Type"]))),
+            ("Size", Val::from(units::human_size(number(record, "Size") as f64))),
+            ("CreatedSince", Val::from(since("CreatedAt"))),
+            ("LastUsedSince", Val::from(since("LastUsedAt"))),
+            ("UsageCount", Val::from(number(record, "UsageCount").to_string())),
+            ("Shared", Val::from(flag("Shared").to_string())),
+        ],
+    )
+}
+
 fn verbose(usage: &Value) -> Result<(), Error> {
     let images: Vec<Val> = list(usage, "Images").iter().filter_map(|image| image::rows(image, true, false, false).into_iter().next()).collect();
     let containers: Vec<Val> = list(usage, "Containers").iter().map(|container| container::row(container, true)).collect();
@@ -131,7 +153,10 @@ fn verbose(usage: &Value) -> Result<(), Error> {
     shown += &format!("\nContainers space usage:\n\n{}", table::render(CONTAINER_TABLE, &container::COLUMNS, &containers)?);
     shown += &format!("\nLocal Volumes space usage:\n\n{}", table::render(&table::choose(None, false, &VOLUMES), &VOLUMES, &volumes)?);
     let cached: i64 = list(usage, "BuildCache").iter().map(|record| number(record, "Size")).sum();
-    // wsw builds nothing: the table stands there because docker's stands there.
-    shown += &format!("\nBuild cache usage: {}\n\n{}", units::human_size(cached as f64), table::render(&table::choose(None, false, &CACHE), &CACHE, &[])?);
+    let mut records: Vec<&Value> = list(usage, "BuildCache").iter().collect();
+    // docker's order: the last used last.
+    records.sort_by(|a, b| text(&a["LastUsedAt"]).cmp(text(&b["LastUsedAt"])));
+    let records: Vec<Val> = records.into_iter().map(cache_record).collect();
+    shown += &format!("\nBuild cache usage: {}\n\n{}", units::human_size(cached as f64), table::render(&table::choose(None, false, &CACHE), &CACHE, &records)?);
     output::print(&shown)
 }

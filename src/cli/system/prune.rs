@@ -1,4 +1,4 @@
-//! `system prune`: stopped containers, networks, images and (asked for) volumes that nothing uses.
+//! `system prune`: stopped containers, networks, images, compiled code and (asked for) volumes that nothing uses.
 //!
 //! Owns: the order, the question, the report. What counts as unused is the daemon's to say.
 
@@ -38,6 +38,7 @@ pub async fn run(session: Session, matches: Matches) -> Result<(), Error> {
         kinds.push(Kind { path: "/volumes/prune", report: |report| listed(report, "VolumesDeleted", "Deleted Volumes:") });
     }
     kinds.push(Kind { path: "/images/prune", report: images });
+    kinds.push(Kind { path: "/build/prune", report: |report| listed(report, "CachesDeleted", "Deleted build cache objects:") });
     let mut total = 0;
     for kind in kinds {
         let mut filters = filters.clone();

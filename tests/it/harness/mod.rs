@@ -2,12 +2,14 @@
 //!
 //! Owns: starting, stopping and cleaning up real processes. Never: an assertion about wsw's behaviour, or a sleep in place of a state.
 
+pub mod archive;
 mod command;
 mod guests;
 mod http;
 mod leftovers;
 mod load;
 mod node;
+mod proxy;
 mod registry;
 mod user;
 mod wait;
@@ -18,7 +20,8 @@ pub use http::{get, over_unix};
 pub use leftovers::{kill, kill_below, processes_below, unmount_below};
 pub use load::{Failure, Load};
 pub use node::{Node, Setup};
-pub use registry::Registry;
+pub use proxy::Proxy;
+pub use registry::{Authority, Registry, digest};
 pub use user::{give_to_ordinary_user, ordinary_user};
 pub use wait::{free_tcp_port, free_udp_port, stays, until};
 

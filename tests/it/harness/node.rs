@@ -23,6 +23,8 @@ pub struct Setup {
     pub flags: Vec<String>,
     /// Not as root, even when the tests are.
     pub ordinary_user: bool,
+    /// A proxy for what is not on loopback.
+    pub proxy: Option<String>,
 }
 
 /// A running (or killed) node.
@@ -30,6 +32,7 @@ pub struct Node {
     folder: tempfile::TempDir,
     data_root: PathBuf,
     flags: Vec<String>,
+    proxy: String,
     binary: PathBuf,
     user: Option<u32>,
     udp_port: u16,
@@ -60,7 +63,9 @@ impl Node {
         if setup.ordinary_user {
             give_to_ordinary_user(folder.path());
         }
-        let mut node = Self { folder, data_root, flags: setup.flags, binary, user, udp_port: free_udp_port(), daemon: None };
+        // Nothing leaves the machine: a registry that is not on loopback is behind a proxy that nobody runs.
+        let proxy = setup.proxy.unwrap_or_else(|| "http://127.0.0.1:1".into());
+        let mut node = Self { folder, data_root, flags: setup.flags, proxy, binary, user, udp_port: free_udp_port(), daemon: None };
         node.restart();
         node
     }
@@ -106,9 +111,8 @@ impl Node {
         command.arg("daemon").arg("-H").arg(format!("unix://{}", path("s").display())).arg("--data-root").arg(&self.data_root);
         command.arg("--exec-root").arg(path("e")).arg("--pidfile").arg(path("pid")).arg("--listen-addr").arg(format!("127.0.0.1:{udp_port}"));
         command.args(&self.flags).env_remove("WSW_HOST").env_remove("DOCKER_HOST");
-        // Nothing leaves the machine: a registry that is not on loopback is behind a proxy that nobody runs.
         for name in ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"] {
-            command.env(name, "http://127.0.0.1:1");
+            command.env(name, &self.proxy);
         }
         command.env("NO_PROXY", "127.0.0.1,localhost,::1").env_remove("no_proxy").env_remove("ALL_PROXY").env_remove("all_proxy");
         command

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 
 /// A running registry, ended when dropped.
 pub struct Registry {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     port: u16,
     /// `user:password` in base64, where it wants one.
     basic: Option<&'static str>,
@@ -31,22 +31,46 @@ impl Registry {
     fn with(basic: Option<&'static str>) -> Self {
         let folder = tempfile::Builder::new().prefix("r").rand_bytes(5).tempdir().expect("there is a temporary folder");
         let port = free_tcp_port();
+        let registry = Self { child: Self::spawn(folder.path(), port, basic, ""), folder, port, basic };
+        until("the registry to answer", || registry.ask("GET", "/v2/", "", &[]).map(drop));
+        registry
+    }
+
+    fn spawn(folder: &Path, port: u16, basic: Option<&str>, tls: &str) -> Child {
         let mut config = format!(
-            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}/data\n  delete:\n    enabled: true\nhttp:\n  addr: 127.0.0.1:{port}\n",
-            folder.path().display()
+            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}/data\n  delete:\n    enabled: true\nhttp:\n  addr: 127.0.0.1:{port}\n{tls}",
+            folder.display()
         );
         if basic.is_some() {
             let made = Command::new("htpasswd").args(["-Bbn", "wendy", "s3cret-pass"]).output().expect("htpasswd is installed: run scripts/setup");
-            let file = folder.path().join("users");
+            let file = folder.join("users");
             std::fs::write(&file, made.stdout).expect("the folder is ours");
             config += &format!("auth:\n  htpasswd:\n    realm: here\n    path: {}\n", file.display());
         }
-        let path = folder.path().join("config.yml");
+        let path = folder.join("config.yml");
         std::fs::write(&path, config).expect("the folder is ours");
         let child = Command::new("docker-registry").arg("serve").arg(&path).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let registry = Self { _folder: folder, port, basic, child: child.expect("docker-registry is installed: run scripts/setup") };
-        until("the registry to answer", || registry.ask("GET", "/v2/", "", &[]).map(drop));
-        registry
+        child.expect("docker-registry is installed: run scripts/setup")
+    }
+
+    /// The same registry from now on in TLS, as `name`; with `clients` it wants a certificate of that authority from whoever comes.
+    pub fn with_tls(mut self, authority: &Authority, name: &str, clients: bool) -> Self {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let path = |name: &str| self.folder.path().join(name);
+        let (certificate, key) = authority.vouch(name);
+        for (name, text) in [("tls.crt", &certificate), ("tls.key", &key), ("ca.crt", &authority.pem)] {
+            std::fs::write(path(name), text).expect("the folder is ours");
+        }
+        let wants = if clients { format!("    clientcas:\n      - {}\n", path("ca.crt").display()) } else { String::new() };
+        let tls = format!("  tls:\n    certificate: {}\n    key: {}\n{wants}", path("tls.crt").display(), path("tls.key").display());
+        self.child = Self::spawn(self.folder.path(), self.port, self.basic, &tls);
+        until("the registry to listen", || TcpStream::connect(("127.0.0.1", self.port)).map(drop).map_err(|error| error.to_string()));
+        self
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// `127.0.0.1:<port>`.
@@ -110,6 +134,30 @@ impl Drop for Registry {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// An authority of a test's own, which nobody trusts.
+pub struct Authority {
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+    /// Its certificate.
+    pub pem: String,
+}
+
+impl Authority {
+    pub fn new() -> Self {
+        let key = rcgen::KeyPair::generate().expect("there is chance");
+        let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).expect("no name is a bad one");
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let pem = params.self_signed(&key).expect("it can sign").pem();
+        Self { issuer: rcgen::Issuer::new(params, key), pem }
+    }
+
+    /// A certificate for a name, and its key.
+    pub fn vouch(&self, name: &str) -> (String, String) {
+        let key = rcgen::KeyPair::generate().expect("there is chance");
+        let params = rcgen::CertificateParams::new(vec![name.to_owned()]).expect("the name is one");
+        (params.signed_by(&key, &self.issuer).expect("it can sign").pem(), key.serialize_pem())
     }
 }
 

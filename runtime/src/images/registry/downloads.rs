@@ -53,7 +53,18 @@ impl Downloads {
         files::folder(&folder, 0o700)?;
         let this = Self { folder, active: Mutex::default(), slots: Semaphore::new(AT_ONCE) };
         this.expire();
+        this.doubt()?;
         Ok(this)
+    }
+
+    /// What an earlier daemon finished may not have reached the disk when the machine went down: it is a part again, and read before it counts.
+    fn doubt(&self) -> Result<()> {
+        for path in std::fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            if path.extension().is_none() {
+                std::fs::rename(&path, path.with_extension("part")).map_err(|e| Error::io("look at a download", &e))?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes what nobody came back for.
@@ -93,7 +104,8 @@ impl Downloads {
 
     async fn bring(&self, session: &Session, blobs: &Blobs, want: &Want, target: &Path, sink: &Sink) -> Result<(), Failure> {
         let (id, whole) = (short(&want.digest), self.path(&want.digest));
-        for known in [&blobs.path(&want.digest), &whole] {
+        // In the order in which another pull moves it on.
+        for known in [&whole, &blobs.path(&want.digest)] {
             if std::fs::hard_link(known, target).is_ok() {
                 sink.layer(&id, "Already exists").await;
                 return Ok(());
@@ -223,7 +235,7 @@ async fn one(session: &Session, want: &Want, have: &mut Part, id: &str, sink: &S
         let Some(piece) = stream.next().await else { break Ok(()) };
         let piece = match piece {
             Ok(piece) => piece,
-            Err(error) => break Err(Failure::Network(format!("blob {}: {}", want.digest, super::http::chain(&error)))),
+            Err(error) => break Err(Failure::Network(format!("blob {}: {}", want.digest, super::words::chain(&error)))),
         };
         if have.size + piece.len() as u64 > want.size {
             return Err(lies(have.size + piece.len() as u64));

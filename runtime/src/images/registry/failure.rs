@@ -2,10 +2,11 @@
 //!
 //! Owns: what may pass by itself, and the texts. Invariant: no text holds credentials or a signed address.
 
+use super::http::shown;
 use crate::error::Error;
 use oci_distribution::errors::OciEnvelope;
-use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
+use reqwest::{StatusCode, Url};
 use std::fmt;
 use std::time::Duration;
 
@@ -57,6 +58,14 @@ impl Failure {
         }
     }
 
+    /// The same, told of another address: that of the registry, where a token server refused.
+    pub(crate) fn asked_at(mut self, url: &Url) -> Self {
+        if let Self::Status { asked, .. } = &mut self {
+            *asked = format!("Get {:?}", shown(url));
+        }
+        self
+    }
+
     /// The registry's code and message: `("manifest unknown", "manifest unknown")`.
     fn said(&self) -> Option<(String, String)> {
         let Self::Status { body, .. } = self else { return None };
@@ -64,6 +73,10 @@ impl Failure {
         let first = envelope.errors.into_iter().next()?;
         let code = serde_json::to_value(&first.code).ok()?.as_str()?.to_lowercase().replace('_', " ");
         Some((code, cut(&first.message)))
+    }
+
+    fn is_of_blob(&self) -> bool {
+        matches!(self, Self::Status { asked, .. } if asked.contains("/blobs/"))
     }
 
     /// What docker's daemon would say about a pull of `name` (as the user wrote it: `app`, `app:v1`).
@@ -80,6 +93,7 @@ impl Failure {
             (401 | 403, _) | (_, Some("denied" | "unauthorized")) => {
                 Error::NotThere(format!("pull access denied for {repository}, repository does not exist or may require 'docker login': {cause}"))
             }
+            (404, _) if self.is_of_blob() => Error::NotThere(format!("{self}: blob unknown to registry")),
             (404, _) => Error::NotThere(format!("manifest for {name} not found: {}", if said.is_some() { cause } else { "manifest unknown".into() })),
             (429, _) => Error::Temporary(format!("toomanyrequests: the registry asks to wait before {name} is pulled again ({cause})")),
             _ => self.into(),

@@ -4,13 +4,19 @@
 //! environment variables. Invariants: credentials go to the host that they are for and do not follow a redirect to another one; an answer is
 //! read up to a bound that the caller names; an address is shown without its query.
 
+use super::certs::Certs;
 use super::failure::Failure;
+use super::words::{certificate, chain};
 use crate::error::{Error, Result};
 use futures_util::StreamExt;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Client, Method, Response, StatusCode, Url};
+use rustls::pki_types::CertificateDer;
 use std::time::Duration;
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
 use tokio::sync::OnceCell;
 
 /// To connect, TLS included; a registry on the other side of the world takes a second.
@@ -54,9 +60,11 @@ impl Patience {
 }
 
 /// Both clients: the one that wants certificates, and the one for registries that the operator trusts anyway.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Transport {
     pub patience: Patience,
+    /// Of one registry; the transport that all share has none.
+    certs: Certs,
     secure: OnceCell<Client>,
     insecure: OnceCell<Client>,
 }
@@ -84,6 +92,16 @@ impl Transport {
         Self { patience, ..Self::default() }
     }
 
+    /// The same for a registry with certificates of its own.
+    pub(crate) fn with(&self, certs: Certs) -> Self {
+        Self { patience: self.patience, certs, ..Self::default() }
+    }
+
+    /// The authorities that vouch for the registry beside the system's.
+    pub(crate) fn authorities(&self) -> &[CertificateDer<'static>] {
+        &self.certs.authorities
+    }
+
     async fn client(&self, insecure: bool) -> Result<&Client> {
         let (cell, stall) = (if insecure { &self.insecure } else { &self.secure }, self.patience.stall);
         // The only provider of TLS in this program. An error means that somebody was first, with the same one.
@@ -91,6 +109,11 @@ impl Transport {
         let make = || async move {
             let builder = Client::builder().user_agent(USER_AGENT).connect_timeout(CONNECT_LIMIT).read_timeout(stall);
             let builder = builder.redirect(Policy::custom(move |attempt| redirect(attempt, insecure))).tls_danger_accept_invalid_certs(insecure);
+            let authorities =
+                self.certs.authorities.iter().map(|authority| reqwest::Certificate::from_der(authority)).collect::<std::result::Result<Vec<_>, _>>();
+            let unusable = |error: reqwest::Error| Error::Invalid(format!("an authority of the registry cannot be used: {}", chain(&error)));
+            let builder = builder.tls_certs_merge(authorities.map_err(unusable)?);
+            let builder = self.certs.identity.clone().into_iter().fold(builder, reqwest::ClientBuilder::identity);
             builder.build().map_err(|error| Error::Temporary(format!("cannot speak TLS: {}; is the package ca-certificates installed?", chain(&error))))
         };
         cell.get_or_try_init(make).await
@@ -106,7 +129,10 @@ impl Transport {
         if let Some(body) = &ask.body {
             request = request.body(body.clone());
         }
-        let answer = request.send().await.map_err(|error| Failure::Network(format!("{} {:?}: {}", verb(&ask.method), shown(&ask.url), chain(&error))))?;
+        let answer = request.send().await.map_err(|error| {
+            let text = format!("{} {:?}: {}", verb(&ask.method), shown(&ask.url), chain(&error));
+            if certificate(&error).is_some() { Failure::Own(Error::Temporary(text)) } else { Failure::Network(text) }
+        })?;
         let status = answer.status();
         if status.is_success() {
             return Ok(answer);
@@ -159,12 +185,28 @@ pub(crate) async fn read_up_to(answer: Response, max: usize) -> Result<(Vec<u8>,
     Ok((bytes, true))
 }
 
-/// Seconds only: dates need our clocks to agree.
+/// HTTP's own form of a date; the others that the standard knows are of the last century.
+const HTTP_DATE: &[BorrowedFormatItem<'_>] = format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+
+/// The pause that a registry asks for.
 fn retry_after(answer: &Response) -> Option<Duration> {
     if !matches!(answer.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
         return None;
     }
-    answer.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+    pause(answer.headers())
+}
+
+/// Seconds, or a date: that counts from the registry's own clock, which need not agree with ours.
+fn pause(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
+    let asked = text(RETRY_AFTER)?;
+    if let Ok(seconds) = asked.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = |text: &str| time::PrimitiveDateTime::parse(text, HTTP_DATE).map(|date| date.assume_utc()).ok();
+    let until = date(asked)?;
+    let now = text(DATE).and_then(date).unwrap_or_else(OffsetDateTime::now_utc);
+    Some(Duration::try_from(until - now).unwrap_or_default())
 }
 
 /// The address without what may be a secret: storage behind a registry signs its queries.
@@ -188,20 +230,6 @@ pub(crate) fn verb(method: &Method) -> &'static str {
     }
 }
 
-/// The innermost reason of an error, and the outermost kind; the address is told by the caller.
-pub(crate) fn chain(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return if error.is_connect() { "cannot connect in time".into() } else { "no data came for too long".into() };
-    }
-    let mut inner: &dyn std::error::Error = error;
-    while let Some(source) = inner.source() {
-        inner = source;
-    }
-    let text = inner.to_string();
-    // Without a source the library's own text names the whole address.
-    if std::ptr::addr_eq(inner, error) { "the request failed".into() } else { text }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,6 +242,19 @@ mod tests {
         assert_eq!(pauses, [Some(1), Some(2), Some(4), Some(4), Some(4), None]);
         assert_eq!(patience.before(1, Some(7 * second)), Some(7 * second));
         assert_eq!(patience.before(1, Some(11 * second)), None);
+    }
+
+    #[test]
+    fn a_registry_says_in_two_ways_how_long_to_wait() {
+        let asked = |after: &'static str, date: Option<&'static str>| {
+            let date = date.map(|date| (DATE, HeaderValue::from_static(date)));
+            pause(&HeaderMap::from_iter(std::iter::once((RETRY_AFTER, HeaderValue::from_static(after))).chain(date))).map(|pause| pause.as_secs())
+        };
+        assert_eq!(asked("7", None), Some(7));
+        assert_eq!(asked("Wed, 21 Oct 2015 07:28:09 GMT", Some("Wed, 21 Oct 2015 07:28:00 GMT")), Some(9));
+        assert_eq!(asked("Wed, 21 Oct 2015 07:28:09 GMT", Some("Wed, 21 Oct 2015 07:29:00 GMT")), Some(0), "it is over");
+        assert_eq!(asked("Wed, 21 Oct 2015 07:28:09 GMT", None), Some(0), "by our own clock");
+        assert_eq!(asked("tomorrow", None), None);
     }
 
     #[test]

@@ -24,12 +24,16 @@ impl Images {
     pub async fn login(&self, auth: &RegistryAuth) -> Result<()> {
         let credentials = Credentials::read(Some(auth))?;
         let host = registry(&credentials.server_address).to_owned();
-        let named = |failure: Failure| match failure.status() {
-            Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => Error::forbidden(format!("login attempt to {host} failed: {failure}")),
-            _ => Error::from(crate::error::Error::from(failure)),
-        };
-        let session = Session::at(self.transport.clone(), &self.insecure, &host, "", Rights::Pull, credentials).await.map_err(named)?;
-        session.check().await.map_err(named)
+        let refused = |failure: &Failure| matches!(failure.status(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN));
+        let other = |failure: Failure| Error::from(crate::error::Error::from(failure));
+        let session = Session::at(self.transport.clone(), &self.trust, &host, "", Rights::Pull, credentials).await;
+        // The token server said no.
+        let session = session.map_err(|failure| if refused(&failure) { Error::forbidden(failure.to_string()) } else { other(failure) })?;
+        // The registry itself did.
+        session.check().await.map_err(|failure| match failure.status() {
+            Some(status) => Error::forbidden(format!("login attempt to {} failed with status: {status}", session.base())),
+            None => other(failure),
+        })
     }
 }
 

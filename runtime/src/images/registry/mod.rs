@@ -3,10 +3,13 @@
 //! ```text
 //! session    one repository: plain HTTP or TLS, login, manifests     token       answering a 401
 //! downloads  blobs: resumed, verified, each loaded once              http        the client, its limits and its second tries
+//! insecure   who is spoken to without certificates                   certs       authorities and certificates of single registries
+//! words      what a failed connection says, as docker words it       push        the way out
 //! ```
 //! Invariants: nothing that a registry sends is used before its digest or its bound is checked; credentials are shown to the registry that
 //! they are for, and to nobody else: no log line, no error, no redirect. Never: touches the store's index.
 
+mod certs;
 mod credentials;
 mod downloads;
 mod failure;
@@ -17,10 +20,12 @@ mod pull;
 mod push;
 mod session;
 mod token;
+mod words;
 
+pub use certs::Trust;
 pub use credentials::Credentials;
 pub use insecure::Insecure;
-pub use pull::{Look, PullRequest, Pulled};
+pub use pull::{PullRequest, Pulled};
 
 pub(crate) use downloads::Downloads;
 pub(crate) use failure::Failure;

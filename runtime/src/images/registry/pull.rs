@@ -8,7 +8,7 @@ use super::session::{Fetched, registry_and_path};
 use super::{Credentials, Failure, Rights, Session};
 use crate::error::{Error, Result};
 use crate::images::choose::{self, MAX_DEPTH};
-use crate::images::layout::{Found, parse};
+use crate::images::layout::{Found, MAX_LAYERS, parse};
 use crate::images::progress::{Sink, short};
 use crate::images::reference::{Reference, familiar};
 use crate::images::store::Images;
@@ -16,13 +16,12 @@ use crate::images::unpacked::{MAX_JSON, Unpacked};
 use futures_util::{StreamExt, TryStreamExt};
 use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
 use std::sync::Arc;
+use wsw_api::image::Look;
 use wsw_api::registry::RegistryAuth;
 use wsw_api::spec::Platform;
 
 /// docker's `max-concurrent-downloads`.
 const BLOBS_AT_ONCE: usize = 3;
-/// overlayfs stops at 128 layers, docker at 125.
-const MAX_LAYERS: usize = 128;
 /// Largest layer, and largest image: Linux images of many GiB exist, but a disk is not filled by one typing error.
 const MAX_LAYER: u64 = 8 << 30;
 const MAX_IMAGE: u64 = 16 << 30;
@@ -49,15 +48,6 @@ pub struct Pulled {
     pub newer: bool,
 }
 
-/// What a registry says of a name, without pulling it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Look {
-    pub media_type: String,
-    pub digest: String,
-    pub size: u64,
-    pub platforms: Vec<Platform>,
-}
-
 /// The last part of a manifest's address.
 fn wanted(reference: &Reference) -> &str {
     reference.digest.as_deref().or(reference.tag.as_deref()).unwrap_or("latest")
@@ -74,7 +64,7 @@ pub(crate) fn shown(reference: &Reference) -> String {
 impl Images {
     async fn session(&self, reference: &Reference, auth: Option<&RegistryAuth>) -> Result<Session, Failure> {
         let credentials = Credentials::read(auth)?;
-        Session::open(self.transport.clone(), &self.insecure, reference, Rights::Pull, credentials).await
+        Session::open(self.transport.clone(), &self.trust, reference, Rights::Pull, credentials).await
     }
 
     /// Asks the registry which manifest a name leads to.

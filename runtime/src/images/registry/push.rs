@@ -10,10 +10,11 @@ use crate::images::progress::{Sink, short};
 use crate::images::reference::{Reference, familiar};
 use crate::images::store::Images;
 use futures_util::TryStreamExt;
-use oci_distribution::client::{Client, ClientConfig, ClientProtocol};
+use oci_distribution::client::{Certificate, CertificateEncoding, Client, ClientConfig, ClientProtocol};
 use oci_distribution::errors::OciDistributionError;
 use oci_distribution::{Reference as Address, RegistryOperation};
 use oci_spec::image::ImageManifest;
+use rustls::pki_types::CertificateDer;
 use std::time::Duration;
 use tokio_util::io::ReaderStream;
 use wsw_api::registry::RegistryAuth;
@@ -29,20 +30,24 @@ const PAUSE: Duration = Duration::from_millis(500);
 const CHUNK: usize = 128 * 1024;
 
 impl Images {
-    /// Sends the image of a name to the registry in it.
+    /// Sends the image of a name to the registry in it; of a name without a tag, the images of all its tags.
     pub async fn push(&self, text: &str, auth: Option<&RegistryAuth>, sink: &Sink) -> wsw_api::Result<()> {
         let reference = Reference::parse(text)?;
         if reference.digest.is_some() {
             return Err(wsw_api::Error::invalid("cannot push a digest reference"));
         }
-        let missing = || Error::NotThere(format!("An image does not exist locally with the tag: {}", familiar(&reference.name)));
-        let image = self.find(&reference.tagged()).map_err(|_| missing())?;
+        let named = self.snapshot().names_of(&reference);
+        if named.is_empty() {
+            return Err(Error::NotThere(format!("An image does not exist locally with the tag: {}", familiar(&reference.name))).into());
+        }
         sink.say("", format!("The push refers to repository [{}]", reference.name)).await;
-        let digest = image.digest.clone();
-        let bytes = self.blob(&digest).await?;
-        self.send(&reference, auth, &bytes, sink).await?;
-        let tag = reference.tag.as_deref().unwrap_or("latest");
-        sink.say("", format!("{tag}: digest: {digest} size: {}", bytes.len())).await;
+        for (name, digest) in named {
+            let reference = Reference::parse(&name)?;
+            let bytes = self.blob(&digest).await?;
+            self.send(&reference, auth, &bytes, sink).await?;
+            let tag = reference.tag.as_deref().unwrap_or("latest");
+            sink.say("", format!("{tag}: digest: {digest} size: {}", bytes.len())).await;
+        }
         Ok(())
     }
 
@@ -55,7 +60,7 @@ impl Images {
             other => other,
         };
         let credentials = Credentials::read(auth)?;
-        let session = Session::open(self.transport.clone(), &self.insecure, reference, Rights::Push, credentials).await.map_err(named)?;
+        let session = Session::open(self.transport.clone(), &self.trust, reference, Rights::Push, credentials).await.map_err(named)?;
         let client = client(&session)?;
         let (registry, path) = registry_and_path(reference);
         let address = Address::with_tag(registry.to_owned(), path.to_owned(), reference.tag.clone().unwrap_or_else(|| "latest".into()));
@@ -111,12 +116,17 @@ fn client(session: &Session) -> Result<Client> {
     let config = ClientConfig {
         protocol: if session.is_plain() { ClientProtocol::Http } else { ClientProtocol::Https },
         accept_invalid_certificates: session.insecure,
+        extra_root_certificates: session.transport().authorities().iter().map(authority).collect(),
         use_monolithic_push: true,
         read_timeout: Some(STALL),
         connect_timeout: Some(CONNECT_LIMIT),
         ..ClientConfig::default()
     };
     Client::try_from(config).map_err(|error| Error::Temporary(format!("cannot speak to the registry: {error}")))
+}
+
+fn authority(der: &CertificateDer<'static>) -> Certificate {
+    Certificate { encoding: CertificateEncoding::Der, data: der.to_vec() }
 }
 
 fn may_pass(error: &OciDistributionError) -> bool {
@@ -139,7 +149,7 @@ fn refused(error: OciDistributionError) -> Error {
             Error::NotThere("unauthorized: authentication required".into())
         }
         OciDistributionError::ServerError { code, .. } => Error::Temporary(format!("the registry answered with status {code}")),
-        OciDistributionError::RequestError(error) => Error::Temporary(format!("cannot send to the registry: {}", super::http::chain(&error))),
+        OciDistributionError::RequestError(error) => Error::Temporary(format!("cannot send to the registry: {}", super::words::chain(&error))),
         OciDistributionError::IoError(error) => Error::io("read a blob", &error),
         _ => Error::Temporary("the registry did not take the image".into()),
     }

@@ -2,10 +2,10 @@
 //!
 //! Owns: choosing plain HTTP or TLS, login by token or by name, the bound on manifests. A session is short: one pull, one look, one push.
 
+use super::certs::Trust;
 use super::credentials::Credentials;
 use super::failure::Failure;
 use super::http::{Ask, Transport, read_up_to};
-use super::insecure::Insecure;
 use super::token;
 use crate::error::{Error, Result};
 use crate::images::blobs::digest_of;
@@ -61,25 +61,27 @@ pub(crate) fn registry_and_path(reference: &Reference) -> (&str, &str) {
 impl Session {
     pub(crate) async fn open(
         transport: Arc<Transport>,
-        insecure: &Insecure,
+        trust: &Trust,
         reference: &Reference,
         rights: Rights,
         credentials: Credentials,
     ) -> Result<Self, Failure> {
         let (registry, path) = registry_and_path(reference);
-        Self::at(transport, insecure, registry, path, rights, credentials).await
+        Self::at(transport, trust, registry, path, rights, credentials).await
     }
 
     pub(crate) async fn at(
         transport: Arc<Transport>,
-        insecure: &Insecure,
+        trust: &Trust,
         registry: &str,
         path: &str,
         rights: Rights,
         credentials: Credentials,
     ) -> Result<Self, Failure> {
         let host = if registry == DOCKER_IO { format!("{DOCKER_IO_NODE}.{DOCKER_IO}") } else { registry.to_owned() };
-        let insecure = insecure.covers(&host).await;
+        let insecure = trust.insecure.covers(&host).await;
+        let certs = trust.certs(registry, insecure).await?;
+        let transport = if certs.is_empty() { transport } else { Arc::new(transport.with(certs)) };
         let address = |scheme: &str| {
             Url::parse(&format!("{scheme}://{host}/v2/")).map_err(|error| Failure::Own(Error::Invalid(format!("registry {registry:?}: {error}"))))
         };
@@ -92,25 +94,38 @@ impl Session {
             credentials,
             authorization: RwLock::new(None),
         };
-        let first = this.transport.send(&Ask::get(this.base.clone(), insecure)).await;
+        let first = if insecure { this.first_word(address("https")?).await } else { None };
         let greeting = match first {
-            // Plain HTTP is for those who speak it; one that wants TLS is asked again in it.
-            Err(Failure::Status { status: StatusCode::BAD_REQUEST, .. }) if insecure => {
-                this.base = address("https")?;
-                this.transport.send(&Ask::get(this.base.clone(), insecure)).await
-            }
-            other => other,
+            Some(answer) => answer,
+            None => this.transport.send(&Ask::get(this.base.clone(), insecure)).await,
         };
         match greeting {
             Ok(_) => Ok(this),
             // Registries hide what they have behind either.
             Err(Failure::Status { status: StatusCode::UNAUTHORIZED, headers, .. }) => {
-                this.log_in(&headers).await?;
+                this.log_in(&headers).await.map_err(|failure| failure.asked_at(&this.base))?;
                 Ok(this)
             }
             Err(Failure::Status { status: StatusCode::NOT_FOUND | StatusCode::FORBIDDEN, .. }) => Ok(this),
             Err(failure) => Err(failure),
         }
+    }
+
+    /// An insecure registry's answer. Plain HTTP is asked first: those on loopback speak it. One that complains about it, or says nothing, is asked
+    /// in TLS; none when it speaks neither, or may answer in a moment: then it is asked again, and the plain one's failure is told.
+    async fn first_word(&mut self, encrypted: Url) -> Option<Result<Response, Failure>> {
+        let plain = self.transport.once(&Ask::get(self.base.clone(), true)).await;
+        let answer = match plain {
+            Err(Failure::Status { status: StatusCode::BAD_REQUEST, .. } | Failure::Network(_)) => {
+                let answer = self.transport.once(&Ask::get(encrypted.clone(), true)).await;
+                if !matches!(answer, Err(Failure::Network(_) | Failure::Own(_))) {
+                    self.base = encrypted;
+                }
+                answer
+            }
+            other => other,
+        };
+        Some(answer).filter(|answer| !answer.as_ref().is_err_and(Failure::may_pass))
     }
 
     /// Takes up what a 401 asks for.
@@ -225,6 +240,11 @@ impl Session {
             Err(Failure::Status { status: StatusCode::UNAUTHORIZED, .. }) => self.send(Method::GET, url, headers).await,
             other => other,
         }
+    }
+
+    /// `https://host/v2/`
+    pub(crate) fn base(&self) -> &Url {
+        &self.base
     }
 
     pub(crate) fn transport(&self) -> &Transport {

@@ -3,12 +3,12 @@
 use crate::compiler::Compile;
 use crate::error::{Error, Result};
 use crate::images::blobs::digest_of;
-use crate::images::{Images, Insecure, Patience};
+use crate::images::{Code, Images, Patience, Trust};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use wsw_api::shim::Kind;
 
@@ -31,7 +31,11 @@ pub fn module(text: &str) -> Vec<u8> {
     [b"\0asm\x01\0\0\0", text.as_bytes()].concat()
 }
 
-struct StandIn(PathBuf);
+/// Bytes of code that the stand-in keeps.
+pub const CODE_LIMIT: u64 = 1 << 20;
+
+/// A folder, and the modules in the order of their use.
+struct StandIn(PathBuf, Mutex<Vec<String>>);
 
 #[async_trait]
 impl Compile for StandIn {
@@ -48,6 +52,22 @@ impl Compile for StandIn {
     }
     fn forget(&self, digest: &str) {
         let _ = std::fs::remove_file(self.artifact(digest));
+    }
+    fn used(&self, digest: &str) {
+        self.1.lock().unwrap().push(format!("sha256:{}", digest.trim_start_matches("sha256:")));
+    }
+    fn kept(&self) -> Vec<Code> {
+        let used = self.1.lock().unwrap().clone();
+        let entries = std::fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap());
+        let code = |entry: std::fs::DirEntry| {
+            let module = format!("sha256:{}", entry.file_name().to_string_lossy());
+            let at = used.iter().rposition(|used| *used == module).map_or(0, |at| at as u64 + 1);
+            Code { size: entry.metadata().unwrap().len(), made: wsw_api::Time(0), used: wsw_api::Time(at), tasks: 0, module }
+        };
+        entries.map(code).collect()
+    }
+    fn limit(&self) -> u64 {
+        CODE_LIMIT
     }
 }
 
@@ -71,7 +91,7 @@ impl Store {
     }
 
     fn open(root: &Path) -> Images {
-        Images::open(root, Arc::new(StandIn(root.join("compiled"))), Insecure::default(), PATIENCE).unwrap()
+        Images::open(root, Arc::new(StandIn(root.join("compiled"), Mutex::default())), Trust::default(), PATIENCE).unwrap()
     }
 
     pub async fn load(&self, archive: Vec<u8>) -> Result<Vec<String>, String> {

@@ -1,10 +1,12 @@
-//! What the store answers.
+//! Images of a node, as its store, the Engine API and the daemon between them speak of them.
+//!
+//! Owns: the shapes. `Image` is also what a store keeps on disk. Never: a registry's or Docker's spelling.
 
+use crate::Time;
+use crate::shim::Kind;
+use crate::spec::Platform;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use wsw_api::Time;
-use wsw_api::shim::Kind;
-use wsw_api::spec::Platform;
 
 /// An image of this node.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,4 +86,51 @@ impl Image {
         };
         Some(format!("image {name} is {kind}; this version runs Wasm only"))
     }
+}
+
+/// What a name leads to, here or at a registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    pub media_type: String,
+    pub digest: String,
+    pub size: u64,
+    pub platforms: Vec<Platform>,
+}
+
+/// What `image prune` asks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Prune {
+    /// Also those with a tag.
+    pub all: bool,
+    /// Made before this moment.
+    pub until: Option<Time>,
+    /// `name` or `name=value`: must all be there.
+    pub labels: Vec<String>,
+    /// Must all be missing.
+    pub not_labels: Vec<String>,
+}
+
+/// One line of docker's progress of a pull or push.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// A tag or the first digits of a layer; empty for the end's lines.
+    pub id: String,
+    pub status: String,
+    /// Bytes of how many, when there is something to count.
+    pub figures: Option<(u64, u64)>,
+    /// Whether it is about a layer (docker sends an empty `progressDetail` then).
+    pub layer: bool,
+}
+
+/// The compiled code of one module, as it lies on the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Code {
+    /// `sha256:…` of the module.
+    pub module: String,
+    pub size: u64,
+    pub made: Time,
+    /// When a task last asked for it.
+    pub used: Time,
+    /// Tasks that have it now.
+    pub tasks: u64,
 }
