@@ -23,8 +23,6 @@ pub struct Layout {
     pub framed: bool,
     /// Time before the line.
     pub timestamps: bool,
-    /// `com.docker.swarm.node.id=…,…` before the line.
-    pub details: bool,
 }
 
 /// One frame.
@@ -37,17 +35,16 @@ pub fn frame(channel: Channel, parts: &[&[u8]]) -> Bytes {
     out.freeze()
 }
 
-/// One log line as the client asked for it.
-pub fn line(line: &Line, layout: Layout) -> Bytes {
+/// One log line as the client asked for it, with its details if it wants them.
+pub fn line(line: &Line, details: Option<&str>, layout: Layout) -> Bytes {
     let mut prefix = String::new();
     if layout.timestamps {
         prefix.push_str(&time::fixed(line.time));
         prefix.push(' ');
     }
-    if layout.details {
-        // sorted by name, as moby writes them; ids need no escaping
-        let (node, service, task) = (line.node, line.service, line.task);
-        prefix.push_str(&format!("com.docker.swarm.node.id={node},com.docker.swarm.service.id={service},com.docker.swarm.task.id={task} "));
+    if let Some(details) = details {
+        prefix.push_str(details);
+        prefix.push(' ');
     }
     let channel = match line.stream {
         Stream::Stdout => Channel::Stdout,
@@ -80,15 +77,14 @@ mod tests {
             task: TaskId::from_bytes([3; 16]),
             text: b"hello\n".to_vec(),
         };
-        let layout = Layout { framed: true, timestamps: true, details: true };
-        let bytes = line(&record, layout);
+        let layout = Layout { framed: true, timestamps: true };
+        let bytes = line(&record, Some("a=b"), layout);
         let text = String::from_utf8(bytes[8..].to_vec()).unwrap();
         assert_eq!(bytes[..4], [2, 0, 0, 0]);
         assert_eq!(u32::from_be_bytes(bytes[4..8].try_into().unwrap()) as usize, text.len());
-        let (node, service, task) = (record.node, record.service, record.task);
-        let context = format!("com.docker.swarm.node.id={node},com.docker.swarm.service.id={service},com.docker.swarm.task.id={task}");
-        assert_eq!(text, format!("2023-11-14T22:13:20.120000000Z {context} hello\n"));
-        let raw = line(&record, Layout { framed: false, timestamps: false, details: false });
+        assert_eq!(text, "2023-11-14T22:13:20.120000000Z a=b hello\n");
+        let raw = line(&record, None, Layout { framed: false, timestamps: false });
         assert_eq!(raw, &b"hello\n"[..]);
+        assert_eq!(line(&record, Some(""), Layout { framed: false, timestamps: false }), &b" hello\n"[..], "as moby");
     }
 }

@@ -13,6 +13,7 @@ mod credentials;
 mod errors;
 mod format;
 mod image;
+mod log_stream;
 mod login;
 mod network;
 mod node;

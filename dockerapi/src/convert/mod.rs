@@ -6,6 +6,7 @@
 pub mod container;
 pub mod event;
 pub mod image;
+pub mod log_details;
 pub mod mount;
 pub mod network;
 pub mod node;

@@ -62,4 +62,8 @@ async fn what_cannot_be_read_is_refused() {
     assert_eq!(text(&fixture, "GET /services/web/logs", "").await, "400 {\"message\":\"Bad parameters: you must choose at least one stream\"}\n");
     assert!(text(&fixture, "GET /services/web/logs?stdout=1&since=yesterday", "").await.contains("invalid value for \\\"since\\\""));
     assert!(text(&fixture, "GET /services/nope/logs?stdout=1", "").await.starts_with("404 "));
+    for (tail, said) in [("x", "tail value must be a positive integer or \\\"all\\\""), ("-1", "negative tail values not supported")] {
+        let answer = text(&fixture, &format!("GET /services/web/logs?stdout=1&tail={tail}"), "").await;
+        assert!(answer.starts_with("400 ") && answer.contains(said), "{answer}");
+    }
 }

@@ -1,8 +1,7 @@
 //! `service logs`.
 
-use std::{cell::RefCell, collections::BTreeMap, io::Write};
+use std::{cell::RefCell, collections::BTreeMap};
 
-use http::Method;
 use serde_json::Value;
 
 use crate::cli::{
@@ -11,8 +10,7 @@ use crate::cli::{
     client::escape,
     errors::Error,
     format::short_id,
-    stream::{Channel, Reader},
-    system,
+    log_stream,
     task::{Names, text},
 };
 
@@ -33,13 +31,10 @@ pub async fn run(session: Session, matches: Matches) -> Result<(), Error> {
     if target.tty && !raw {
         return Err(Error::plain("tty service logs only supported with --raw"));
     }
-    let answer = session.client.stream(Method::GET, &target.path, &query(&matches, raw)?, None).await?;
-    let mut stream = Reader::new(answer.into_body());
-    if target.tty {
-        while let Some(chunk) = stream.chunk().await? {
-            write(Channel::Stdout, &chunk)?;
-        }
-        return Ok(());
+    // Who wrote a line is in its details, so they are needed unless the lines stay as they are.
+    let query = log_stream::query(&matches, &["since"], matches.on("details") || !raw)?;
+    if raw {
+        return log_stream::copy(&session, &target.path, &query, target.tty).await;
     }
     let lines = Lines {
         session: &session,
@@ -48,25 +43,7 @@ pub async fn run(session: Session, matches: Matches) -> Result<(), Error> {
         width: target.width,
         known: RefCell::default(),
     };
-    while let Some((channel, frame)) = stream.frame().await? {
-        match channel {
-            Channel::System => return Err(Error::Plain(format!("error from daemon in stream: {}", String::from_utf8_lossy(&frame)))),
-            channel if raw => write(channel, &frame)?,
-            channel => write(channel, &lines.dress(&frame).await?)?,
-        }
-    }
-    Ok(())
-}
-
-fn write(channel: Channel, bytes: &[u8]) -> Result<(), Error> {
-    if channel == Channel::Stderr {
-        std::io::stderr().lock().write_all(bytes)?;
-        return Ok(());
-    }
-    let mut out = std::io::stdout().lock();
-    out.write_all(bytes)?;
-    out.flush()?;
-    Ok(())
+    log_stream::copy_lines(&session, &target.path, &query, async |frame| lines.dress(frame).await).await
 }
 
 async fn find(session: &Session, name: &str) -> Result<Target, Error> {
@@ -91,27 +68,6 @@ async fn find(session: &Session, name: &str) -> Result<Target, Error> {
 
 fn digits(number: u64) -> usize {
     number.to_string().len()
-}
-
-fn query(matches: &Matches, raw: bool) -> Result<Vec<(&'static str, String)>, Error> {
-    let on = || "1".to_owned();
-    let mut query = vec![("stdout", on()), ("stderr", on())];
-    if let Some(since) = matches.text("since").filter(|since| !since.is_empty()) {
-        let since = system::timestamp(since).map_err(|why| Error::Plain(format!("invalid value for \"since\": {why}")))?;
-        query.push(("since", since));
-    }
-    if matches.on("timestamps") {
-        query.push(("timestamps", on()));
-    }
-    // Who wrote a line is in its details, so they are needed unless the lines stay as they are.
-    if matches.on("details") || !raw {
-        query.push(("details", on()));
-    }
-    if matches.on("follow") {
-        query.push(("follow", on()));
-    }
-    query.push(("tail", matches.text_or("tail", "all").to_owned()));
-    Ok(query)
 }
 
 /// Puts names before the lines.

@@ -73,7 +73,17 @@ pub fn timestamp(text: &str) -> Result<String, String> {
         _ => clock.to_owned(),
     };
     let zone = if zone.is_empty() { "Z" } else { zone };
-    time::parse(&format!("{date}T{clock}{zone}")).map(show).ok_or_else(|| format!("failed to parse value as time or duration: {text:?}"))
+    time::parse(&format!("{date}T{clock}{zone}"))
+        .map(show)
+        .ok_or_else(|| out_of_range(text).unwrap_or_else(|| format!("failed to parse value as time or duration: {text:?}")))
+}
+
+/// Which part of a date or time is too large, in Go's words.
+fn out_of_range(text: &str) -> Option<String> {
+    let numbers: Vec<u32> = text.trim_end_matches('Z').split(['-', 'T', ':']).map_while(|part| part.parse().ok()).collect();
+    let bounds = [("year", 0, 9_999), ("month", 1, 12), ("day", 1, 31), ("hour", 0, 23), ("minute", 0, 59), ("second", 0, 59)];
+    let (part, ..) = bounds.into_iter().zip(&numbers).find(|((_, low, high), number)| *number < low || *number > high)?.0;
+    (numbers.len() >= 3).then(|| format!("parsing time {text:?}: {part} out of range"))
 }
 
 fn plain(event: &Value) -> String {
