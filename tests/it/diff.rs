@@ -324,7 +324,7 @@ fn ours_renamed(run: &Run) -> (i32, String, String) {
     (run.code, run.out.clone(), run.err.split_inclusive('\n').map(line).collect())
 }
 
-fn difference(node: &Node, docker: &Path, typed: &str) -> Option<String> {
+pub fn difference(node: &Node, docker: &Path, typed: &str) -> Option<String> {
     let words: Vec<&str> = typed.split(' ').collect();
     // `{{json .x}}` is one word.
     let joined = join_templates(&words);

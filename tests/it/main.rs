@@ -26,6 +26,8 @@ mod labels;
 mod laptop;
 mod limits;
 mod logins;
+mod logs;
+mod logs_diff;
 mod networks;
 mod outbound;
 mod placement;
