@@ -110,7 +110,7 @@ async fn what_is_not_served_is_refused_by_its_name() {
         501 {"message":"ContainerSpec.Ulimits: not supported by this version of wsw; leave it out"}
         501 {"message":"ContainerSpec.Privileges: not supported by this version of wsw; leave it out"}
         501 {"message":"ContainerSpec.Isolation: not supported by this version of wsw; leave it out"}
-        501 {"message":"TaskTemplate.LogDriver.Name: log driver \"syslog\" is not supported; use json-file or local"}
+        501 {"message":"TaskTemplate.LogDriver.Name: log driver \"syslog\" is not supported; use json-file, local or none"}
         501 {"message":"TaskTemplate.PluginSpec: not supported by this version of wsw; leave it out"}
         501 {"message":"TaskTemplate.Runtime: not supported by this version of wsw; leave it out"}
         501 {"message":"Resources.Reservations.GenericResources: not supported by this version of wsw; leave it out"}
