@@ -5,6 +5,7 @@
 //! Invariants: a refused entry changes nothing; ids and times come inside; at most [`MAX_ENTRY_BYTES`] encoded.
 
 use crate::error::Error;
+use crate::generic::GenericResource;
 use crate::id::{NetworkId, NodeId, RequestId, ServiceId, SessionId, TaskId};
 use crate::network::Network;
 use crate::object::{Cluster, Node, NodeDescription, NodeStatus, Service, Template, UpdateStatus};
@@ -124,6 +125,11 @@ pub enum Change {
     RemoveNetwork(NetworkId),
     /// New tasks of a global service that have their node and do not fit there yet: they wait for it, pending.
     CreateWaiting(NewTasks),
+    /// What tasks that are put on their nodes in this entry are given of these.
+    Claim {
+        resources: Arc<[GenericResource]>,
+        tasks: Vec<TaskId>,
+    },
 }
 
 /// New tasks of one service and template, as columns.

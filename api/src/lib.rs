@@ -8,6 +8,7 @@ pub mod control;
 pub mod entry;
 pub mod error;
 pub mod event;
+pub mod generic;
 pub mod id;
 pub mod image;
 pub mod labels;

@@ -3,6 +3,7 @@
 //! Owns: cluster, node, service and template records. Tasks are in [`crate::task`].
 //! Invariant: `Meta::version` is the Raft index of the entry that last changed the object; guards compare it.
 
+use crate::generic::GenericResource;
 use crate::id::{ClusterId, NodeId, ServiceId};
 use crate::spec::{Annotations, ClusterSpec, EndpointSpec, NodeRole, NodeSpec, Platform, PortConfig, Resources, ServiceSpec, TaskSpec};
 use crate::time::Time;
@@ -74,6 +75,8 @@ pub struct NodeDescription {
     pub problems: Vec<String>,
     /// PEM of the root it trusts.
     pub trust_root: String,
+    /// What it has beside CPUs and memory.
+    pub generic: Vec<GenericResource>,
 }
 
 /// Whether the leader hears the node.

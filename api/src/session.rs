@@ -4,6 +4,7 @@
 //! Invariants: a session is fenced by (boot nonce, number), the newer wins; a worker keeps a status until it is committed;
 //! the complete set comes once, then differences, in order.
 
+use crate::generic::GenericResource;
 use crate::id::{NodeId, ServiceId, SessionId, TaskId};
 use crate::object::{NodeDescription, Template};
 use crate::registry::RegistryAuth;
@@ -97,6 +98,9 @@ pub struct AssignedTask {
     pub template: u64,
     pub slot: u32,
     pub desired: DesiredState,
+    /// What it was given of the node's generic resources.
+    #[serde(default)]
+    pub generic: Vec<GenericResource>,
 }
 
 /// Where the published ports of a service lead.

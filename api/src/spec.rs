@@ -4,6 +4,7 @@
 //! `dockerapi`, so that nothing which a user set is silently lost.
 //! Invariants: maps are ordered; durations are nanoseconds; sizes are bytes; CPUs are billionths of a CPU.
 
+use crate::generic::GenericReservation;
 pub use crate::mount::{BindOptions, Mount, MountKind, TmpfsOptions, VolumeDriver, VolumeOptions};
 use crate::network::NetworkAttachment;
 use crate::time::{Nanos, SECOND};
@@ -97,10 +98,13 @@ pub struct LogDriver {
 }
 
 /// Limits are enforced on the task, reservations are what the scheduler counts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResourceRequirements {
     pub limits: Resources,
     pub reservations: Resources,
+    /// Reserved beside CPUs and memory, in the user's order.
+    #[serde(default)]
+    pub generic: Vec<GenericReservation>,
 }
 
 /// Amounts; zero means "not said".

@@ -3,6 +3,7 @@
 //! Owns: the order of states (SwarmKit's `types.proto`) and the rule by which statuses merge.
 //! Invariants: a state only moves forward; desired state only moves forward; the planner writes the intent, the worker the status.
 
+use crate::generic::GenericResource;
 use crate::id::{NodeId, ServiceId, TaskId};
 use crate::object::Meta;
 use crate::time::Time;
@@ -145,6 +146,9 @@ pub struct Task {
     /// Cluster time at which its end was applied; the restart policy's window is reckoned back from it.
     #[serde(default)]
     pub ended_at: Option<Time>,
+    /// What it was given of its node's generic resources; none when it reserves none.
+    #[serde(default)]
+    pub claims: Option<Arc<[GenericResource]>>,
 }
 
 impl Task {

@@ -6,6 +6,7 @@
 use crate::error::Result;
 use async_trait::async_trait;
 use std::sync::Arc;
+use wsw_api::generic::GenericResource;
 use wsw_api::registry::RegistryAuth;
 use wsw_api::spec::{Platform, PortConfig, TaskSpec};
 use wsw_api::usage::Usage;
@@ -23,6 +24,8 @@ pub struct TaskRequest {
     pub template: u64,
     pub spec: Arc<TaskSpec>,
     pub ports: Vec<PortConfig>,
+    /// What it was given of the node's generic resources.
+    pub generic: Vec<GenericResource>,
     /// For the registry of its image.
     pub auth: Option<RegistryAuth>,
 }

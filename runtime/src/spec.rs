@@ -10,6 +10,7 @@ use crate::mounts::Ready;
 use oci_spec::runtime::{Linux, LinuxCpu, LinuxMemory, LinuxResources, Mount, Process, Root, Spec};
 use std::collections::HashMap;
 use std::path::Path;
+use wsw_api::generic;
 use wsw_api::labels::{self, WasmLabels};
 use wsw_api::shim;
 use wsw_api::spec::ContainerSpec;
@@ -75,7 +76,7 @@ fn cwd(container: &ContainerSpec, image: &Image) -> String {
     own.cloned().unwrap_or_else(|| "/".to_owned())
 }
 
-/// The image's variables, then the user's, then ours; a later one replaces an earlier one of its name.
+/// The image's variables, then the user's, then ours, then what it was given of the node; a later one replaces an earlier one of its name.
 fn env(request: &TaskRequest, image: &Image) -> Vec<String> {
     let own = [
         format!("WSW_TASK_ID={}", request.task),
@@ -86,7 +87,7 @@ fn env(request: &TaskRequest, image: &Image) -> Vec<String> {
         format!("WSW_NODE_HOSTNAME={}", request.hostname),
     ];
     let mut merged: Vec<(String, String)> = Vec::new();
-    for variable in image.env.iter().chain(&request.spec.container.env).chain(&own) {
+    for variable in image.env.iter().chain(&request.spec.container.env).chain(&own).chain(&generic::environment(&request.generic)) {
         // A name without a value removes the variable, as Docker does.
         let (name, value) = variable.split_once('=').map_or((variable.as_str(), None), |(name, value)| (name, Some(value)));
         let known = merged.iter().position(|(known, _)| known == name);
@@ -201,6 +202,7 @@ mod tests {
             template: 1,
             spec: Arc::new(TaskSpec { container, ..TaskSpec::default() }),
             ports: vec![],
+            generic: Vec::new(),
             auth: None,
         }
     }
@@ -226,6 +228,10 @@ mod tests {
         }
         assert!(!env.iter().any(|variable| variable.starts_with("C=")));
         assert!(env.iter().any(|variable| variable.starts_with("WSW_TASK_NAME=web.3.")));
+        let mut given = request(ContainerSpec { env: vec!["DOCKER_RESOURCE_GPU=mine".into()], ..ContainerSpec::default() });
+        given.generic = wsw_api::generic::parse(&["gpu=a,gpu=b".to_owned()]).unwrap();
+        let env = super::env(&given, &image());
+        assert_eq!(env.iter().filter(|variable| variable.starts_with("DOCKER_RESOURCE_")).collect::<Vec<_>>(), ["DOCKER_RESOURCE_GPU=a,b"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use anyhow::Result;
 use rustix::fs::{Gid, Mode, chmod, chown};
 use std::path::Path;
 use wsw_api::Time;
+use wsw_api::generic::GenericResource;
 use wsw_api::object::NodeDescription;
 use wsw_api::spec::{Platform, Resources};
 
@@ -23,6 +24,8 @@ pub struct Host {
     pub memory_bytes: u64,
     /// Tasks that it holds at most.
     pub tasks: u64,
+    /// What its operator says that it has beside CPUs and memory.
+    pub generic: Vec<GenericResource>,
 }
 
 impl Host {
@@ -38,6 +41,7 @@ impl Host {
             cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u64),
             memory_bytes,
             tasks: super::capacity::of_node(&super::capacity::Limits::read(), memory_bytes),
+            generic: Vec::new(),
         }
     }
 
@@ -48,6 +52,7 @@ impl Host {
             platform: Platform { os: "linux".into(), architecture: std::env::consts::ARCH.into() },
             resources: Resources { nano_cpus: self.cpus * 1_000_000_000, memory_bytes: self.memory_bytes, pids: self.tasks },
             engine_version: env!("CARGO_PKG_VERSION").into(),
+            generic: self.generic.clone(),
             ..NodeDescription::default()
         }
     }

@@ -64,6 +64,9 @@ pub struct Args {
     /// [default: /etc/docker/certs.d, or $XDG_CONFIG_HOME/docker/certs.d when not root]
     #[arg(long, value_name = "DIR")]
     pub registry_certs: Option<PathBuf>,
+    /// Advertise a user-defined resource: KIND=NUMBER, or KIND=NAME once for each; services reserve them with --generic-resource
+    #[arg(long = "node-generic-resource", value_name = "KIND=VALUE")]
+    pub node_generic_resources: Vec<String>,
     /// Tasks that this node takes at most, below what the machine holds
     #[arg(long, value_name = "NUMBER", hide = true)]
     pub max_tasks: Option<std::num::NonZeroU64>,
@@ -75,12 +78,13 @@ pub fn run(args: Args) -> Result<()> {
     let listen = args.listen_addr.as_deref().map(|text| address::listen("--listen-addr", text)).transpose()?;
     let advertise =
         args.advertise_addr.as_deref().map(|text| address::advertise("--advertise-addr", text, listen.map_or(DEFAULT_PORT, |addr| addr.port()))).transpose()?;
+    let generic = wsw_api::generic::parse(&args.node_generic_resources).map_err(|text| anyhow::anyhow!("--node-generic-resource: {text}"))?;
     let paths = Paths::resolve(args.host.as_deref(), args.data_root, args.exec_root, args.pidfile)?;
     raise_descriptor_limit();
     hide();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("wsw").build().context("cannot start the runtime")?;
     let registry_certs = args.registry_certs.unwrap_or_else(paths::registry_certs);
-    let flags = node::Flags { listen, advertise, insecure_registries: args.insecure_registries, registry_certs, max_tasks: args.max_tasks };
+    let flags = node::Flags { listen, advertise, insecure_registries: args.insecure_registries, registry_certs, max_tasks: args.max_tasks, generic };
     runtime.block_on(serve(paths, flags))
 }
 

@@ -39,6 +39,8 @@ pub struct Flags {
     pub registry_certs: PathBuf,
     /// Tasks that the node takes at most; none is what the machine holds.
     pub max_tasks: Option<std::num::NonZeroU64>,
+    /// What this node has beside CPUs and memory.
+    pub generic: Vec<wsw_api::generic::GenericResource>,
 }
 
 /// The membership record.
@@ -97,6 +99,7 @@ impl Node {
     pub async fn start(paths: Paths, flags: Flags) -> Result<Arc<Self>> {
         let mut host = Host::read();
         host.tasks = flags.max_tasks.map_or(host.tasks, |most| most.get().min(host.tasks));
+        host.generic.clone_from(&flags.generic);
         let membership = Membership::read(&paths)?;
         let wasm = Wasm::open(wsw_runtime::Config {
             data_root: paths.data_root.clone(),

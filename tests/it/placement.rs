@@ -1,6 +1,6 @@
 //! Placement and the policies of one node, end to end: availability, constraints, bounds per node, host ports, reservations, settings.
 
-use crate::harness::{Node, free_tcp_port, guest, until};
+use crate::harness::{Node, Setup, free_tcp_port, guest, run, until};
 
 fn path(name: &str) -> String {
     guest(name).to_string_lossy().into_owned()
@@ -89,6 +89,54 @@ fn a_global_task_that_does_not_fit_says_why() {
     shows(&node, "agent", &["Pending", "insufficient resources on 1 node"]);
     node.wsw(&["service", "update", "-d", "--reserve-cpu", "0.01", "agent"]).ok();
     node.wait_running("agent", 1);
+}
+
+/// What the operator says that the node has is given out once, shown, and found by the task in its environment.
+#[test]
+fn generic_resources_are_given_out_by_name_and_by_number() {
+    let flags = ["--node-generic-resource", "gpu=uuid-a", "--node-generic-resource", "gpu=uuid-b", "--node-generic-resource", "ssd=3"];
+    let node = Node::start_with(Setup { flags: flags.map(str::to_owned).to_vec(), ..Setup::default() });
+    node.wsw(&["swarm", "init", "--advertise-addr", "127.0.0.1"]).ok();
+    let id = node.wsw(&["node", "ls", "-q"]).ok();
+    let offered = node.json(&format!("/nodes/{}", id.trim()))["Description"]["Resources"]["GenericResources"].clone();
+    assert_eq!(offered[0]["NamedResourceSpec"], serde_json::json!({"Kind": "gpu", "Value": "uuid-a"}));
+    assert_eq!(offered[2]["DiscreteResourceSpec"], serde_json::json!({"Kind": "ssd", "Value": 3}));
+    assert_eq!(node.json("/info")["GenericResources"], offered);
+    let create = |name: &str, wants: &[&str], rest: &[&str]| {
+        let flags = wants.iter().flat_map(|want| ["--generic-resource", want]);
+        let words: Vec<&str> = ["service", "create", "-d", "--name", name].into_iter().chain(flags).chain(rest.iter().copied()).collect();
+        node.wsw(&words).ok();
+    };
+    create("holds", &["gpu=1"], &[&path("tick")]);
+    node.wait_running("holds", 1);
+    create("shown", &["gpu=1", "ssd=2"], &["--restart-condition", "none", &path("legacy")]);
+    let task = node.wait_task("shown", "complete");
+    assert_eq!(task["GenericResources"][0]["NamedResourceSpec"]["Value"], "uuid-b", "{task:#}");
+    let shown = node.wsw(&["service", "logs", "--raw", "shown"]).ok();
+    for line in ["env DOCKER_RESOURCE_GPU=uuid-b", "env DOCKER_RESOURCE_SSD=2"] {
+        assert!(shown.lines().any(|shown| shown == line), "{line} is not in {shown}");
+    }
+    // Two at once are to be had when the first is gone.
+    create("both", &["gpu=2"], &[&path("tick")]);
+    shows(&node, "both", &["no suitable node (insufficient resources on 1 node)"]);
+    create("more", &["ssd=4"], &[&path("tick")]);
+    shows(&node, "more", &["no suitable node (insufficient resources on 1 node)"]);
+    node.wsw(&["service", "update", "-d", "--generic-resource-rm", "ssd", "more"]).ok();
+    node.wait_running("more", 1);
+    node.wsw(&["service", "rm", "holds"]).ok();
+    node.wait_running("both", 1);
+    let said = node.wsw(&["service", "create", "--name", "named", "--generic-resource", "gpu=uuid-a", &path("tick")]).failed();
+    assert!(said.contains("Named Generic Resources is not supported for service create or update"), "{said}");
+}
+
+#[test]
+fn a_generic_resource_that_cannot_be_read_stops_the_daemon() {
+    let node = Node::start();
+    for (term, why) in [("gpu", "missing '=' or malformed expression"), ("gpu=-1", "cannot ask for negative resource gpu")] {
+        let mut command = node.daemon_beside("x", free_tcp_port());
+        let said = run(command.args(["--node-generic-resource", term])).failed();
+        assert!(said.contains("--node-generic-resource: could not parse GenericResource: ") && said.contains(why), "{said}");
+    }
 }
 
 #[test]

@@ -209,6 +209,7 @@ impl Tasks {
                 service: task.service,
                 service_name: template.annotations.name.clone(),
                 slot: task.slot,
+                generic: task.generic.clone(),
                 node: self.place.node,
                 hostname: self.place.hostname.clone(),
                 template: task.template,

@@ -5,6 +5,7 @@
 
 pub mod container;
 pub mod event;
+pub mod generic;
 pub mod image;
 pub mod log_details;
 pub mod mount;

@@ -74,7 +74,11 @@ fn description(node: &Node) -> api::Description {
     api::Description {
         hostname: some_text(&said.hostname),
         platform: Some(write_platform(&said.platform)),
-        resources: Some(api::NodeResources { nano_cpus: Some(said.resources.nano_cpus), memory_bytes: Some(said.resources.memory_bytes) }),
+        resources: Some(api::NodeResources {
+            nano_cpus: Some(said.resources.nano_cpus),
+            memory_bytes: Some(said.resources.memory_bytes),
+            generic: super::generic::write_all(&said.generic),
+        }),
         engine: Some(api::Engine {
             version: some_text(&said.engine_version),
             labels: (!said.engine_labels.is_empty()).then(|| said.engine_labels.clone()),

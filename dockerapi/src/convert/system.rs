@@ -69,6 +69,7 @@ pub fn info(local: &LocalNode, store: Option<&Store>) -> api::Info {
         index_server: Some(""),
         cpus: Some(local.cpus),
         memory: Some(local.memory_bytes),
+        generic: described.and_then(|node| super::generic::write_all(&node.description.generic)),
         root_dir: Some(local.data_root.clone()),
         name: Some(local.hostname.clone()),
         labels: Some(described.map(|node| labels(node)).unwrap_or_default()),

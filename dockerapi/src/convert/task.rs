@@ -57,6 +57,7 @@ impl<'a> Writer<'a> {
             status: Some(self.status(task)),
             desired: Some(task.desired.as_str()),
             networks: self.template(task).and_then(|template| super::network::of_task(self.store, &template.spec.networks)),
+            generic: super::generic::write_all(task.claims.as_deref().unwrap_or_default()),
             job_iteration: if self.is_job(task) { model::Version::of(task.job_iteration) } else { None },
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Owns: which of Docker's container fields wsw serves. Image references, label and constraint values are checked by the planner.
 
-use super::{go_nanos, mount, non_negative, not_served, some_list, some_text, unserved};
+use super::{generic, go_nanos, mount, non_negative, not_served, some_list, some_text, unserved};
 use crate::model::{self, task as api};
 use serde_json::json;
 use wsw_api::spec::{ContainerSpec, LogDriver, Placement, Platform, ResourceRequirements, Resources, RestartCondition, RestartPolicy, TaskSpec};
@@ -91,14 +91,19 @@ fn refuse_container(spec: &api::ContainerSpec) -> Result<()> {
 fn read_resources(spec: api::Resources) -> Result<ResourceRequirements> {
     unserved("Resources.SwapBytes", &spec.swap_bytes)?;
     unserved("Resources.MemorySwappiness", &spec.memory_swappiness)?;
+    let (limits, mut reservations) = (spec.limits.unwrap_or_default(), spec.reservations.unwrap_or_default());
+    if limits.generic.as_ref().is_some_and(|list| !list.is_empty()) {
+        return Err(Error::invalid("Resources.Limits.GenericResources: generic resources are reserved, not limited; use Resources.Reservations"));
+    }
+    let generic = reservations.generic.take().unwrap_or_default();
     Ok(ResourceRequirements {
-        limits: read_amounts("Resources.Limits", spec.limits.unwrap_or_default())?,
-        reservations: read_amounts("Resources.Reservations", spec.reservations.unwrap_or_default())?,
+        limits: read_amounts("Resources.Limits", limits)?,
+        reservations: read_amounts("Resources.Reservations", reservations)?,
+        generic: generic::read("Resources.Reservations.GenericResources", generic)?,
     })
 }
 
 fn read_amounts(path: &str, amounts: api::Amounts) -> Result<Resources> {
-    unserved(&format!("{path}.GenericResources"), &amounts.generic)?;
     Ok(Resources {
         nano_cpus: non_negative(&format!("{path}.NanoCPUs"), amounts.nano_cpus)?,
         memory_bytes: non_negative(&format!("{path}.MemoryBytes"), amounts.memory_bytes)?,
@@ -143,7 +148,7 @@ pub fn write(spec: &TaskSpec, defaults: bool) -> api::TaskSpec {
         container: Some(write_container(&spec.container, defaults)),
         resources: Some(api::Resources {
             limits: Some(write_amounts(&spec.resources.limits)),
-            reservations: Some(write_amounts(&spec.resources.reservations)),
+            reservations: Some(api::Amounts { generic: generic::write(&spec.resources.generic), ..write_amounts(&spec.resources.reservations) }),
             ..Default::default()
         }),
         restart,

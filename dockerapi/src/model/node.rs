@@ -28,7 +28,7 @@ answers! {
         tls: TlsInfo = "TLSInfo",
     }
     /// What it has.
-    NodeResources { nano_cpus: u64 = "NanoCPUs", memory_bytes: u64 = "MemoryBytes" }
+    NodeResources { nano_cpus: u64 = "NanoCPUs", memory_bytes: u64 = "MemoryBytes", generic: Vec<super::task::GenericResource> = "GenericResources" }
     /// Its software.
     Engine { version: String = "EngineVersion", labels: Map = "Labels", plugins: Vec<Plugin> = "Plugins" }
     /// One driver or shim.

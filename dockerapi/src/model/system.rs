@@ -45,6 +45,7 @@ answers! {
         index_server: &'static str = "IndexServerAddress",
         cpus: u64 = "NCPU",
         memory: u64 = "MemTotal",
+        generic: Vec<super::task::GenericResource> = "GenericResources",
         root_dir: String = "DockerRootDir",
         name: String = "Name",
         labels: Vec<String> = "Labels",

@@ -62,8 +62,14 @@ model! {
         nano_cpus: i64 = "NanoCPUs",
         memory_bytes: i64 = "MemoryBytes",
         pids: i64 = "Pids",
-        generic: Unserved = "GenericResources",
+        generic: Vec<GenericResource> = "GenericResources",
     }
+    /// Something beside CPUs and memory, by name or by number.
+    GenericResource { named: NamedResource = "NamedResourceSpec", discrete: DiscreteResource = "DiscreteResourceSpec" }
+    /// One thing of a kind.
+    NamedResource { kind: String = "Kind", value: String = "Value" }
+    /// So many of a kind.
+    DiscreteResource { kind: String = "Kind", value: i64 = "Value" }
     /// When a finished task is replaced.
     RestartPolicy {
         condition: String = "Condition",
@@ -99,6 +105,7 @@ answers! {
         status: TaskStatus = "Status",
         desired: &'static str = "DesiredState",
         networks: Vec<super::network::TaskAttachment> = "NetworksAttachments",
+        generic: Vec<GenericResource> = "GenericResources",
         job_iteration: Version = "JobIteration",
     }
     /// What the worker says of it.

@@ -91,9 +91,16 @@ async fn what_is_not_served_is_refused_by_its_name() {
         let body = service_body("web", 1).replace(r#""ForceUpdate":0"#, &format!(r#""{field}":{value}"#));
         answers.push_str(&text(&fixture, "POST /services/create", body).await);
     }
-    let generic =
-        service_body("web", 1).replace(r#""Reservations":{}"#, r#""Reservations":{"GenericResources":[{"DiscreteResourceSpec":{"Kind":"gpu","Value":1}}]}"#);
-    answers.push_str(&text(&fixture, "POST /services/create", generic).await);
+    for (field, list) in [
+        ("Reservations", r#"[{"NamedResourceSpec":{"Kind":"gpu","Value":"a"}}]"#),
+        ("Reservations", r#"[{"DiscreteResourceSpec":{"Kind":"gpu","Value":-1}}]"#),
+        ("Reservations", r#"[{}]"#),
+        ("Limits", r#"[{"DiscreteResourceSpec":{"Kind":"gpu","Value":1}}]"#),
+    ] {
+        let given = format!(r#""Reservations":{{}},"{field}":{{"GenericResources":{list}}}"#);
+        let body = service_body("web", 1).replace(r#""Reservations":{}"#, &given);
+        answers.push_str(&text(&fixture, "POST /services/create", body).await);
+    }
     expect![[r#"
         501 {"message":"ContainerSpec.Mounts: type \"npipe\" is not supported by this version of wsw; use bind, volume or tmpfs"}
         501 {"message":"ContainerSpec.Mounts: type \"cluster\" is not supported by this version of wsw; use bind, volume or tmpfs"}
@@ -113,7 +120,10 @@ async fn what_is_not_served_is_refused_by_its_name() {
         501 {"message":"TaskTemplate.LogDriver.Name: log driver \"syslog\" is not supported; use json-file, local or none"}
         501 {"message":"TaskTemplate.PluginSpec: not supported by this version of wsw; leave it out"}
         501 {"message":"TaskTemplate.Runtime: not supported by this version of wsw; leave it out"}
-        501 {"message":"Resources.Reservations.GenericResources: not supported by this version of wsw; leave it out"}
+        400 {"message":"Resources.Reservations.GenericResources: invalid argument for resource gpu: services reserve a number of it, not one by name"}
+        400 {"message":"Resources.Reservations.GenericResources: invalid argument for resource gpu: must not be negative"}
+        400 {"message":"Resources.Reservations.GenericResources: each needs a DiscreteResourceSpec"}
+        400 {"message":"Resources.Limits.GenericResources: generic resources are reserved, not limited; use Resources.Reservations"}
     "#]]
     .assert_eq(&answers);
 }

@@ -79,6 +79,17 @@ fn specs_are_checked_field_by_field() {
         bad,
         expect!["rpc error: code = InvalidArgument desc = invalid memory value 1024: Must be at least 4MiB"],
     );
+    let generic = |kind: &str| wsw_api::generic::GenericReservation { kind: kind.into(), value: 1 };
+    check_spec(
+        |s| s.task.resources.generic = vec![generic("gpu"), generic("a b")],
+        bad,
+        expect![[r#"rpc error: code = InvalidArgument desc = GenericResources: kind "a b" is not valid; use letters, digits and -_.:/"#]],
+    );
+    check_spec(
+        |s| s.task.resources.generic = (0..65).map(|n| generic(&format!("k{n}"))).collect(),
+        bad,
+        expect!["rpc error: code = InvalidArgument desc = GenericResources: 65 kinds are too many; use at most 64"],
+    );
     check_spec(
         |s| s.task.placement.constraints = vec!["node.role=manager".into()],
         bad,

@@ -7,6 +7,7 @@ use crate::constraint::Constraint;
 use std::collections::BTreeSet;
 use wsw_api::entry::MAX_ENTRY_BYTES;
 use wsw_api::error::Result;
+use wsw_api::generic::{self, GenericReservation};
 use wsw_api::labels;
 use wsw_api::spec::{Annotations, EndpointMode, EndpointSpec, MAX_REPLICAS, PublishMode, Resources, ServiceMode, ServiceSpec, TaskSpec, UpdateConfig};
 
@@ -19,6 +20,8 @@ const MIN_MEMORY: u64 = 4 * 1024 * 1024;
 const MAX_RATIO: u32 = 1_000_000;
 /// An entry carries a spec up to three times (spec, previous spec, template); it must fit with room for the rest.
 const MAX_SPEC_BYTES: usize = MAX_ENTRY_BYTES / 4;
+/// Kinds of generic resources of one service: what is given is written into each task's record.
+const MAX_GENERIC: usize = 64;
 /// Ports of one service: a bound on what one request makes every node bind.
 const MAX_PORTS: usize = 1_024;
 
@@ -52,6 +55,7 @@ pub(super) fn annotations(annotations: &Annotations) -> Result<()> {
 fn task(task: &TaskSpec) -> Result<()> {
     resources(&task.resources.limits)?;
     resources(&task.resources.reservations)?;
+    generic_resources(&task.resources.generic)?;
     Constraint::parse_all(&task.placement.constraints).map_err(invalid)?;
     for descriptor in &task.placement.spread {
         let lower = descriptor.to_ascii_lowercase();
@@ -79,6 +83,16 @@ fn resources(resources: &Resources) -> Result<()> {
         return Err(invalid(format!("invalid memory value {memory_bytes}: Must be at least 4MiB")));
     }
     Ok(())
+}
+
+fn generic_resources(wanted: &[GenericReservation]) -> Result<()> {
+    if wanted.len() > MAX_GENERIC {
+        return Err(invalid(format!("GenericResources: {} kinds are too many; use at most {MAX_GENERIC}", wanted.len())));
+    }
+    match wanted.iter().find(|want| !generic::is_name(&want.kind)) {
+        Some(want) => Err(invalid(format!("GenericResources: kind {:?} is not valid; use letters, digits and -_.:/", want.kind))),
+        None => Ok(()),
+    }
 }
 
 /// Billionths as a decimal number without trailing zeros. (Go prints `%g`, which has an exponent below 0.0001.)

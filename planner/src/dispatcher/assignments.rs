@@ -123,7 +123,14 @@ impl Sent {
                 frames.template(template);
             }
         }
-        frames.open.tasks.push(AssignedTask { id: task.id, service: key.0, template: key.1, slot: task.slot, desired: task.desired });
+        frames.open.tasks.push(AssignedTask {
+            id: task.id,
+            service: key.0,
+            template: key.1,
+            slot: task.slot,
+            desired: task.desired,
+            generic: task.claims.as_deref().unwrap_or_default().to_vec(),
+        });
     }
 
     /// Credentials go where a task of the service goes, and again when they changed since.

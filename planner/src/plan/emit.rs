@@ -2,6 +2,7 @@
 //!
 //! Owns: [`Piece`], its guards and its bounds. A cut is at a slot boundary, so that a task and its successor are in one piece.
 
+use super::generic::Claim;
 use super::work::{Create, Op, Work};
 use crate::control::Mint;
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,7 +57,7 @@ struct Cutter {
 impl Cutter {
     /// Closes the piece when the slot does not fit any more.
     fn begin(&mut self, work: &Work<'_>, group: &[(u32, Op)]) {
-        let bytes: usize = group.iter().map(|(_, op)| if matches!(op, Op::Create(_)) { CREATE_BYTES + NODE_BYTES } else { ROW_BYTES }).sum();
+        let bytes: usize = group.iter().map(|(_, op)| upper_bound(work, op)).sum();
         if self.rows + group.len() > MAX_ROWS || self.bytes + bytes > PIECE_BYTES {
             self.end_service(work);
             self.cut();
@@ -77,6 +78,9 @@ impl Cutter {
                 self.node(*node);
             }
             Op::Explain(id, reason) => columns.explain.entry(reason.clone()).or_default().push(*id),
+            Op::Claim(id, claim) => {
+                self.bytes += columns.claim(*id, claim);
+            }
             Op::Create(at) => {
                 if let Some(create) = work.creates.get(*at as usize) {
                     self.create(work, create, TaskId::from_bytes(mint()));
@@ -99,6 +103,10 @@ impl Cutter {
             self.columns.explain.entry(reason.clone()).or_default().push(id);
             self.rows += 1;
             self.bytes += ROW_BYTES;
+        }
+        if let Some(claim) = &create.claim {
+            self.bytes += self.columns.claim(id, claim) + ROW_BYTES;
+            self.rows += 1;
         }
         if let Some(node) = create.node {
             self.node(node);
@@ -154,9 +162,31 @@ struct Columns {
     assign_nodes: NodeList,
     assign: Vec<(TaskId, u32)>,
     explain: BTreeMap<Arc<str>, Vec<TaskId>>,
+    /// Counted resources are alike for many tasks, named ones are each a task's.
+    claims: BTreeMap<Claim, Vec<TaskId>>,
+}
+
+/// What a step takes at most.
+fn upper_bound(work: &Work<'_>, op: &Op) -> usize {
+    let claim = |claim: &Claim| crate::size::encoded(claim) + ROW_BYTES;
+    match op {
+        Op::Create(at) => {
+            let given = work.creates.get(*at as usize).and_then(|create| create.claim.as_ref());
+            CREATE_BYTES + NODE_BYTES + given.map_or(0, claim)
+        }
+        Op::Claim(_, given) => claim(given),
+        _ => ROW_BYTES,
+    }
 }
 
 impl Columns {
+    /// Adds the claim; answers the bytes that it takes beside its row.
+    fn claim(&mut self, id: TaskId, claim: &Claim) -> usize {
+        let known = self.claims.contains_key(claim);
+        self.claims.entry(claim.clone()).or_default().push(id);
+        if known { 0 } else { crate::size::encoded(claim) }
+    }
+
     fn write(self, now: Time, changes: &mut Vec<Change>) {
         for (judgement, tasks) in self.judge {
             let (message, err) = judgement.texts();
@@ -174,6 +204,7 @@ impl Columns {
         if !self.assign.is_empty() {
             changes.push(Change::AssignTasks { nodes: self.assign_nodes.nodes, rows: self.assign });
         }
+        changes.extend(self.claims.into_iter().map(|(resources, tasks)| Change::Claim { resources, tasks }));
         changes.extend(self.explain.into_iter().map(|(reason, tasks)| Change::Explain { reason, tasks }));
     }
 }

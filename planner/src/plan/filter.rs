@@ -5,6 +5,7 @@
 use super::nodes::Row;
 use crate::Store;
 use crate::constraint::{Constraint, processor};
+use wsw_api::generic::GenericReservation;
 use wsw_api::labels;
 use wsw_api::mount::{LOCAL_DRIVER, Mount};
 use wsw_api::object::Template;
@@ -60,6 +61,7 @@ pub(super) struct Pipeline<'t> {
     platforms: &'t [Platform],
     max_replicas: u64,
     pub(super) wants: Resources,
+    pub(super) generic: &'t [GenericReservation],
     pub(super) host_ports: Vec<(Protocol, u16)>,
 }
 
@@ -73,6 +75,7 @@ impl<'t> Pipeline<'t> {
             platforms: &placement.platforms,
             max_replicas: placement.max_replicas,
             wants: template.spec.resources.reservations,
+            generic: &template.spec.resources.generic,
             host_ports: host.map(|port| (port.protocol, port.published)).collect(),
         }
     }
@@ -90,7 +93,7 @@ impl<'t> Pipeline<'t> {
     fn passes(&self, filter: Filter, view: &Store, row: &Row<'_>, copies: u32) -> bool {
         match filter {
             Filter::Ready => row.is_available(),
-            Filter::Resources => row.has_room(&self.wants),
+            Filter::Resources => row.has_room(&self.wants) && row.has_generic(self.generic),
             Filter::Plugin => self.plugins.iter().all(|wanted| has_plugin(row, wanted)),
             Filter::Constraints => self.constraints.as_ref().is_some_and(|all| all.iter().all(|one| one.matches(row.node))),
             Filter::Platform => self.platforms.is_empty() || self.platforms.iter().any(|wanted| offers(row, wanted)),

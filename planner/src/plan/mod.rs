@@ -9,6 +9,7 @@
 
 mod emit;
 mod filter;
+mod generic;
 mod global;
 mod history;
 mod nodes;
@@ -24,6 +25,8 @@ mod work;
 
 #[cfg(test)]
 mod fit_tests;
+#[cfg(test)]
+mod generic_tests;
 #[cfg(test)]
 mod placement_tests;
 #[cfg(test)]

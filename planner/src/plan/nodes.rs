@@ -2,9 +2,11 @@
 //!
 //! Owns: [`Verdict`] and the scheduler's table, which is made once per plan and counts what this plan adds.
 
+use super::generic::{Claim, Free};
 use crate::Store;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use wsw_api::generic::GenericReservation;
 use wsw_api::id::{NodeId, TaskId};
 use wsw_api::object::{Node, NodeState};
 use wsw_api::spec::{Availability, Protocol, Resources};
@@ -52,16 +54,18 @@ pub(super) fn takes_tasks(node: &Node) -> bool {
 /// Tasks for which an active node has no room any more (it says that it has less than before): the youngest go.
 pub(super) fn overfull(view: &Store, node: &Node) -> BTreeSet<TaskId> {
     let (has, load) = (&node.description.resources, view.load(&node.id));
-    if node.spec.availability != Availability::Active || (load.nano_cpus <= has.nano_cpus && load.memory_bytes <= has.memory_bytes) {
+    let roomy = load.nano_cpus <= has.nano_cpus && load.memory_bytes <= has.memory_bytes;
+    if node.spec.availability != Availability::Active || (roomy && load.claiming == 0) {
         return BTreeSet::new();
     }
     let mut tasks: Vec<&Arc<Task>> = view.tasks_on_node(&node.id).filter(|task| task.is_placed() && task.is_runnable()).collect();
     tasks.sort_by_key(|task| (task.meta.created_at, task.id));
-    let mut free = *has;
+    let (mut free, mut generic) = (*has, Free::all(node));
     let mut keeps = |task: &Task| {
         let Some(template) = view.template(&task.service, task.template) else { return true };
         let wants = &template.spec.resources.reservations;
-        let fits = wants.nano_cpus <= free.nano_cpus && wants.memory_bytes <= free.memory_bytes;
+        let given = task.claims.as_ref().is_none_or(|claim| generic.take(claim));
+        let fits = given && wants.nano_cpus <= free.nano_cpus && wants.memory_bytes <= free.memory_bytes;
         if fits {
             free.nano_cpus -= wants.nano_cpus;
             free.memory_bytes -= wants.memory_bytes;
@@ -81,9 +85,11 @@ pub(super) struct Row<'a> {
     holds: Option<u64>,
     /// Host ports that tasks of this plan take.
     ports: BTreeSet<(Protocol, u16)>,
+    /// What is left of its generic resources, once somebody asked.
+    generic: Option<Free<'a>>,
 }
 
-impl Row<'_> {
+impl<'a> Row<'a> {
     pub(super) fn is_available(&self) -> bool {
         takes_tasks(self.node)
     }
@@ -97,12 +103,18 @@ impl Row<'_> {
         !self.ports.contains(&port) && !view.holds_host_port(&self.node.id, port.0, port.1)
     }
 
-    /// Counts one more task.
-    pub(super) fn add(&mut self, wants: &Resources, ports: &[(Protocol, u16)]) {
+    /// Whether it has what a task reserves beside CPUs and memory.
+    pub(super) fn has_generic(&self, wants: &[GenericReservation]) -> bool {
+        wants.is_empty() || self.generic.as_ref().is_some_and(|free| free.has(wants))
+    }
+
+    /// Counts one more task; the answer is what it is given of the generic resources.
+    pub(super) fn add(&mut self, wants: &Resources, ports: &[(Protocol, u16)], generic: &[GenericReservation]) -> Option<Claim> {
         self.active = self.active.saturating_add(1);
         self.free.nano_cpus = self.free.nano_cpus.saturating_sub(wants.nano_cpus);
         self.free.memory_bytes = self.free.memory_bytes.saturating_sub(wants.memory_bytes);
         self.ports.extend(ports);
+        self.generic.as_mut().and_then(|free| free.claim(generic))
     }
 }
 
@@ -121,9 +133,16 @@ impl<'a> Table<'a> {
                 pids: 0,
             };
             let holds = Some(has.pids).filter(|most| *most > 0);
-            Row { node, active: load.active, free, holds, ports: BTreeSet::new() }
+            Row { node, active: load.active, free, holds, ports: BTreeSet::new(), generic: None }
         });
         Self { rows: rows.collect() }
+    }
+
+    /// Counts what is left of generic resources, for the first service that reserves any.
+    pub(super) fn count_generic(&mut self, view: &'a Store) {
+        for row in self.rows.iter_mut().filter(|row| row.generic.is_none()) {
+            row.generic = Some(Free::on(view, row.node));
+        }
     }
 
     /// Where the node is in `rows`.

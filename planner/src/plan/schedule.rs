@@ -5,6 +5,7 @@
 
 use super::Reason;
 use super::filter::{self, Failures, Filter, Pipeline};
+use super::generic::Claim;
 use super::nodes::Table;
 use super::spread::{Branch, Key};
 use super::work::{Op, Work};
@@ -15,7 +16,7 @@ use wsw_api::object::{Node, Template};
 use wsw_api::task::Task;
 
 /// Finds nodes for all tasks of all works that have none; says which could not be placed, and why.
-pub(super) fn place(view: &Store, works: &mut [Work<'_>]) -> Vec<Reason> {
+pub(super) fn place<'a>(view: &'a Store, works: &mut [Work<'a>]) -> Vec<Reason> {
     if works.iter().all(|work| work.creates.is_empty() && work.waiting.is_empty()) {
         return Vec::new();
     }
@@ -32,8 +33,11 @@ pub(super) fn place(view: &Store, works: &mut [Work<'_>]) -> Vec<Reason> {
     reasons
 }
 
-fn place_service(view: &Store, work: &mut Work<'_>, table: &mut Table<'_>) -> Option<Reason> {
+fn place_service<'a>(view: &'a Store, work: &mut Work<'a>, table: &mut Table<'a>) -> Option<Reason> {
     let template = work.template?;
+    if !template.spec.resources.generic.is_empty() {
+        table.count_generic(view);
+    }
     let mut batch = Batch::new(view, work, template, table);
     let (bound, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut work.waiting).into_iter().partition(|(_, task)| task.node.is_some());
     let kept = batch.bound(work, &bound, table);
@@ -44,12 +48,17 @@ fn place_service(view: &Store, work: &mut Work<'_>, table: &mut Table<'_>) -> Op
         let mut unplaced = Vec::new();
         for (group, task) in &waiting {
             match batch.take(&mut tree, table) {
-                Some(at) => work.ops.extend(table.rows.get(at).map(|row| (*group, Op::Assign(task.id, row.node.id)))),
+                Some((at, claim)) => {
+                    work.ops.extend(table.rows.get(at).map(|row| (*group, Op::Assign(task.id, row.node.id))));
+                    work.ops.extend(claim.map(|claim| (*group, Op::Claim(task.id, claim))));
+                }
                 None => unplaced.push((*group, *task)),
             }
         }
         for create in work.creates.iter_mut().filter(|create| create.node.is_none()) {
-            create.node = batch.take(&mut tree, table).and_then(|at| table.rows.get(at)).map(|row| row.node.id);
+            let taken = batch.take(&mut tree, table);
+            create.node = taken.as_ref().and_then(|(at, _)| table.rows.get(*at)).map(|row| row.node.id);
+            create.claim = taken.and_then(|(_, claim)| claim);
             left += u32::from(create.node.is_none());
         }
         left += u32::try_from(unplaced.len()).unwrap_or(u32::MAX);
@@ -104,8 +113,11 @@ impl<'t> Batch<'t> {
         for (group, task) in waiting {
             let Some(node) = task.node else { continue };
             match self.fit(node, table) {
-                None => work.ops.push((*group, Op::Assign(task.id, node))),
-                Some(filter) => {
+                Ok(claim) => {
+                    work.ops.push((*group, Op::Assign(task.id, node)));
+                    work.ops.extend(claim.map(|claim| (*group, Op::Claim(task.id, claim))));
+                }
+                Err(filter) => {
                     failures[filter as usize] += 1;
                     let text = filter.explain(1);
                     if *task.status.err != *text {
@@ -115,24 +127,32 @@ impl<'t> Batch<'t> {
             }
         }
         for create in &mut work.creates {
-            let Some(filter) = create.node.and_then(|node| self.fit(node, table)) else { continue };
-            failures[filter as usize] += 1;
-            create.reason = Some(filter.explain(1).into());
+            let Some(node) = create.node else { continue };
+            match self.fit(node, table) {
+                Ok(claim) => create.claim = claim,
+                Err(filter) => {
+                    failures[filter as usize] += 1;
+                    create.reason = Some(filter.explain(1).into());
+                }
+            }
         }
         let tasks = failures.iter().sum();
         (tasks > 0).then(|| Reason { service: work.service.id, tasks, text: filter::explain(&failures) })
     }
 
-    /// The filter that keeps a task from its node; without one it is counted there.
-    fn fit(&mut self, node: NodeId, table: &mut Table<'_>) -> Option<Filter> {
-        let at = table.find(&node)?;
-        let (row, copies) = (table.rows.get_mut(at)?, self.copies.get_mut(at)?);
-        let failed = self.pipeline.check(self.view, row, *copies);
-        if failed.is_none() {
-            row.add(&self.pipeline.wants, &self.pipeline.host_ports);
-            *copies += 1;
+    /// Counts a task on its node, with what it is given there, or tells the filter that keeps it from it.
+    fn fit(&mut self, node: NodeId, table: &mut Table<'_>) -> Result<Option<Claim>, Filter> {
+        let at = table.find(&node);
+        // A node that is gone takes nothing; its tasks have been dealt with before.
+        let found = at.and_then(|at| Some((table.rows.get_mut(at)?, self.copies.get_mut(at)?)));
+        let Some((row, copies)) = found else { return Err(Filter::Ready) };
+        match self.pipeline.check(self.view, row, *copies) {
+            Some(failed) => Err(failed),
+            None => {
+                *copies += 1;
+                Ok(row.add(&self.pipeline.wants, &self.pipeline.host_ports, self.pipeline.generic))
+            }
         }
-        failed
     }
 
     /// The nodes that fit, under the branches of the placement preferences.
@@ -149,16 +169,18 @@ impl<'t> Batch<'t> {
         root
     }
 
-    /// Takes the best node and counts the task there.
-    fn take(&mut self, tree: &mut Branch, table: &mut Table<'_>) -> Option<usize> {
+    /// Takes the best node and counts the task there; tells what it is given of that node's generic resources.
+    fn take(&mut self, tree: &mut Branch, table: &mut Table<'_>) -> Option<(usize, Option<Claim>)> {
         let Self { view, pipeline, copies, failed, .. } = self;
-        tree.take(&mut |at| {
+        let mut claim = None;
+        let taken = tree.take(&mut |at| {
             let (row, copies) = (table.rows.get_mut(at)?, copies.get_mut(at)?);
-            row.add(&pipeline.wants, &pipeline.host_ports);
+            claim = row.add(&pipeline.wants, &pipeline.host_ports, pipeline.generic);
             *copies += 1;
             let failed = failed.get(at).copied().unwrap_or(0);
             pipeline.still_fits(view, row, *copies).then(|| Key::new(failed, *copies, row.active, at))
-        })
+        });
+        taken.map(|at| (at, claim))
     }
 
     /// By which filter each node fails now.

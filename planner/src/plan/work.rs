@@ -3,6 +3,7 @@
 //! Owns: the steps ([`Op`]) and the rules that hold for each of them (a desired state moves forward only, a task that never had
 //! a node leaves no history).
 
+use super::generic::Claim;
 use super::nodes::{self, Verdict};
 use super::stale::Difference;
 use crate::Store;
@@ -53,6 +54,8 @@ pub(super) enum Op {
     /// Index into [`Work::creates`].
     Create(u32),
     Assign(TaskId, NodeId),
+    /// What a task that is assigned in this plan is given.
+    Claim(TaskId, Claim),
     Explain(TaskId, Arc<str>),
 }
 
@@ -66,6 +69,8 @@ pub(super) struct Create {
     /// Restarts for ends of its own that led to it.
     pub(super) attempts: u32,
     pub(super) node: Option<NodeId>,
+    /// What it is given of its node's generic resources.
+    pub(super) claim: Option<Claim>,
     /// Why it waits: it has no node, or (a global service's) does not fit the one that it must be on.
     pub(super) reason: Option<Arc<str>>,
 }
@@ -212,6 +217,6 @@ impl<'a> Work<'a> {
 impl Create {
     /// A task of the slot, without a place yet.
     pub(super) fn new(slot: u32, desired: DesiredState) -> Self {
-        Self { slot, desired, restart_at: None, replaces: None, attempts: 0, node: None, reason: None }
+        Self { slot, desired, restart_at: None, replaces: None, attempts: 0, node: None, claim: None, reason: None }
     }
 }

@@ -8,6 +8,7 @@ use super::{Store, TemplateRow, Touched};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use wsw_api::entry::{Applied, Change, Entry, NewTasks, Outcome, REMEMBERED_REQUESTS};
+use wsw_api::generic::GenericResource;
 use wsw_api::id::{NodeId, RequestId, ServiceId, SessionId, TaskId};
 use wsw_api::object::{Meta, Node, Service, UpdateState};
 use wsw_api::registry::ServiceAuth;
@@ -89,6 +90,7 @@ impl Store {
             Change::RemoveService(id) => self.remove_service(id, touched, loose),
             Change::CreateTasks(new) => self.create_tasks(new, false, touched),
             Change::CreateWaiting(new) => self.create_tasks(new, true, touched),
+            Change::Claim { resources, tasks } => tasks.iter().for_each(|id| self.claim(id, resources, touched)),
             Change::RegistryAuth { service, auth } => self.put_auth(*service, auth),
             Change::AssignTasks { nodes, rows } => {
                 let placed = rows.iter().filter_map(|(id, node)| Some((id, *nodes.get(*node as usize)?)));
@@ -257,6 +259,7 @@ impl Store {
                 status: if node.is_some() && !wait { assigned.clone() } else { waits.clone() },
                 attempts: new.attempts,
                 ended_at: None,
+                claims: None,
             }
         });
         self.insert_tasks((new.service, new.template), tasks, touched);
@@ -276,6 +279,22 @@ impl Store {
             waits
         });
         if changed {
+            touched.tasks_by_node.entry(node).or_default().push(*id);
+        }
+    }
+
+    /// A task is given what it reserves once, when it is put on its node.
+    fn claim(&mut self, id: &TaskId, resources: &Arc<[GenericResource]>, touched: &mut Touched) {
+        let mut node = None;
+        self.change_task(id, touched, |task| {
+            let open = task.is_placed() && task.status.state == TaskState::Assigned && task.claims.is_none();
+            if open {
+                node = task.node;
+                task.claims = Some(resources.clone());
+            }
+            open
+        });
+        if let Some(node) = node {
             touched.tasks_by_node.entry(node).or_default().push(*id);
         }
     }

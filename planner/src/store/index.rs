@@ -18,6 +18,8 @@ pub struct Load {
     /// Reserved by tasks that have not ended.
     pub nano_cpus: u64,
     pub memory_bytes: u64,
+    /// Tasks among them that reserve generic resources.
+    pub claiming: u32,
 }
 
 /// Tasks of one service on one node.
@@ -212,6 +214,9 @@ fn hold(load: &mut Load, row: &TemplateRow, holds: bool, tasks: u32) {
     let change = if holds { u64::saturating_add } else { u64::saturating_sub };
     load.nano_cpus = change(load.nano_cpus, wants.nano_cpus.saturating_mul(u64::from(tasks)));
     load.memory_bytes = change(load.memory_bytes, wants.memory_bytes.saturating_mul(u64::from(tasks)));
+    if !row.template.spec.resources.generic.is_empty() {
+        step(&mut load.claiming, !holds, holds, tasks);
+    }
 }
 
 /// The ports that a task of the template binds on its own node.

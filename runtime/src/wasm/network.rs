@@ -33,6 +33,7 @@ mod tests {
             template: 1,
             spec: Arc::new(TaskSpec { container, ..TaskSpec::default() }),
             ports: vec![PortConfig::default(); ports],
+            generic: Vec::new(),
             auth: None,
         };
         needed(&request, Some(kind))

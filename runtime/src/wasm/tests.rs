@@ -65,6 +65,7 @@ fn request(task: TaskId, container: ContainerSpec) -> TaskRequest {
         template: 1,
         spec: Arc::new(TaskSpec { container, ..TaskSpec::default() }),
         ports: vec![],
+        generic: Vec::new(),
         auth: None,
     }
 }

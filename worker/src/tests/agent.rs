@@ -220,7 +220,7 @@ async fn ten_thousand_tasks_at_once_are_bounded_calls_and_few_rows() {
     let worker = worker(root.path(), &script).await;
     let mut leader = Leader::welcome(&worker).await;
     let id = |n: u32| TaskId::from_bytes(u128::from(n).to_be_bytes());
-    let task = |n: u32| AssignedTask { id: id(n), service: service_id(1), template: 1, slot: n, desired: D::Running };
+    let task = |n: u32| AssignedTask { id: id(n), service: service_id(1), template: 1, slot: n, desired: D::Running, generic: Vec::new() };
     for part in 0..5_u32 {
         let tasks = (part * 2_000..(part + 1) * 2_000).map(task).collect();
         let frame = Assignments { complete: true, more: part < 4, templates: vec![template(1)], tasks, ..Assignments::default() };

@@ -19,7 +19,7 @@ pub(crate) fn node_id(n: u8) -> NodeId {
 
 /// Task `n` of service 1.
 pub(crate) fn assigned(n: u8, desired: DesiredState) -> AssignedTask {
-    AssignedTask { id: task_id(n), service: service_id(1), template: 1, slot: u32::from(n), desired }
+    AssignedTask { id: task_id(n), service: service_id(1), template: 1, slot: u32::from(n), desired, generic: Vec::new() }
 }
 
 pub(crate) fn template(service: u8) -> Arc<Template> {
