@@ -139,6 +139,18 @@ pub struct Service {
     pub update_status: Option<UpdateStatus>,
     /// Removed by its user; goes when its last task has ended.
     pub pending_delete: bool,
+    /// For jobs: which run of it is current.
+    #[serde(default)]
+    pub job: Option<JobStatus>,
+}
+
+/// The runs of a job: each update begins a new one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobStatus {
+    /// Counts up from 0; a task tells which one it belongs to.
+    pub iteration: u64,
+    /// When it began.
+    pub last_execution: Time,
 }
 
 impl Service {

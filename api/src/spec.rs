@@ -41,6 +41,17 @@ pub enum ServiceMode {
     GlobalJob,
 }
 
+impl ServiceMode {
+    /// True for services whose tasks run to completion.
+    pub const fn is_job(self) -> bool {
+        matches!(self, Self::ReplicatedJob { .. } | Self::GlobalJob)
+    }
+    /// True for services with one task on each node.
+    pub const fn is_global(self) -> bool {
+        matches!(self, Self::Global | Self::GlobalJob)
+    }
+}
+
 /// What each task of a service runs. Part of the template.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskSpec {

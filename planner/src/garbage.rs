@@ -7,9 +7,10 @@ use crate::{Dirty, Store, plan};
 use proptest::prelude::*;
 use std::sync::Arc;
 use wsw_api::entry::{Applied, Change, Entry, Guard, NewTask, NewTasks, Outcome};
+use wsw_api::generic::GenericResource;
 use wsw_api::id::RequestId;
-use wsw_api::object::{Service, Template};
-use wsw_api::spec::{EndpointSpec, PortConfig, Protocol, PublishMode};
+use wsw_api::object::{JobStatus, Service, Template};
+use wsw_api::spec::{EndpointSpec, PortConfig, Protocol, PublishMode, ServiceMode, ServiceSpec};
 use wsw_api::task::{DesiredState, TaskState, TaskStatus};
 use wsw_api::time::{SECOND, Time};
 
@@ -68,6 +69,15 @@ fn garbage() -> impl Strategy<Value = Entry> {
     })
 }
 
+fn mode(id: u64, number: u64) -> ServiceMode {
+    match id % 4 {
+        0 => ServiceMode::Replicated { replicas: number },
+        1 => ServiceMode::Global,
+        2 => ServiceMode::ReplicatedJob { max_concurrent: 2, total_completions: number },
+        _ => ServiceMode::GlobalJob,
+    }
+}
+
 fn small() -> std::ops::Range<u64> {
     0..6
 }
@@ -78,29 +88,39 @@ fn garbage_change() -> impl Strategy<Value = Change> {
         Just(TaskState::Assigned),
         Just(TaskState::Running),
         Just(TaskState::Failed),
+        Just(TaskState::Complete),
         Just(TaskState::Shutdown),
         Just(TaskState::Orphaned)
     ];
     let status = (state, small()).prop_map(|(state, at)| TaskStatus::new(state, Time(at), "x"));
-    let desired = prop_oneof![Just(DesiredState::Ready), Just(DesiredState::Running), Just(DesiredState::Shutdown), Just(DesiredState::Remove)].boxed();
+    let desired = prop_oneof![
+        Just(DesiredState::Ready),
+        Just(DesiredState::Running),
+        Just(DesiredState::Complete),
+        Just(DesiredState::Shutdown),
+        Just(DesiredState::Remove)
+    ]
+    .boxed();
     let tasks = prop::collection::vec(small().prop_map(task_id), 0..5).boxed();
     let nodes = prop::collection::vec(small().prop_map(node_id), 0..3).boxed();
     let row = (small(), 0..4_u32, prop::option::of(0..4_u32)).prop_map(|(id, slot, node)| NewTask { id: task_id(id), slot, node, replaces: None });
     let new = (small(), small(), desired.clone(), nodes.clone(), prop::collection::vec(row, 0..5)).prop_map(|(service, template, desired, nodes, rows)| {
-        let new = NewTasks { service: service_id(service), template, desired, restart_at: None, job_iteration: 0, nodes, rows, attempts: 0 };
+        let (job_iteration, attempts) = (template % 3, u32::try_from(rows.len()).unwrap_or(0));
+        let new = NewTasks { service: service_id(service), template, desired, restart_at: None, job_iteration, nodes, rows, attempts };
         if service % 2 == 0 { Change::CreateTasks(new) } else { Change::CreateWaiting(new) }
     });
     let service = (small(), small(), prop::option::of(small()), any::<bool>(), 0..3_u16).prop_map(|(id, template, previous, gone, port)| {
         Change::PutService(Box::new(Service {
             id: service_id(id),
             meta: Default::default(),
-            spec: Arc::new(spec(&format!("s{}", id % 3), template)),
+            spec: Arc::new(ServiceSpec { mode: mode(id, template), ..spec(&format!("s{}", id % 3), template) }),
             previous_spec: None,
             template,
             previous_template: previous,
             ports: vec![PortConfig { target: 80, published: port, ..PortConfig::default() }],
             update_status: None,
             pending_delete: gone,
+            job: previous.map(|iteration| JobStatus { iteration, last_execution: Time(1) }),
         }))
     });
     let template = (small(), small()).prop_map(|(id, version)| {
@@ -123,6 +143,7 @@ fn garbage_change() -> impl Strategy<Value = Change> {
         2 => (nodes, prop::collection::vec((small().prop_map(task_id), 0..4_u32), 0..4)).prop_map(|(nodes, rows)| Change::AssignTasks { nodes, rows }),
         2 => (desired, tasks.clone()).prop_map(|(desired, tasks)| Change::SetDesired { desired, tasks }),
         1 => tasks.clone().prop_map(|tasks| Change::Explain { reason: "why".into(), tasks }),
+        1 => (small(), tasks.clone()).prop_map(|(value, tasks)| Change::Claim { resources: [GenericResource::Discrete { kind: "gpu".into(), value }].into(), tasks }),
         1 => tasks.clone().prop_map(Change::RemoveTasks),
         2 => (small(), small(), prop::collection::vec((small().prop_map(task_id), status.clone()), 0..4))
             .prop_map(|(n, s, rows)| Change::Statuses { node: node_id(n), session: session(s), rows }),

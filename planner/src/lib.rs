@@ -13,6 +13,8 @@
 //! ```
 
 mod agenda;
+#[cfg(test)]
+mod checks;
 pub mod constraint;
 pub mod control;
 pub mod dispatcher;

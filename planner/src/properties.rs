@@ -2,16 +2,15 @@
 //!
 //! Owns: the histories. Each step is small and made of small numbers, so that a shrunk failure reads as a story.
 
-use crate::constraint::Constraint;
+use crate::checks::{check_attempts, check_completed, check_forward, check_history, check_jobs, check_places, check_slots};
 use crate::fixture::{self, World, node_id, session, spec};
 use crate::store::Store;
 use crate::{Agenda, Dirty, plan};
 use proptest::prelude::*;
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use wsw_api::control::{Rollback, Write};
 use wsw_api::entry::Change;
-use wsw_api::id::{NodeId, ServiceId, TaskId};
+use wsw_api::generic::{GenericReservation, GenericResource};
 use wsw_api::object::NodeState;
 use wsw_api::spec::{Availability, PortConfig, PublishMode, RestartCondition, ServiceMode, ServiceSpec};
 use wsw_api::task::{DesiredState, TaskState};
@@ -29,6 +28,8 @@ enum Step {
     Zone(u8, bool),
     /// The node says that it has so many GiB.
     Memory(u8, u64),
+    /// The node says that it has these: so many, or (above ten) by name.
+    Offer(u8, u64),
     /// Constrained to a zone, or free.
     Constrain(u8, Option<bool>),
     Rollback(u8),
@@ -50,7 +51,7 @@ enum Step {
 #[derive(Debug, Clone)]
 struct Sketch {
     replicas: u64,
-    global: bool,
+    mode: Kind,
     condition: RestartCondition,
     attempts: u64,
     window: u64,
@@ -60,16 +61,28 @@ struct Sketch {
     constrained: bool,
     host_port: Option<u16>,
     spread: u8,
+    gpus: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Replicated,
+    Global,
+    /// So many at a time.
+    Job(u64),
+    GlobalJob,
 }
 
 fn sketch() -> impl Strategy<Value = Sketch> {
     let condition = prop_oneof![4 => Just(RestartCondition::Any), 1 => Just(RestartCondition::OnFailure), 1 => Just(RestartCondition::None)];
     let policy = (condition, prop_oneof![2 => Just(0_u64), 1 => 1..3_u64], prop_oneof![2 => Just(0_u64), 1 => Just(30_u64)], 0..3_u64);
-    let place = (prop_oneof![2 => Just(0_u64), 1 => 1..3_u64], any::<bool>(), prop::option::weighted(0.25, 0..2_u16), 0..3_u8);
-    (0..7_u64, prop::bool::weighted(0.25), policy, 0..3_u64, place).prop_map(
-        |(replicas, global, (condition, attempts, window, delay), reserve, (max_per_node, constrained, host_port, spread))| Sketch {
+    let gpus = prop_oneof![2 => Just(0_u64), 1 => 1..3_u64];
+    let place = (prop_oneof![2 => Just(0_u64), 1 => 1..3_u64], any::<bool>(), prop::option::weighted(0.25, 0..2_u16), 0..3_u8, gpus);
+    let mode = prop_oneof![4 => Just(Kind::Replicated), 2 => Just(Kind::Global), 2 => (0..4_u64).prop_map(Kind::Job), 1 => Just(Kind::GlobalJob)];
+    (0..7_u64, mode, policy, 0..3_u64, place).prop_map(
+        |(replicas, mode, (condition, attempts, window, delay), reserve, (max_per_node, constrained, host_port, spread, gpus))| Sketch {
             replicas,
-            global,
+            mode,
             condition,
             attempts,
             window,
@@ -79,6 +92,7 @@ fn sketch() -> impl Strategy<Value = Sketch> {
             constrained,
             host_port,
             spread,
+            gpus,
         },
     )
 }
@@ -97,6 +111,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (any::<u8>(), availability).prop_map(|(at, availability)| Step::Availability(at, availability)),
         2 => (any::<u8>(), any::<bool>()).prop_map(|(at, east)| Step::Zone(at, east)),
         1 => (any::<u8>(), 1..9_u64).prop_map(|(at, gib)| Step::Memory(at, gib)),
+        2 => (any::<u8>(), 0..16_u64).prop_map(|(at, gpus)| Step::Offer(at, gpus)),
         2 => (any::<u8>(), any::<Option<bool>>()).prop_map(|(at, east)| Step::Constrain(at, east)),
         1 => any::<u8>().prop_map(Step::Rollback),
         1 => (-1..4_i64).prop_map(Step::History),
@@ -114,15 +129,19 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 impl Sketch {
     fn spec(&self, name: &str) -> ServiceSpec {
         let mut spec = spec(name, self.replicas);
-        if self.global {
-            spec.mode = ServiceMode::Global;
-        }
+        spec.mode = match self.mode {
+            Kind::Replicated => spec.mode,
+            Kind::Global => ServiceMode::Global,
+            Kind::Job(max_concurrent) => ServiceMode::ReplicatedJob { max_concurrent, total_completions: self.replicas },
+            Kind::GlobalJob => ServiceMode::GlobalJob,
+        };
+        spec.task.resources.generic = (self.gpus > 0).then(|| GenericReservation { kind: "gpu".into(), value: self.gpus }).into_iter().collect();
         spec.task.restart.condition = self.condition;
         spec.task.restart.max_attempts = self.attempts;
         spec.task.restart.window = self.window * SECOND;
         spec.task.restart.delay = self.delay * SECOND;
         spec.task.resources.reservations.memory_bytes = self.reserve << 30;
-        spec.task.placement.max_replicas = if self.global { 0 } else { self.max_per_node };
+        spec.task.placement.max_replicas = if spec.mode.is_global() { 0 } else { self.max_per_node };
         if self.constrained {
             spec.task.placement.constraints = vec!["node.labels.zone==east".into()];
         }
@@ -149,8 +168,11 @@ fn take(world: &mut World, step: &Step, names: &mut u32) {
             world.create(sketch.spec(&format!("s{names}")));
         }
         Step::Scale(at, replicas) => {
-            if let Some(id) = service(world, *at).filter(|id| matches!(world.store.service(id).unwrap().spec.mode, ServiceMode::Replicated { .. })) {
-                world.update(id, |spec| spec.mode = ServiceMode::Replicated { replicas: *replicas });
+            if let Some(id) = service(world, *at).filter(|id| !world.store.service(id).unwrap().spec.mode.is_global()) {
+                world.update(id, |spec| match &mut spec.mode {
+                    ServiceMode::Replicated { replicas: count } | ServiceMode::ReplicatedJob { total_completions: count, .. } => *count = *replicas,
+                    ServiceMode::Global | ServiceMode::GlobalJob => {}
+                });
             }
         }
         Step::Update(at, force) => {
@@ -186,7 +208,9 @@ fn take(world: &mut World, step: &Step, names: &mut u32) {
                 world.say(&task, *state);
             }
         }
-        Step::Node(..) | Step::Availability(..) | Step::Zone(..) | Step::Memory(..) | Step::AddNode | Step::RemoveNode(_) => take_of_node(world, step),
+        Step::Node(..) | Step::Availability(..) | Step::Zone(..) | Step::Memory(..) | Step::Offer(..) | Step::AddNode | Step::RemoveNode(_) => {
+            take_of_node(world, step)
+        }
         Step::End(at, state) => {
             if let Some(task) = nth(world.store.tasks().filter(|task| task.node.is_some()).cloned(), *at) {
                 world.say(&task, *state);
@@ -225,6 +249,12 @@ fn take_of_node(world: &mut World, step: &Step) {
                 world.apply(vec![Change::NodeDescription { id: node.id, description: node.description }]);
             }
         }
+        Step::Offer(at, gpus) => {
+            if let Some(mut node) = node(world, *at).map(|node| (*node).clone()) {
+                Arc::make_mut(&mut node.description).generic = offer(*gpus);
+                world.apply(vec![Change::NodeDescription { id: node.id, description: node.description }]);
+            }
+        }
         Step::AddNode => {
             let number = 10 + world.store.index();
             let session = Change::NodeSession { id: node_id(number), session: session(number) };
@@ -239,45 +269,10 @@ fn take_of_node(world: &mut World, step: &Step) {
     }
 }
 
-/// At most one runnable task per slot, or per node for global services.
-fn check_slots(store: &Store) {
-    let mut seen: BTreeMap<(ServiceId, u32, Option<NodeId>), TaskId> = BTreeMap::new();
-    for task in store.tasks().filter(|task| task.is_runnable()) {
-        let global = store.service(&task.service).is_some_and(|service| service.spec.mode == ServiceMode::Global);
-        let other = seen.insert((task.service, task.slot, task.node.filter(|_| global)), task.id);
-        assert_eq!(other, None, "two runnable tasks in slot {} of {}", task.slot, task.service);
-    }
-}
-
-/// Tasks that were placed between two states are on nodes that every filter allows.
-fn check_places(before: &Store, after: &Store) {
-    for task in after.tasks().filter(|task| task.is_placed() && before.task(&task.id).is_none_or(|old| !old.is_placed())) {
-        let node = after.node(&task.node.unwrap()).expect("placed on a node that exists");
-        assert_eq!((node.status.state, node.spec.availability), (NodeState::Ready, Availability::Active), "placed on a node that takes no tasks");
-        let template = after.template(&task.service, task.template).unwrap();
-        let constraints = Constraint::parse_all(&template.spec.placement.constraints).unwrap();
-        assert!(constraints.iter().all(|constraint| constraint.matches(node)), "placed against a constraint");
-        let max = template.spec.placement.max_replicas;
-        let active = after.placed(&task.service).find(|(id, _)| *id == node.id).map_or(0, |(_, placed)| placed.active);
-        assert!(max == 0 || u64::from(active) <= max, "more than {max} replicas on a node");
-    }
-    for node in after.nodes() {
-        let (reserved, had) = (after.load(&node.id).memory_bytes, before.load(&node.id).memory_bytes);
-        assert!(reserved <= node.description.resources.memory_bytes.max(had), "more reserved than there is");
-        let held = after.tasks_on_node(&node.id).filter(|task| task.is_placed() && task.status.state.is_live());
-        let mut ports = BTreeSet::new();
-        for port in held.flat_map(|task| &after.template(&task.service, task.template).unwrap().endpoint.ports) {
-            assert!(port.mode == PublishMode::Host && ports.insert(port.published), "one host port twice on a node");
-        }
-    }
-}
-
-fn check_forward(before: &Store, after: &Store) {
-    for old in before.tasks() {
-        if let Some(new) = after.task(&old.id) {
-            assert!(new.desired >= old.desired && new.status.state >= old.status.state, "a task moved back");
-            assert!(old.node.is_none() || new.node == old.node, "a task moved to another node");
-        }
+fn offer(gpus: u64) -> Vec<GenericResource> {
+    match gpus.checked_sub(10) {
+        None => vec![GenericResource::Discrete { kind: "gpu".into(), value: gpus }],
+        Some(names) => (0..names).map(|n| GenericResource::Named { kind: "gpu".into(), name: format!("g{n}") }).collect(),
     }
 }
 
@@ -308,47 +303,7 @@ fn check_settled(world: &mut World) {
     assert!(sweep(world).is_empty(), "reasons do not settle");
     check_history(world);
     check_attempts(world);
-}
-
-/// No slot keeps more than its history, its one wanted task and what is still stopping.
-fn check_history(world: &World) {
-    let limit = world.store.cluster().map_or(5, |cluster| cluster.spec.task_history_limit);
-    for service in world.store.services() {
-        let attempts = service.spec.task.restart.max_attempts;
-        let keeps = if attempts > 0 { i64::try_from(attempts).unwrap() + 1 } else { limit };
-        let Ok(keeps) = usize::try_from(keeps) else { continue };
-        let global = service.spec.mode == ServiceMode::Global;
-        let mut slots: BTreeMap<(u32, Option<NodeId>), (usize, usize)> = BTreeMap::new();
-        for task in world.store.tasks_of_service(&service.id) {
-            let (all, live) = slots.entry((task.slot, task.node.filter(|_| global))).or_default();
-            *all += 1;
-            // What the policy gives no successor stands for its slot and stays.
-            *live += usize::from(task.status.state.is_live());
-        }
-        for ((slot, node), (all, live)) in slots {
-            let records = if service.spec.task.restart.window > 0 { usize::try_from(attempts).unwrap() } else { 0 };
-            assert!(
-                all <= keeps.max(live + records).max(1),
-                "slot {slot} {node:?} of {} keeps {all} tasks, {live} of them live, with a limit of {keeps}",
-                service.name()
-            );
-        }
-    }
-}
-
-/// The attempts that tasks of the present template tell of are never more than the policy allows, whatever drains and updates came between.
-fn check_attempts(world: &World) {
-    for service in world.store.services() {
-        let policy = &service.spec.task.restart;
-        let tasks = || world.store.tasks_of_service(&service.id).filter(|task| task.template == service.template);
-        if policy.max_attempts > 0 && policy.window == 0 {
-            let most = tasks().map(|task| u64::from(task.attempts)).max().unwrap_or(0);
-            assert!(most <= policy.max_attempts, "{most} attempts of {}", service.name());
-        }
-        for task in tasks() {
-            assert_eq!(task.ended_at.is_some(), !task.status.state.is_live(), "{task:?}");
-        }
-    }
+    check_jobs(&world.store);
 }
 
 fn check_all(before: &Store, world: &World) {
@@ -365,18 +320,26 @@ fn check_recovery(world: &mut World) {
         let mut node = (*node).clone();
         node.status.state = NodeState::Ready;
         Arc::make_mut(&mut node.description).resources.memory_bytes = 8 << 30;
+        Arc::make_mut(&mut node.description).generic = offer(100);
         node.spec.availability = Availability::Active;
         world.apply(vec![Change::PutNode(Box::new(node))]);
     }
     for _ in 0..200 {
         world.settle();
+        let runs = |task: &&Arc<wsw_api::Task>| task.desired == DesiredState::Complete && task.status.state == TaskState::Running;
+        let jobs: Vec<Arc<wsw_api::Task>> = world.store.tasks().filter(runs).cloned().collect();
+        jobs.iter().for_each(|task| world.say(task, TaskState::Complete));
         match world.agenda.next_wake() {
+            _ if !jobs.is_empty() => {}
             Some(at) => world.now = world.now.max(at),
             None => break,
         }
     }
     for service in world.store.all_services() {
         assert!(!service.pending_delete, "a removed service is gone once its nodes are back");
+        if let ServiceMode::ReplicatedJob { max_concurrent: 1.., total_completions } = service.spec.mode {
+            check_completed(world, service, total_completions);
+        }
         let ServiceMode::Replicated { replicas } = service.spec.mode else { continue };
         let wanted = u64::try_from(world.store.tasks_of_service(&service.id).filter(|task| task.is_runnable()).count()).unwrap();
         let policy = &service.spec.task.restart;

@@ -76,7 +76,8 @@ The daemon reads
   NOTIFY_SOCKET            tells systemd when it is ready (Type=notify)
 Every Wasm task finds
   WSW_TASK_ID, WSW_TASK_NAME, WSW_TASK_SLOT, WSW_SERVICE_NAME, WSW_NODE_ID, WSW_NODE_HOSTNAME
-and what --env and --env-file of its service say; nothing of the daemon's own environment.
+what --env and --env-file of its service say, and DOCKER_RESOURCE_<KIND> with what it was
+given of its node's generic resources; nothing of the daemon's own environment.
 ";
 
 const EXIT_CODES: &str = "\

@@ -22,6 +22,7 @@ mod diff;
 mod foreign;
 mod harness;
 mod http;
+mod jobs;
 mod labels;
 mod laptop;
 mod limits;

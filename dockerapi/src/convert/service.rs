@@ -100,7 +100,7 @@ fn read_port(port: api::Port) -> Result<PortConfig> {
 
 /// A spec to the API; `defaults` fills in what the user left open.
 pub fn write(spec: &ServiceSpec, defaults: bool) -> api::ServiceSpec {
-    let is_job = is_job(spec.mode);
+    let is_job = spec.mode.is_job();
     let filled = |config: &Option<UpdateConfig>| config.or_else(|| (defaults && !is_job).then(UpdateConfig::default)).map(|config| write_update(&config));
     api::ServiceSpec {
         name: Some(spec.annotations.name.clone()),
@@ -179,19 +179,13 @@ pub fn object(store: &Store, service: &Service, defaults: bool, status: bool) ->
         endpoint: Some(api::Endpoint { spec: Some(write_endpoint(&service.spec.endpoint)), ports: write_ports(&service.ports) }),
         update_status: service.update_status.as_ref().map(write_update_status),
         service_status: status.then(|| counts(store, service)),
-        job_status: is_job(service.spec.mode)
-            .then(|| api::JobStatus { iteration: model::Version::of(iteration(store, service)), last_execution: Some(time::rfc3339(service.meta.updated_at)) }),
+        job_status: service.job.map(|job| api::JobStatus { iteration: iteration(job.iteration), last_execution: Some(time::rfc3339(job.last_execution)) }),
     }
 }
 
-/// True for services that run to completion.
-pub fn is_job(mode: ServiceMode) -> bool {
-    matches!(mode, ServiceMode::ReplicatedJob { .. } | ServiceMode::GlobalJob)
-}
-
-/// The current run of a job: the newest that any of its tasks belongs to.
-fn iteration(store: &Store, service: &Service) -> u64 {
-    store.tasks_of_service(&service.id).map(|task| task.job_iteration).max().unwrap_or_default()
+/// A run of a job; the first has the number zero, which Go leaves out.
+pub fn iteration(number: u64) -> Option<model::Version> {
+    Some(model::Version { index: (number > 0).then_some(number) })
 }
 
 fn write_update_status(status: &object::UpdateStatus) -> api::UpdateStatus {
@@ -213,20 +207,18 @@ fn write_update_status(status: &object::UpdateStatus) -> api::UpdateStatus {
 
 /// How many tasks run and how many should (SwarmKit's `ListServiceStatuses`).
 pub fn counts(store: &Store, service: &Service) -> api::ServiceStatus {
-    let count = |test: &dyn Fn(&Task) -> bool| store.tasks_of_service(&service.id).filter(|task| test(task)).count() as u64;
-    let completed_of_run = || {
-        let current = iteration(store, service);
-        count(&|task| task.status.state == TaskState::Complete && task.job_iteration == current)
-    };
+    let tasks = || store.tasks_of_service(&service.id).filter(|task| service.job.is_none_or(|job| task.job_iteration == job.iteration));
+    let count = |test: &dyn Fn(&Task) -> bool| tasks().filter(|task| test(task)).count() as u64;
     let wanted = || count(&|task| task.desired.wants_run() && task.status.state.is_live());
-    let (desired, completed) = match service.spec.mode {
-        ServiceMode::Replicated { replicas } => (replicas, 0),
-        ServiceMode::Global => (wanted(), 0),
-        ServiceMode::ReplicatedJob { max_concurrent, total_completions } => {
-            let completed = completed_of_run();
-            (max_concurrent.min(total_completions.saturating_sub(completed)), completed)
-        }
-        ServiceMode::GlobalJob => (wanted(), completed_of_run()),
+    let desired = match service.spec.mode {
+        ServiceMode::Replicated { replicas } => replicas,
+        // Also when fewer are left to be done.
+        ServiceMode::ReplicatedJob { max_concurrent, .. } => max_concurrent,
+        ServiceMode::Global | ServiceMode::GlobalJob => wanted(),
     };
-    api::ServiceStatus { running: Some(store.running_tasks(&service.id)), desired: Some(desired), completed: Some(completed) }
+    let (running, completed) = match service.job {
+        None => (store.running_tasks(&service.id), 0),
+        Some(_) => (count(&|task| task.status.state == TaskState::Running), count(&|task| task.status.state == TaskState::Complete)),
+    };
+    api::ServiceStatus { running: Some(running), desired: Some(desired), completed: Some(completed) }
 }

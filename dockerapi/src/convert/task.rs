@@ -58,7 +58,7 @@ impl<'a> Writer<'a> {
             desired: Some(task.desired.as_str()),
             networks: self.template(task).and_then(|template| super::network::of_task(self.store, &template.spec.networks)),
             generic: super::generic::write_all(task.claims.as_deref().unwrap_or_default()),
-            job_iteration: if self.is_job(task) { model::Version::of(task.job_iteration) } else { None },
+            job_iteration: if self.is_job(task) { super::service::iteration(task.job_iteration) } else { None },
         }
     }
 
@@ -67,7 +67,7 @@ impl<'a> Writer<'a> {
     }
 
     fn is_job(&self, task: &Task) -> bool {
-        self.store.service(&task.service).is_some_and(|service| super::service::is_job(service.spec.mode))
+        self.store.service(&task.service).is_some_and(|service| service.spec.mode.is_job())
     }
 
     fn status(&self, task: &Task) -> api::TaskStatus {

@@ -7,7 +7,6 @@ use crate::filters::Filters;
 use crate::resolve::{self, service_name};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use wsw_api::spec::ServiceMode;
 use wsw_api::{NodeId, ServiceId, Task};
 use wsw_planner::Store;
 
@@ -81,10 +80,9 @@ fn has_labels(store: &Store, task: &Task, filters: &Filters) -> bool {
 
 /// It runs what its service asks for now; of a job, it belongs to the present run.
 fn is_current(store: &Store, task: &Task) -> bool {
-    let newest = || store.tasks_of_service(&task.service).map(|other| other.job_iteration).max().unwrap_or_default();
-    store.service(&task.service).is_some_and(|service| match service.spec.mode {
-        ServiceMode::ReplicatedJob { .. } | ServiceMode::GlobalJob => task.job_iteration == newest(),
-        _ => wsw_planner::plan::is_current(store, service, task),
+    store.service(&task.service).is_some_and(|service| match service.job {
+        Some(job) => task.job_iteration == job.iteration,
+        None => wsw_planner::plan::is_current(store, service, task),
     })
 }
 

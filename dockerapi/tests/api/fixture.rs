@@ -139,6 +139,7 @@ impl Fixture {
             ServiceMode::Replicated { replicas } => replicas as u32,
             _ => 1,
         };
+        let job = spec.mode.is_job().then(wsw_api::object::JobStatus::default);
         let service = Service {
             id,
             meta: Meta::default(),
@@ -149,6 +150,7 @@ impl Fixture {
             ports,
             update_status: None,
             pending_delete: false,
+            job,
         };
         let tasks: Vec<_> = store.tasks_of_service(&id).collect();
         let gone = tasks.iter().filter(|task| task.slot > wanted || task.template != version).map(|task| task.id).collect();

@@ -84,6 +84,7 @@ impl Desk {
             ports: vec![port],
             update_status: None,
             pending_delete: false,
+            job: None,
         }))]);
     }
 

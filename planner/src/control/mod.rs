@@ -39,7 +39,7 @@ pub struct Decision {
 /// Checks one write against the state and turns it into guards and changes.
 pub fn handle(view: &Store, write: &Write, now: Time, mint: &mut Mint<'_>) -> Result<Decision> {
     match write {
-        Write::CreateService { spec } => service::create(view, spec, mint),
+        Write::CreateService { spec } => service::create(view, spec, now, mint),
         Write::UpdateService { id, version, spec, rollback } => service::update(view, id, *version, spec, *rollback, now),
         Write::RemoveService { id } => service::remove(view, id),
         Write::WithRegistryAuth { write, auth, from } => registry::with(view, write, auth.as_ref(), *from, now, mint),

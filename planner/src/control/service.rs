@@ -1,6 +1,6 @@
 //! Writes to services: create, update, roll back, remove.
 //!
-//! Owns: when a template gets a new version, and what becomes the previous spec.
+//! Owns: when a template gets a new version, when a job a new iteration, and what becomes the previous spec.
 //! Invariant: a template is immutable; equal content (task spec and endpoint with its numbers) is the same version.
 
 use super::{Code, Decision, Mint, network, out_of_sequence, ports, refuse, validate};
@@ -11,11 +11,11 @@ use wsw_api::control::Rollback;
 use wsw_api::entry::{Change, Guard, Outcome};
 use wsw_api::error::{Error, Result};
 use wsw_api::id::ServiceId;
-use wsw_api::object::{Meta, Service, Template, UpdateState, UpdateStatus};
+use wsw_api::object::{JobStatus, Meta, Service, Template, UpdateState, UpdateStatus};
 use wsw_api::spec::{EndpointSpec, PortConfig, PublishMode, ServiceSpec};
 use wsw_api::time::Time;
 
-pub(super) fn create(view: &Store, spec: &ServiceSpec, mint: &mut Mint<'_>) -> Result<Decision> {
+pub(super) fn create(view: &Store, spec: &ServiceSpec, now: Time, mint: &mut Mint<'_>) -> Result<Decision> {
     validate::service(spec)?;
     ports::check(view, &spec.endpoint, None)?;
     let name = spec.annotations.name.clone();
@@ -38,6 +38,7 @@ pub(super) fn create(view: &Store, spec: &ServiceSpec, mint: &mut Mint<'_>) -> R
         ports: ports.clone(),
         update_status: None,
         pending_delete: false,
+        job: spec.mode.is_job().then_some(JobStatus { iteration: 0, last_execution: now }),
     };
     let changes = vec![Change::PutTemplate(template(&service, version)), Change::PutService(Box::new(service))];
     Ok(Decision { guards, changes, outcome: Outcome::ServiceCreated { id, warnings: Vec::new() } })
@@ -70,6 +71,8 @@ pub(super) fn update(view: &Store, id: &ServiceId, version: u64, spec: &ServiceS
     if old.meta.version != version {
         return Err(out_of_sequence());
     }
+    // Each update of a job runs it again, also one that changes nothing.
+    service.job = old.spec.mode.is_job().then(|| JobStatus { iteration: old.job.map_or(0, |job| job.iteration + 1), last_execution: now });
     if service.spec.endpoint != old.spec.endpoint {
         ports::check(view, &service.spec.endpoint, Some(id))?;
     }

@@ -58,11 +58,18 @@ fn specs_are_checked_field_by_field() {
         bad,
         expect!["rpc error: code = InvalidArgument desc = Number of replicas must be non-negative"],
     );
-    check_spec(
-        |s| s.mode = ServiceMode::GlobalJob,
-        Class::Unimplemented,
-        expect!["rpc error: code = Unimplemented desc = mode: global-job is not supported by this version; use global"],
-    );
+    let job = |max_concurrent, total_completions| ServiceMode::ReplicatedJob { max_concurrent, total_completions };
+    for (mode, want) in [
+        (job(u64::MAX, 1), expect!["rpc error: code = InvalidArgument desc = Maximum concurrent jobs must not be negative"]),
+        (job(1, u64::MAX), expect!["rpc error: code = InvalidArgument desc = Total completed jobs must not be negative"]),
+        (job(1, 1_000_001), expect!["rpc error: code = InvalidArgument desc = total completions: 1000001 is too many; use a number up to 1000000"]),
+    ] {
+        check_spec(|s| s.mode = mode, bad, want);
+    }
+    for mode in [job(1, 1), ServiceMode::GlobalJob] {
+        let with_update = |s: &mut ServiceSpec| (s.mode, s.update) = (mode, Some(UpdateConfig::default()));
+        check_spec(with_update, bad, expect!["rpc error: code = InvalidArgument desc = Jobs may not have an update config"]);
+    }
     check_spec(|s| s.task.container.image.clear(), bad, expect!["rpc error: code = InvalidArgument desc = ContainerSpec: image reference must be provided"]);
     check_spec(
         |s| s.task.container.image = "No Image".into(),
@@ -79,6 +86,11 @@ fn specs_are_checked_field_by_field() {
         bad,
         expect!["rpc error: code = InvalidArgument desc = invalid memory value 1024: Must be at least 4MiB"],
     );
+}
+
+#[test]
+fn what_a_task_asks_of_its_node_is_checked() {
+    let bad = Class::InvalidArgument;
     let generic = |kind: &str| wsw_api::generic::GenericReservation { kind: kind.into(), value: 1 };
     check_spec(
         |s| s.task.resources.generic = vec![generic("gpu"), generic("a b")],

@@ -2,7 +2,7 @@
 //!
 //! Owns: the checks of SwarmKit's `controlapi/service.go`, with its messages, and wsw's own bounds.
 
-use super::{Code, image, invalid, mounts, refuse};
+use super::{image, invalid, mounts};
 use crate::constraint::Constraint;
 use std::collections::BTreeSet;
 use wsw_api::entry::MAX_ENTRY_BYTES;
@@ -29,6 +29,9 @@ pub(super) fn service(spec: &ServiceSpec) -> Result<()> {
     annotations(&spec.annotations)?;
     task(&spec.task)?;
     mode(&spec.mode)?;
+    if spec.mode.is_job() && spec.update.is_some() {
+        return Err(invalid("Jobs may not have an update config"));
+    }
     for config in [&spec.update, &spec.rollback].into_iter().flatten() {
         update(config)?;
     }
@@ -121,9 +124,19 @@ fn mode(mode: &ServiceMode) -> Result<()> {
             }
             Ok(())
         }
-        ServiceMode::Global => Ok(()),
-        ServiceMode::ReplicatedJob { .. } => Err(refuse(Code::Unimplemented, "mode: replicated-job is not supported by this version; use replicated")),
-        ServiceMode::GlobalJob => Err(refuse(Code::Unimplemented, "mode: global-job is not supported by this version; use global")),
+        ServiceMode::Global | ServiceMode::GlobalJob => Ok(()),
+        ServiceMode::ReplicatedJob { max_concurrent, total_completions } => {
+            if i64::try_from(max_concurrent).is_err() {
+                return Err(invalid("Maximum concurrent jobs must not be negative"));
+            }
+            if i64::try_from(total_completions).is_err() {
+                return Err(invalid("Total completed jobs must not be negative"));
+            }
+            if total_completions > MAX_REPLICAS {
+                return Err(invalid(format!("total completions: {total_completions} is too many; use a number up to {MAX_REPLICAS}")));
+            }
+            Ok(())
+        }
     }
 }
 

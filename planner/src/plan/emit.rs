@@ -94,8 +94,8 @@ impl Cutter {
         let (service, template) = (work.service.id, work.service.template);
         let waits = create.node.is_some() && create.reason.is_some();
         let (new, nodes) = self.columns.create.entry((waits, create.desired, create.restart_at, create.attempts)).or_insert_with(|| {
-            let (desired, restart_at, attempts) = (create.desired, create.restart_at, create.attempts);
-            let new = NewTasks { service, template, desired, restart_at, job_iteration: 0, nodes: Vec::new(), rows: Vec::new(), attempts };
+            let (desired, restart_at, attempts, job_iteration) = (create.desired, create.restart_at, create.attempts, work.job.unwrap_or_default());
+            let new = NewTasks { service, template, desired, restart_at, job_iteration, nodes: Vec::new(), rows: Vec::new(), attempts };
             (new, NodeList::default())
         });
         new.rows.push(NewTask { id, slot: create.slot, node: create.node.map(|node| nodes.at(node)), replaces: create.replaces });

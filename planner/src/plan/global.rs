@@ -1,6 +1,7 @@
-//! Global services: one task on each node that may have one.
+//! Global services and jobs: one task on each node that may have one.
 //!
 //! Owns: which nodes those are. A node is the slot: its task is replaced there or not at all.
+//! A job's task is not begun again once it is complete there, and earlier iterations go without a trace.
 //! Paused nodes keep their task and get no new one; a node that is down, drained or no longer fits loses it.
 
 use super::nodes::{Verdict, takes_tasks};
@@ -31,6 +32,9 @@ pub(super) fn reconcile(work: &mut Work<'_>) {
     for (group, (home, tasks)) in (0..).zip(&by_node) {
         work.group = group;
         let Some(home) = home else { continue };
+        let (past, tasks): (Vec<_>, Vec<_>) = tasks.iter().copied().partition(|task| work.is_past(task));
+        slot::drop_all(work, &past);
+        let tasks = tasks.as_slice();
         let node = view.node(home);
         let free = slot::kind(work, tasks) == Kind::Empty;
         if free && node.is_none() {

@@ -6,7 +6,7 @@ use super::nodes::Verdict;
 use super::restart;
 use super::work::{Judgement, Op, Work};
 use std::sync::Arc;
-use wsw_api::task::Task;
+use wsw_api::task::{DesiredState, Task};
 use wsw_api::time::{Nanos, SECOND};
 
 /// SwarmKit's limit when there is no cluster object.
@@ -44,6 +44,21 @@ pub(super) fn trim(work: &mut Work<'_>, tasks: &[&Arc<Task>], created: bool) {
         spare -= usize::from(record);
         work.reap(task);
         excess -= 1;
+    }
+}
+
+/// Of a job's earlier iterations as many ended tasks stay in a slot as the limit leaves beside those of the present one and what is stopping.
+pub(super) fn trim_past(work: &mut Work<'_>, past: &[&Arc<Task>], current: usize) {
+    // A negative limit keeps all.
+    let Ok(limit) = usize::try_from(limit(work)) else { return };
+    let mut over: Vec<&Arc<Task>> = past.iter().copied().filter(|task| !task.status.state.is_live() && task.desired != DesiredState::Remove).collect();
+    over.sort_by_key(|task| (std::cmp::Reverse(task.meta.created_at), task.id));
+    let beside = current + past.iter().filter(|task| task.status.state.is_live()).count();
+    for task in over.into_iter().skip(limit.saturating_sub(beside)) {
+        work.reap(task);
+    }
+    for task in past.iter().filter(|task| !task.status.state.is_live() && task.desired == DesiredState::Remove) {
+        work.reap(task);
     }
 }
 

@@ -12,6 +12,7 @@ mod filter;
 mod generic;
 mod global;
 mod history;
+mod job;
 mod nodes;
 mod removal;
 mod replicated;
@@ -27,6 +28,8 @@ mod work;
 mod fit_tests;
 #[cfg(test)]
 mod generic_tests;
+#[cfg(test)]
+mod job_tests;
 #[cfg(test)]
 mod placement_tests;
 #[cfg(test)]
@@ -143,9 +146,8 @@ fn orchestrate<'a>(view: &'a Store, id: &ServiceId, now: Time) -> Option<Work<'a
         // Without its template nothing can be made of the service; the log always brings it first.
         _ if work.template.is_none() => {}
         ServiceMode::Replicated { replicas } => replicated::reconcile(&mut work, replicas),
-        ServiceMode::Global => global::reconcile(&mut work),
-        // Refused when they are written; what an older log holds stays as it is.
-        ServiceMode::ReplicatedJob { .. } | ServiceMode::GlobalJob => {}
+        ServiceMode::ReplicatedJob { max_concurrent, total_completions } => job::reconcile(&mut work, max_concurrent, total_completions),
+        ServiceMode::Global | ServiceMode::GlobalJob => global::reconcile(&mut work),
     }
     Some(work)
 }

@@ -50,8 +50,9 @@ pub(super) fn should_restart(work: &Work<'_>, slot: &[&Arc<Task>], task: &Task, 
     let policy = &work.service.spec.task.restart;
     let allowed = match policy.condition {
         RestartCondition::None => false,
-        RestartCondition::OnFailure => task.status.state != TaskState::Complete,
-        RestartCondition::Any => true,
+        RestartCondition::Any if work.job.is_none() => true,
+        // A job that is complete is done: "any" is "on-failure" for it, as in Swarm.
+        RestartCondition::OnFailure | RestartCondition::Any => task.status.state != TaskState::Complete,
     };
     allowed && (cause == Cause::Node || policy.max_attempts == 0 || attempts(slot, task, policy.window) < policy.max_attempts)
 }
@@ -113,7 +114,7 @@ fn attempts_after(work: &Work<'_>, task: &Task) -> u32 {
 }
 
 fn begin(work: &mut Work<'_>, slot: u32, until: Option<Time>) -> Create {
-    let Some(at) = until else { return Create::new(slot, DesiredState::Running) };
+    let Some(at) = until else { return Create::new(slot, work.goal()) };
     work.wake_at(at);
     Create::new(slot, DesiredState::Ready)
 }

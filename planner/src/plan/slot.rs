@@ -23,7 +23,7 @@ use wsw_api::task::{DesiredState, Task, TaskState};
 pub(super) enum Kind {
     /// It has a task that is wanted.
     Wanted,
-    /// Its last task is over and the policy gives it no successor: the slot counts as taken.
+    /// Its last task is over and the policy gives it no successor, or a job is complete in it: the slot counts as taken.
     Settled,
     /// It has nothing but history.
     Empty,
@@ -31,6 +31,9 @@ pub(super) enum Kind {
 
 /// Tells what the slot is in.
 pub(super) fn kind(work: &mut Work<'_>, tasks: &[&Arc<Task>]) -> Kind {
+    if is_done(work, tasks) {
+        return Kind::Settled;
+    }
     if tasks.iter().any(|task| task.desired.wants_run()) {
         return Kind::Wanted;
     }
@@ -41,26 +44,61 @@ pub(super) fn kind(work: &mut Work<'_>, tasks: &[&Arc<Task>]) -> Kind {
     }
 }
 
+/// True when a job has come to its end in this slot.
+fn is_done(work: &Work<'_>, tasks: &[&Arc<Task>]) -> bool {
+    work.job.is_some() && tasks.iter().any(|task| task.status.state == TaskState::Complete)
+}
+
+/// What becomes of the wanted task.
+enum Next {
+    Stays,
+    Replaced(Create),
+    /// It goes, and nothing takes its place.
+    Goes,
+}
+
+/// What a slot has after a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Held {
+    /// No task that is, or may come, up.
+    Nothing,
+    /// The task that it had.
+    Kept,
+    /// A new one.
+    Renewed,
+}
+
 /// Brings a slot one step forward. `home` is the node that a global service's task must be on.
-pub(super) fn step<'a>(work: &mut Work<'a>, tasks: &[&'a Arc<Task>], home: Option<NodeId>, rollout: &mut Rollout) {
+pub(super) fn step<'a>(work: &mut Work<'a>, tasks: &[&'a Arc<Task>], home: Option<NodeId>, rollout: &mut Rollout) -> Held {
     let mut wanted: Vec<&'a Arc<Task>> = tasks.iter().copied().filter(|task| task.desired.wants_run()).collect();
+    if is_done(work, tasks) {
+        // A node that was given up came back with the end: nobody else needs to get there.
+        wanted.iter().filter(|task| task.status.state.is_live()).for_each(|task| work.desire(task, DesiredState::Shutdown));
+        clean(work, tasks, false);
+        return Held::Nothing;
+    }
     wanted.sort_by_cached_key(|task| rank(work, task));
-    let mut made = false;
+    let mut held = Held::Nothing;
     if let Some((current, extra)) = wanted.split_first() {
         for task in extra {
             work.desire(task, DesiredState::Shutdown);
         }
-        if let Some(create) = advance(work, tasks, current, home, rollout) {
-            made = true;
-            if work.is_stale(current) {
-                rollout.replaced()
-            } else {
-                rollout.pending()
+        match advance(work, tasks, current, home, rollout) {
+            Next::Stays => held = Held::Kept,
+            Next::Goes => {}
+            Next::Replaced(create) => {
+                held = Held::Renewed;
+                if work.is_stale(current) {
+                    rollout.replaced()
+                } else {
+                    rollout.pending()
+                }
+                work.create(Create { node: home, ..create });
             }
-            work.create(Create { node: home, ..create });
         }
     }
-    clean(work, tasks, made);
+    clean(work, tasks, held == Held::Renewed);
+    held
 }
 
 /// Makes a task in a slot that has nothing but history.
@@ -82,33 +120,34 @@ fn rank(work: &mut Work<'_>, task: &Task) -> impl Ord + use<> {
     (stale, !task.status.state.is_live(), !task.is_placed(), Reverse(task.status.state), task.meta.created_at, task.id)
 }
 
-/// Decides about the wanted task; the answer is its successor when it needs one.
-fn advance<'a>(work: &mut Work<'a>, tasks: &[&'a Arc<Task>], task: &'a Arc<Task>, home: Option<NodeId>, rollout: &mut Rollout) -> Option<Create> {
+/// Decides about the wanted task.
+fn advance<'a>(work: &mut Work<'a>, tasks: &[&'a Arc<Task>], task: &'a Arc<Task>, home: Option<NodeId>, rollout: &mut Rollout) -> Next {
+    let replaced = |create: Option<Create>| create.map_or(Next::Goes, Next::Replaced);
     let stale = work.is_stale(task);
     if !task.status.state.is_live() {
         if let Some(at) = restart::rests_until(work, task).filter(|_| !stale) {
             work.wake_at(at);
-            return None;
+            return Next::Stays;
         }
         work.desire(task, DesiredState::Shutdown);
-        return after_end(work, tasks, task, home);
+        return replaced(after_end(work, tasks, task, home));
     }
     match work.verdict_of(task) {
         // What could not be replaced on its node (a global service's, paused or unknown) goes on as it is.
         Some(Verdict::Fine) | None if stale && takes_tasks(work, home) => {
             work.desire(task, DesiredState::Shutdown);
-            Some(restart::successor(work, tasks, task, After::Stop))
+            Next::Replaced(restart::successor(work, tasks, task, After::Stop))
         }
         // New constraints of the service take a global task off a paused node too; new labels of the node do not.
         Some(Verdict::Fine) if home.is_some() && work.is_misplaced(task) => {
             work.desire(task, DesiredState::Shutdown);
-            None
+            Next::Goes
         }
         Some(Verdict::Fine) | None => {
             stay(work, tasks, task, rollout);
-            None
+            Next::Stays
         }
-        Some(trouble) => leave(work, tasks, task, trouble, home),
+        Some(trouble) => replaced(leave(work, tasks, task, trouble, home)),
     }
 }
 
@@ -141,7 +180,7 @@ fn stay<'a>(work: &mut Work<'a>, tasks: &[&Arc<Task>], task: &'a Arc<Task>, roll
     if task.desired == DesiredState::Ready {
         match restart::waits_until(work, tasks, task) {
             Some(at) => work.wake_at(at),
-            None => work.desire(task, DesiredState::Running),
+            None => work.desire(task, work.goal()),
         }
     }
     if task.status.state != TaskState::Running || work.is_stale(task) {
@@ -168,7 +207,7 @@ fn leave(work: &mut Work<'_>, tasks: &[&Arc<Task>], task: &Task, trouble: Verdic
 }
 
 /// History: what is over and to be removed goes, what its node will never report is judged, the rest is kept up to the limit.
-fn clean(work: &mut Work<'_>, tasks: &[&Arc<Task>], made: bool) {
+pub(super) fn clean(work: &mut Work<'_>, tasks: &[&Arc<Task>], made: bool) {
     for task in tasks.iter().filter(|task| !task.desired.wants_run()) {
         match history::lost(work, task) {
             Some(judgement) if task.desired != DesiredState::Remove => work.judge(task, judgement),

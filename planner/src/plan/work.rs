@@ -81,6 +81,8 @@ pub(super) struct Work<'a> {
     pub(super) now: Time,
     pub(super) service: &'a Arc<Service>,
     pub(super) template: Option<&'a Arc<Template>>,
+    /// For jobs: the iteration that counts.
+    pub(super) job: Option<u64>,
     /// The slot (for global services: the node) that steps belong to from now on. A plan is cut between groups only.
     pub(super) group: u32,
     /// Steps with their groups; sorted by group before they are cut into pieces.
@@ -117,6 +119,7 @@ impl<'a> Work<'a> {
             now,
             service,
             template,
+            job: service.spec.mode.is_job().then(|| service.job.map_or(0, |job| job.iteration)),
             group: 0,
             ops: Vec::new(),
             creates: Vec::new(),
@@ -128,6 +131,16 @@ impl<'a> Work<'a> {
             seen: BTreeMap::new(),
             differences: BTreeMap::new(),
         }
+    }
+
+    /// What a task that may start is to do: go on, or come to its end.
+    pub(super) fn goal(&self) -> DesiredState {
+        if self.job.is_some() { DesiredState::Complete } else { DesiredState::Running }
+    }
+
+    /// True for tasks of a job's earlier iterations.
+    pub(super) fn is_past(&self, task: &Task) -> bool {
+        self.job.is_some_and(|iteration| task.job_iteration != iteration)
     }
 
     /// Looks again at `at`, or earlier.

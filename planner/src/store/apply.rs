@@ -349,7 +349,9 @@ impl Store {
         let mut service = None;
         let changed = self.change_task(id, touched, |task| {
             let moved = task.status.state != status.state;
-            let forward = status.supersedes(&task.status);
+            // An end is final: no later word makes another end of it.
+            let open = task.status.state.is_live() || !moved;
+            let forward = open && status.supersedes(&task.status);
             if forward {
                 if task.status.state.is_live() && !status.state.is_live() {
                     task.ended_at = Some(time);
