@@ -340,6 +340,10 @@ impl Pool {
     fn give_back(self: &Arc<Self>, number: u32, service: ServiceId, memory: Option<u64>) {
         let mut state = self.lock();
         let Some(entry) = state.shims.get_mut(&number) else { return };
+        // It died, and `watch` has not come to it yet: it has to find whose tasks these were.
+        if entry.live().is_some_and(|shim| shim.life().is_over()) {
+            return;
+        }
         if let Some(count) = entry.tasks.get_mut(&service) {
             *count -= 1;
             if *count == 0 {

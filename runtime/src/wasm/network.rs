@@ -6,8 +6,12 @@ use crate::executor::TaskRequest;
 use wsw_api::labels;
 use wsw_api::shim::{Kind, Network};
 
-/// `Inet` for a guest that may connect to others, or that listens itself; servers of wasi:http are handed their connections.
+/// `Inet` for a guest that may connect to others, or that listens itself; servers of wasi:http are handed their connections, and wasip1 modules
+/// have no sockets at all.
 pub(super) fn needed(request: &TaskRequest, kind: Option<Kind>) -> Network {
+    if matches!(kind, Some(Kind::Module)) {
+        return Network::None;
+    }
     let reaches_out = request.spec.container.labels.get(labels::ALLOW_OUTBOUND).is_some_and(|allowed| !allowed.trim().is_empty());
     let listens = !matches!(kind, Some(Kind::Http)) && !request.ports.is_empty();
     if reaches_out || listens { Network::Inet } else { Network::None }
@@ -46,6 +50,7 @@ mod tests {
         assert_eq!(network(Kind::Command, 0, ""), Network::None);
         assert_eq!(network(Kind::Command, 0, " "), Network::None);
         assert_eq!(network(Kind::Command, 1, ""), Network::Inet);
-        assert_eq!(network(Kind::Module, 0, "*"), Network::Inet);
+        assert_eq!(network(Kind::Command, 0, "*"), Network::Inet);
+        assert_eq!(network(Kind::Module, 1, "*"), Network::None);
     }
 }
