@@ -1,8 +1,9 @@
 //! Accepts the connections of one port and hands them over.
 //!
-//! Owns: a connection until a shim has taken it. Invariants: at most [`MAX_CONNECTIONS`] in hand-over on the node, more wait in
-//! the kernel's backlog; a connection that nobody takes within its bound is reset and counted, never left hanging.
-//! Never: reads from a connection.
+//! Owns: a connection until a shim has taken it. Invariants: at most [`MAX_CONNECTIONS`] in hand-over on the node and [`MAX_OF_A_PORT`] of one
+//! port, more wait in the kernel's backlog; a connection that nobody takes within its bound is reset and counted, never left hanging; where
+//! a shim is full, those that wait for a place stand in line and the first one asks, so that a flood costs no more than the places that
+//! become free. Never: reads from a connection.
 
 use super::table::Published;
 use super::udp;
@@ -16,12 +17,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::sync::{Mutex, Semaphore};
+use tokio::time::{Instant, timeout_at};
 use wsw_api::shim::HandoverOutcome;
 
 /// Connections in hand-over on the node: each holds a descriptor, and a machine gives a daemon some ten thousand of them.
 const MAX_CONNECTIONS: usize = 4_096;
+/// This part of the daemon's descriptors at most.
+const DESCRIPTORS_PART: u64 = 4;
+/// Connections in hand-over of one port: a flood of one leaves room for the others.
+const MAX_OF_A_PORT: usize = 1_024;
 /// How long a connection waits for a task that comes up (or back, after the daemon's restart).
 const MAX_WAIT_NONE: Duration = Duration::from_secs(1);
 /// How long it waits for a place in a shim that is full: long enough for a burst, short enough for a client to go elsewhere.
@@ -62,7 +67,9 @@ impl Shared {
     /// The common part of all listeners.
     pub fn new(handover: Arc<dyn Handover>, board: Arc<Board>) -> Self {
         let semaphore = |places| Arc::new(Semaphore::new(places));
-        let (connections, flows, waiting) = (semaphore(MAX_CONNECTIONS), semaphore(udp::MAX_FLOWS), semaphore(udp::MAX_WAITING));
+        let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX) / DESCRIPTORS_PART;
+        let connections = usize::try_from(descriptors).unwrap_or(usize::MAX).clamp(1, MAX_CONNECTIONS);
+        let (connections, flows, waiting) = (semaphore(connections), semaphore(udp::MAX_FLOWS), semaphore(udp::MAX_WAITING));
         Self { handover, board, counters: Arc::default(), connections, flows, waiting }
     }
 }
@@ -73,16 +80,22 @@ pub async fn serve(socket: Socket, target: Published, shared: Arc<Shared>) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, service = %target.name, "a published port cannot be served"),
     };
-    let target = Arc::new(target);
+    let port = Arc::new(Port { target, shared: Arc::clone(&shared), line: Mutex::const_new(()) });
+    let own = Arc::new(Semaphore::new(MAX_OF_A_PORT));
     loop {
+        let Ok(place) = Arc::clone(&own).acquire_owned().await else { return };
         let Ok(permit) = Arc::clone(&shared.connections).acquire_owned().await else { return };
         match accept(&listener).await {
             Ok((connection, client)) => {
-                tokio::spawn(deliver(connection, client, Arc::clone(&target), Arc::clone(&shared), permit));
+                let port = Arc::clone(&port);
+                tokio::spawn(async move {
+                    port.deliver(connection, client).await;
+                    drop((permit, place));
+                });
             }
             Err(error) if is_clients(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, service = %target.name, "accept failed");
+                tracing::warn!(%error, service = %port.target.name, "accept failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -100,32 +113,48 @@ async fn accept(listener: &TcpListener) -> io::Result<(OwnedFd, SocketAddr)> {
     Ok((connection.into_std()?.into(), client))
 }
 
-async fn deliver(connection: OwnedFd, client: SocketAddr, target: Arc<Published>, shared: Arc<Shared>, _permit: OwnedSemaphorePermit) {
-    let socket = SockRef::from(&connection);
-    // Options of a connection that is already gone fail; the hand-over finds out.
-    let _ = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&KEEPALIVE));
-    let begun = Instant::now();
-    let mut pause = PAUSE.0;
-    let counter = loop {
-        match shared.handover.handover(target.service, target.target, client, connection.as_fd()).await {
-            Ok(HandoverOutcome::Taken) => {
-                shared.counters.taken.fetch_add(1, Ordering::Relaxed);
-                return;
+/// One published port.
+struct Port {
+    target: Published,
+    shared: Arc<Shared>,
+    /// Connections that wait for a place in a shim that is full, in the order in which they came.
+    line: Mutex<()>,
+}
+
+impl Port {
+    async fn deliver(&self, connection: OwnedFd, client: SocketAddr) {
+        let (target, counters) = (&self.target, &self.shared.counters);
+        let socket = SockRef::from(&connection);
+        // Options of a connection that is already gone fail; the hand-over finds out.
+        let _ = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&KEEPALIVE));
+        let begun = Instant::now();
+        let (mut pause, mut first) = (PAUSE.0, None);
+        let counter = loop {
+            match self.shared.handover.handover(target.service, target.target, client, connection.as_fd()).await {
+                Ok(HandoverOutcome::Taken) => {
+                    counters.taken.fetch_add(1, Ordering::Relaxed);
+                    return;
+                }
+                Ok(HandoverOutcome::None) if begun.elapsed() >= MAX_WAIT_NONE || !self.shared.board.may_serve(target.service) => break &counters.none,
+                Ok(HandoverOutcome::Full) if begun.elapsed() >= MAX_WAIT_FULL => break &counters.full,
+                Ok(HandoverOutcome::Full) if first.is_none() => match timeout_at(begun + MAX_WAIT_FULL, self.line.lock()).await {
+                    Ok(turn) => first = Some(turn),
+                    Err(_) => break &counters.full,
+                },
+                Ok(HandoverOutcome::None | HandoverOutcome::Full) => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE.1);
+                }
+                Err(error) => {
+                    // A shim may have it all the same: no reset, only our copy goes.
+                    tracing::debug!(%error, service = %target.name, "hand-over failed");
+                    counters.failed.fetch_add(1, Ordering::Relaxed);
+                    return;
+                }
             }
-            Ok(HandoverOutcome::None) if begun.elapsed() >= MAX_WAIT_NONE || !shared.board.may_serve(target.service) => break &shared.counters.none,
-            Ok(HandoverOutcome::Full) if begun.elapsed() >= MAX_WAIT_FULL => break &shared.counters.full,
-            Ok(HandoverOutcome::None | HandoverOutcome::Full) => {}
-            Err(error) => {
-                // A shim may have it all the same: no reset, only our copy goes.
-                tracing::debug!(%error, service = %target.name, "hand-over failed");
-                shared.counters.failed.fetch_add(1, Ordering::Relaxed);
-                return;
-            }
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(PAUSE.1);
-    };
-    counter.fetch_add(1, Ordering::Relaxed);
-    // Closed with a reset: the client learns at once that nobody read its request.
-    let _ = SockRef::from(&connection).set_linger(Some(Duration::ZERO));
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        // Closed with a reset: the client learns at once that nobody read its request.
+        let _ = SockRef::from(&connection).set_linger(Some(Duration::ZERO));
+    }
 }
