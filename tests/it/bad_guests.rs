@@ -1,71 +1,95 @@
 //! Guests that misbehave or end badly: each fails or slows its own task alone, and the status says why.
 
-use crate::harness::{self, Node, free_tcp_port, guest, until, wat};
+use crate::harness::{self, Load, Node, free_tcp_port, guest, until, wat};
 
 fn reason(task: &serde_json::Value) -> String {
     let status = &task["Status"];
     format!("{} {}", status["Err"].as_str().unwrap_or_default(), status["ContainerStatus"]["ExitCode"])
 }
 
-/// A bystander runs in the same shim all the while, and is never replaced.
-fn beside_a_bystander(test: impl FnOnce(&Node)) {
+/// How a bad guest ends.
+enum End {
+    /// By itself, with these words in `service ps`.
+    Says(&'static str),
+    /// It goes on until its service is removed.
+    Goes,
+}
+use End::{Goes, Says};
+
+/// A guest, its flags, its arguments, its end. What has a suffix `.wat` is in `guest-examples/limits`.
+const BAD: &[(&str, &[&str], &[&str], End)] = &[
+    ("trap.wat", &[], &[], Says("unreachable")),
+    ("spin.wat", &["--replicas", "3"], &[], Goes),
+    ("spin.wat", &["--limit-cpu", "0.2"], &[], Goes),
+    ("flood.wat", &[], &[], Goes),
+    ("recurse.wat", &[], &[], Says("call stack exhausted")),
+    ("hog.wat", &["--limit-memory", "64M"], &[], Says("memory limit of 67108864 bytes reached")),
+    ("tables.wat", &["--limit-memory", "64M"], &[], Says("memory limit of 67108864 bytes reached")),
+    ("files", &["--limit-memory", "64M"], &["eat:100"], Says("memory limit of 67108864 bytes reached")),
+    ("files", &["--mount", "type=volume,target=/data"], &["write:/data/x:y", "hold:/data/x:2000"], Says("limit of 1024 open files of a task reached")),
+    ("files", &["--container-label", "wsw.wasm.allow-outbound=example.com"], &["sockets:1000"], Says("limit of 512 sockets of a task reached")),
+    ("files", &[], &["leak:10000"], Says("limit of 4096 resources of an instance reached")),
+];
+
+/// Each harms itself alone: beside it a server answers all requests and a command goes on, in the same shim, and its end says what it was.
+#[test]
+fn bad_guests_harm_themselves_alone() {
     let node = Node::swarm();
-    node.wsw(&["service", "create", "--name", "bystander", &guest("tick").to_string_lossy()]).ok();
-    let before = node.running("bystander");
-    test(&node);
-    assert_eq!(node.running("bystander"), before, "the bystander did not notice");
+    let (port, path) = (free_tcp_port(), |name: &str| guest(name).to_string_lossy().into_owned());
+    node.wsw(&["service", "create", "--name", "hello", "-p", &format!("{port}:80"), &path("hello_http")]).ok();
+    node.wsw(&["service", "create", "--name", "bystander", &path("tick")]).ok();
+    let others = || [node.running("hello"), node.running("bystander")];
+    let before = others();
+    let load = Load::start(port, "/", 2, |body| body.starts_with("Hello from hello."));
+    let goes_on = |beside: &str| {
+        let answered = load.answered();
+        until(&format!("requests to be answered beside {beside}"), || match load.answered() {
+            now if now > answered + 20 => Ok(()),
+            now => Err(format!("{now} after {answered}")),
+        });
+    };
+    let mut wrong = Vec::new();
+    for (name, flags, arguments, end) in BAD {
+        let file = match name.strip_suffix(".wat") {
+            Some(name) => wat(node.folder(), name).to_string_lossy().into_owned(),
+            None => path(name),
+        };
+        let mut words = vec!["service", "create", "-d", "--name", "bad", "--restart-condition", "none"];
+        words.extend(*flags);
+        words.push(&file);
+        words.extend(*arguments);
+        node.wsw(&words).ok();
+        match end {
+            Says(text) => {
+                let said = reason(&node.wait_task("bad", "failed"));
+                let shown = node.wsw(&["service", "ps", "--no-trunc", "bad"]).ok();
+                if !said.contains(text) || !shown.contains(text) || !shown.contains(" Failed ") {
+                    wrong.push(format!("{name} {arguments:?}: {text:?} is not in {said:?} and {shown}"));
+                }
+            }
+            Goes => {
+                node.wait_task("bad", "running");
+            }
+        }
+        goes_on(name);
+        node.wsw(&["service", "rm", "bad"]).ok();
+        until("its tasks to end", || {
+            let left = node.json("/containers/json");
+            let bad = |one: &&serde_json::Value| one["Names"][0].as_str().is_some_and(|name| name.contains("bad."));
+            if left.as_array().into_iter().flatten().any(|one| bad(&one)) { Err(left.to_string()) } else { Ok(()) }
+        });
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    goes_on("nothing");
+    assert_eq!(others(), before, "nobody else was replaced");
     let last = |run: String| run.lines().last().and_then(|line| line.strip_prefix("tick ")?.parse::<u64>().ok()).unwrap_or(0);
     let count = last(node.wsw(&["service", "logs", "--raw", "--tail", "1", "bystander"]).ok());
     until("the bystander to go on", || {
         let now = last(node.wsw(&["service", "logs", "--raw", "--tail", "1", "bystander"]).ok());
         if now > count { Ok(()) } else { Err(format!("{now} after {count}")) }
     });
-}
-
-fn fails(name: &str, flags: &[&str], words: &[&str]) {
-    beside_a_bystander(|node| {
-        let file = wat(node.folder(), name);
-        let file = file.to_string_lossy();
-        let mut arguments = vec!["service", "create", "-d", "--name", "bad", "--restart-condition", "none"];
-        arguments.extend(flags);
-        arguments.push(&file);
-        node.wsw(&arguments).ok();
-        let task = node.wait_task("bad", "failed");
-        let said = reason(&task);
-        assert!(words.iter().any(|word| said.contains(word)), "{name}: one of {words:?} in {task:#}");
-        let shown = node.wsw(&["service", "ps", "--no-trunc", "bad"]).ok();
-        assert!(shown.contains(" Failed "), "{shown}");
-    });
-}
-
-#[test]
-fn a_trap() {
-    fails("trap", &[], &["unreachable"]);
-}
-
-#[test]
-fn endless_recursion() {
-    fails("recurse", &[], &["stack"]);
-}
-
-#[test]
-fn all_memory() {
-    fails("hog", &["--limit-memory", "64M"], &["memory"]);
-}
-
-#[test]
-fn an_endless_loop_can_be_stopped() {
-    beside_a_bystander(|node| {
-        let spin = wat(node.folder(), "spin");
-        node.wsw(&["service", "create", "--name", "spin", "--replicas", "3", &spin.to_string_lossy()]).ok();
-        assert_eq!(node.running("spin").len(), 3);
-        node.wsw(&["service", "rm", "spin"]).ok();
-        until("its tasks to end", || {
-            let left = node.json("/containers/json");
-            let names = left.as_array().map_or(0, |list| list.iter().filter(|one| one["Names"][0].as_str().is_some_and(|name| name.contains("spin."))).count());
-            if names == 0 { Ok(()) } else { Err(left.to_string()) }
-        });
-    });
+    let (answered, failures) = load.end();
+    assert!(failures.is_empty(), "of {answered}: {failures:#?}");
 }
 
 #[test]

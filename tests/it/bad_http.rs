@@ -3,12 +3,9 @@
 //! Each gives a refusal and the end of the connection, or the one right reading; none reaches a guest as two requests, none holds a place for ever,
 //! and the service answers afterwards as before.
 
-use crate::harness::{self, Node, free_tcp_port, guest};
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
-
-const BOUND: Duration = Duration::from_secs(90);
+use crate::harness::{self, Client, Node, lab};
+use std::io::Write;
+use std::net::Shutdown;
 
 /// What may become of a request.
 #[derive(Debug, Clone, Copy)]
@@ -93,26 +90,8 @@ const CASES: &[(&str, &str, Want)] = &[
 ];
 
 /// All that comes until the connection ends; none when it does not.
-fn exchange(port: u16, bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the port is served");
-    stream.set_read_timeout(Some(BOUND)).expect("a bound");
-    // Refused early: the rest may not be taken.
-    let _ = stream.write_all(bytes);
-    read_to_end(&mut stream)
-}
-
-fn read_to_end(stream: &mut TcpStream) -> Option<Vec<u8>> {
-    let mut answer = Vec::new();
-    let mut piece = [0; 4096];
-    loop {
-        match stream.read(&mut piece) {
-            Ok(0) => return Some(answer),
-            Ok(read) => answer.extend_from_slice(&piece[..read]),
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => return None,
-            // Reset: the connection ended with bytes of ours unread.
-            Err(_) => return Some(answer),
-        }
-    }
+fn exchange(port: u16, bytes: &[u8]) -> Option<String> {
+    Client::saying(port, bytes).rest()
 }
 
 fn judge(want: Want, answer: &str) -> Result<(), String> {
@@ -126,33 +105,16 @@ fn judge(want: Want, answer: &str) -> Result<(), String> {
     if right { Ok(()) } else { Err(format!("wanted {want:?}, got {answer:?}")) }
 }
 
-fn lab(node: &Node, more: &[&str]) -> u16 {
-    let port = free_tcp_port();
-    let (publish, guest) = (format!("{port}:80"), guest("lab_http").to_string_lossy().into_owned());
-    let mut words = vec!["service", "create", "--name", "lab", "-p", &publish];
-    words.extend(more);
-    words.push(&guest);
-    node.wsw(&words).ok();
-    port
-}
-
 #[test]
 fn requests_with_tricks() {
     let node = Node::swarm();
     let port = lab(&node, &[]);
     // Begun now, looked at last: a head and a first byte that never come end within their bound.
-    let mut slow: Vec<TcpStream> = ["GET /request HTTP/1.1\r\nHost: a\r\nX:", "", "PRI * HT"]
-        .map(|begun| {
-            let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the port is served");
-            stream.set_read_timeout(Some(BOUND)).expect("a bound");
-            stream.write_all(begun.as_bytes()).expect("it is taken");
-            stream
-        })
-        .into();
+    let mut slow = ["GET /request HTTP/1.1\r\nHost: a\r\nX:", "", "PRI * HT"].map(|begun| Client::saying(port, begun.as_bytes()));
     let mut wrong = Vec::new();
     for (name, bytes, want) in CASES {
         match exchange(port, bytes.as_bytes()) {
-            Some(answer) => wrong.extend(judge(*want, &String::from_utf8_lossy(&answer)).err().map(|error| format!("{name}: {error}"))),
+            Some(answer) => wrong.extend(judge(*want, &answer).err().map(|error| format!("{name}: {error}"))),
             None => wrong.push(format!("{name}: the connection does not end")),
         }
     }
@@ -160,7 +122,7 @@ fn requests_with_tricks() {
     large(port);
     assert_eq!(harness::get(port, "/request").map(|answer| answer.status), Ok(200), "others are served as before");
     for stream in &mut slow {
-        assert!(read_to_end(stream).is_some(), "a head that does not come holds its connection for ever");
+        assert!(stream.rest().is_some(), "a head that does not come holds its connection for ever");
     }
 }
 
@@ -168,17 +130,14 @@ fn requests_with_tricks() {
 fn large(port: u16) {
     let many: String = (0..1_000).map(|n| format!("X-{n}: y\r\n")).collect();
     let answer = exchange(port, format!("GET /request HTTP/1.1\r\nHost: a\r\n{many}\r\n").as_bytes()).expect("it ends");
-    judge(Refused(431), &String::from_utf8_lossy(&answer)).expect("too many headers");
+    judge(Refused(431), &answer).expect("too many headers");
     let target = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(1 << 20));
-    judge(Ended, &String::from_utf8_lossy(&exchange(port, target.as_bytes()).expect("it ends"))).expect("a target of 1 MiB");
+    judge(Ended, &exchange(port, target.as_bytes()).expect("it ends")).expect("a target of 1 MiB");
     // For ever, if it were let.
-    let mut endless = TcpStream::connect(("127.0.0.1", port)).expect("the port is served");
-    endless.set_read_timeout(Some(BOUND)).expect("a bound");
-    endless.write_all(b"GET /request HTTP/1.1\r\nHost: a\r\nX: ").expect("it is taken");
-    let sent = (0..10_000).take_while(|_| endless.write_all(&[b'y'; 64 << 10]).is_ok()).count();
+    let mut endless = Client::saying(port, b"GET /request HTTP/1.1\r\nHost: a\r\nX: ");
+    let sent = (0..10_000).take_while(|_| endless.stream().write_all(&[b'y'; 64 << 10]).is_ok()).count();
     assert!(sent < 10_000, "an endless header is read for ever");
-    let answer = read_to_end(&mut endless).expect("it ends");
-    judge(Ended, &String::from_utf8_lossy(&answer)).expect("an endless header");
+    judge(Ended, &endless.rest().expect("it ends")).expect("an endless header");
 }
 
 /// A body that trickles, and one that stops: the request's time limit ends both, and the client is told while that is possible.
@@ -186,24 +145,15 @@ fn large(port: u16) {
 fn slow_bodies() {
     let node = Node::swarm();
     let port = lab(&node, &["--container-label", "wsw.wasm.request-timeout=2s"]);
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the port is served");
-    stream.set_read_timeout(Some(BOUND)).expect("a bound");
-    stream.write_all(b"POST /count HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nsome").expect("it is taken");
-    let answer = read_to_end(&mut stream).expect("it ends");
-    judge(Refused(504), &String::from_utf8_lossy(&answer)).expect("the time limit");
+    let answer = exchange(port, b"POST /count HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nsome").expect("it ends");
+    judge(Refused(504), &answer).expect("the time limit");
     // After the head was sent the answer is cut, not finished.
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the port is served");
-    stream.set_read_timeout(Some(BOUND)).expect("a bound");
-    stream.write_all(b"GET /late HTTP/1.1\r\nHost: a\r\n\r\n").expect("it is taken");
-    let answer = String::from_utf8_lossy(&read_to_end(&mut stream).expect("it ends")).into_owned();
+    let answer = exchange(port, b"GET /late HTTP/1.1\r\nHost: a\r\n\r\n").expect("it ends");
     assert!(answer.contains("begun\n") && !answer.ends_with("0\r\n\r\n"), "{answer:?}");
-    // A client that says no more although it promised a body.
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the port is served");
-    stream.write_all(b"POST /count HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nsome").expect("it is taken");
-    stream.shutdown(Shutdown::Write).expect("it is open");
-    stream.set_read_timeout(Some(BOUND)).expect("a bound");
-    let answer = read_to_end(&mut stream).expect("it ends");
-    if let Err(error) = judge(Ended, &String::from_utf8_lossy(&answer)) {
+    // A client that says no more although it promised a body: taken for one that has gone, or told that it is wrong.
+    let mut silent = Client::saying(port, b"POST /count HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nsome");
+    silent.stream().shutdown(Shutdown::Write).expect("it is open");
+    if let Err(error) = judge(Ended, &silent.rest().expect("it ends")) {
         assert!(error.contains(" 500 "), "{error}");
     }
 }

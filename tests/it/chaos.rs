@@ -1,6 +1,6 @@
 //! A minute of deaths at random, of the daemon and of shims, while clients count: no answer is wrong, and none is lost but those in flight.
 
-use crate::harness::{self, Failure, Load, Node, free_tcp_port, guest, processes_below, until};
+use crate::harness::{self, Failure, Load, Node, free_tcp_port, guest, shims_below, until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::time::{Duration, Instant};
 
@@ -31,11 +31,6 @@ impl Chance {
     }
 }
 
-fn shims(node: &Node) -> Vec<i32> {
-    let is_shim = |pid: &i32| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains("wasm-shim"));
-    processes_below(node.folder()).into_iter().filter(is_shim).collect()
-}
-
 /// Out of reach from the kill until the port answers again.
 fn kill_daemon(node: &mut Node, port: u16, chance: &mut Chance) -> Death {
     let from = Instant::now();
@@ -48,7 +43,7 @@ fn kill_daemon(node: &mut Node, port: u16, chance: &mut Chance) -> Death {
 
 /// Only what is in it at this moment goes with a shim: there are others.
 fn kill_shim(node: &Node, chance: &mut Chance) -> Option<Death> {
-    let shims = shims(node);
+    let shims = shims_below(node.folder());
     let pid = *shims.get(chance.below(shims.len().max(1) as u64) as usize)?;
     let from = Instant::now();
     // It may have ended by itself.

@@ -1,101 +1,19 @@
 //! What a wasi:http service does with HTTP, through its published port: both protocols, bodies both ways, ends of all kinds.
 
-use crate::harness::{Node, free_tcp_port, guest, until};
+use crate::harness::{BOUND, Client, Node, has, lab, settled, until};
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::Write;
 use std::time::Duration;
 
-const BOUND: Duration = Duration::from_secs(90);
 /// More than the buffers of both ends, the kernel's and ours together, will ever hold.
 const MUCH: usize = 48 << 20;
 
-fn lab(node: &Node, more: &[&str]) -> u16 {
-    let port = free_tcp_port();
-    let (publish, guest) = (format!("{port}:80"), guest("lab_http").to_string_lossy().into_owned());
-    let mut words = vec!["service", "create", "--name", "lab", "-p", &publish];
-    words.extend(more);
-    words.push(&guest);
-    node.wsw(&words).ok();
-    port
-}
-
 /// One request at a time: one instance, no queue.
 const ONE: &[&str] = &["--container-label", "wsw.wasm.max-instances=1", "--container-label", "wsw.wasm.queue=0"];
-
-/// A connection that is read line by line.
-struct Client(BufReader<TcpStream>);
-
-impl Client {
-    fn connect(port: u16) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", port)).expect("the port is served");
-        stream.set_read_timeout(Some(BOUND)).expect("a bound");
-        stream.set_write_timeout(Some(BOUND)).expect("a bound");
-        Self(BufReader::new(stream))
-    }
-
-    fn send(&mut self, text: &str) {
-        self.0.get_mut().write_all(text.as_bytes()).expect("it is taken");
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.0.read_line(&mut line).expect("a line comes");
-        line.trim_end().to_owned()
-    }
-
-    /// The lines of a head or of trailers, in lower case.
-    fn head(&mut self) -> Vec<String> {
-        let line = |client: &mut Self| Some(client.line()).filter(|line| !line.is_empty());
-        std::iter::from_fn(|| line(self)).map(|line| line.to_ascii_lowercase()).collect()
-    }
-
-    fn bytes(&mut self, number: usize) -> String {
-        let mut bytes = vec![0; number];
-        self.0.read_exact(&mut bytes).expect("they come");
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-
-    fn chunk(&mut self) -> String {
-        let size = usize::from_str_radix(&self.line(), 16).expect("a chunk's size");
-        let chunk = self.bytes(size);
-        if size > 0 {
-            self.line();
-        }
-        chunk
-    }
-
-    /// All until the end of the connection.
-    fn rest(&mut self) -> String {
-        let mut bytes = Vec::new();
-        let _ = self.0.read_to_end(&mut bytes);
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-
-    /// A request without a body; its status and head.
-    fn get(&mut self, path: &str) -> (u16, Vec<String>) {
-        self.request("GET", path)
-    }
-
-    fn request(&mut self, method: &str, path: &str) -> (u16, Vec<String>) {
-        self.send(&format!("{method} {path} HTTP/1.1\r\nHost: lab\r\n\r\n"));
-        self.answer()
-    }
-
-    fn answer(&mut self) -> (u16, Vec<String>) {
-        let head = self.head();
-        let status = head.first().and_then(|line| line.split(' ').nth(1)?.parse().ok());
-        (status.unwrap_or_else(|| panic!("no status: {head:?}")), head)
-    }
-}
-
-fn has(head: &[String], line: &str) -> bool {
-    head.iter().any(|other| other == line)
-}
 
 #[test]
 fn bodies_stream_both_ways_at_once_with_their_trailers() {
@@ -126,7 +44,7 @@ fn body() -> (Parts, UnsyncBoxBody<Bytes, std::convert::Infallible>) {
 #[test]
 fn http_2_with_prior_knowledge() {
     let node = Node::swarm();
-    let port = lab(&node, &["--replicas", "2", "--stop-grace-period", "60s"]);
+    let port = lab(&node, &["--replicas", "2"]);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.expect("the port is served");
@@ -151,25 +69,47 @@ fn http_2_with_prior_knowledge() {
         for answer in many {
             assert_eq!(answer.await.expect("an answer").status(), 200);
         }
-        // The end of the service: what is in flight is answered, the connection is told to go (GOAWAY) and ends.
-        let (open, pieces) = body();
-        let answer = sender.send_request(request("/echo").method("POST").body(pieces).expect("a request")).await.expect("an answer");
+        drop(sender);
+        tokio::time::timeout(BOUND, connection).await.expect("the connection ends").expect("no panic").expect("in order");
+    });
+}
+
+/// The end of a service as a client of HTTP/2 sees it: GOAWAY while its request is in flight, the whole answer, then the end.
+#[test]
+fn a_service_that_ends_says_goaway_and_answers_what_is_in_flight() {
+    let node = Node::swarm();
+    let port = lab(&node, &["--stop-grace-period", "120s"]);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.expect("the port is served");
+        let (sender, connection) = h2::client::handshake(stream).await.expect("it speaks HTTP/2");
+        let connection = tokio::spawn(connection);
+        let mut sender = sender.ready().await.expect("it takes a request");
+        let request = http::Request::post("http://lab/echo").body(()).expect("a request");
+        let (answer, mut body) = sender.send_request(request, false).expect("it is sent");
+        body.send_data("one".into(), false).expect("it is taken");
+        let answer = answer.await.expect("an answer begins");
+        let mut echoed = answer.into_body();
+        assert_eq!(echoed.data().await.expect("a piece").expect("no error"), "one");
         tokio::task::block_in_place(|| node.wsw(&["service", "scale", "-d", "lab=0"]).ok());
-        tokio::task::block_in_place(|| {
-            until("new connections to be refused", || {
-                TcpStream::connect(("127.0.0.1", port)).map_or(Ok(()), |stream| {
-                    let mut client = Client(BufReader::new(stream));
-                    client.0.get_mut().set_read_timeout(Some(BOUND)).expect("a bound");
-                    let _ = client.0.get_mut().write_all(b"GET /request HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n");
-                    match client.rest() {
-                        text if text.is_empty() => Ok(()),
-                        text => Err(text),
-                    }
-                })
-            })
+        let told = tokio::time::timeout(BOUND, async {
+            loop {
+                match std::future::poll_fn(|cx| sender.poll_ready(cx)).await {
+                    Ok(()) => tokio::time::sleep(Duration::from_millis(10)).await,
+                    Err(error) => return error,
+                }
+            }
         });
-        drop(open);
-        answer.into_body().collect().await.expect("the answer is whole");
+        let told = told.await.expect("it is told to go");
+        assert!(told.is_go_away() && told.is_remote() && told.reason() == Some(h2::Reason::NO_ERROR), "{told:?}");
+        // What it had taken on it answers.
+        body.send_data("two".into(), true).expect("it is taken");
+        assert_eq!(echoed.data().await.expect("a piece").expect("no error"), "two");
+        while let Some(piece) = echoed.data().await {
+            assert_eq!(piece.expect("the answer is whole"), "", "nothing more is said");
+        }
+        assert!(echoed.is_end_stream(), "the answer is whole");
+        drop((sender, body, echoed));
         tokio::time::timeout(BOUND, connection).await.expect("the connection ends").expect("no panic").expect("in order");
     });
 }
@@ -194,28 +134,37 @@ fn offers_to_upgrade_are_ignored_and_answers_without_a_body_have_none() {
     for path in ["/status/103", "/status/101"] {
         let (status, head) = client.get(path);
         assert_eq!(status, 500, "{path}: {head:?}");
-        let length = head.iter().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).expect("a length");
-        assert!(client.bytes(length).contains("not final"));
+        assert!(client.body(&head).contains("not final"));
     }
     assert_eq!(client.get("/status/200").0, 200);
 }
 
+/// Nothing here ends by the request's time limit: that is an hour.
 #[test]
 fn a_length_that_the_guest_does_not_keep() {
     let node = Node::swarm();
-    let port = lab(&node, &[]);
+    let port = lab(&node, &["--container-label", "wsw.wasm.request-timeout=1h"]);
     let mut short = Client::connect(port);
-    short.send("GET /short HTTP/1.1\r\nHost: lab\r\n\r\n");
-    // How much of it was on its way when the guest gave up is chance; never all that was promised.
-    let text = short.rest();
-    assert!(text.is_empty() || text.ends_with("\r\n\r\n") || text.ends_with("\r\n\r\n12345"), "cut, and the connection ends: {text:?}");
+    short.send("GET /short HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n");
+    // The guest has ended when its answer is looked at, unless it was interrupted: then the head may be on its way, and the connection breaks.
+    let text = short.rest().expect("it ends");
+    let told = text.starts_with("HTTP/1.1 500 ") && text.ends_with("the guest's answer is not whole\n");
+    assert!(told || text.is_empty() || text.ends_with("\r\n\r\n") || text.ends_with("\r\n\r\n12345"), "{text:?}");
+    // One that is interrupted for certain: the head and half of the body are out before it gives up.
+    let mut late = Client::connect(port);
+    late.send("GET /shortly/50 HTTP/1.1\r\nHost: lab\r\n\r\n");
+    let text = late.rest().expect("it ends");
+    assert!(text.starts_with("HTTP/1.1 200 ") && text.ends_with("\r\n\r\n12345"), "cut, and the connection ends: {text:?}");
     let mut long = Client::connect(port);
     assert_eq!(long.get("/long").0, 200);
     assert_eq!(long.bytes(5), "12345");
     assert_eq!(long.get("/request").0, 200, "what was too much is not sent");
     let mut two = Client::connect(port);
-    two.send("GET /lengths HTTP/1.1\r\nHost: lab\r\n\r\n");
-    assert!(!two.rest().contains("12345"), "an answer of two lengths is none");
+    let (status, head) = two.get("/lengths");
+    assert_eq!(status, 500, "an answer of two lengths is none: {head:?}");
+    assert_eq!(two.body(&head), "the guest did not answer\n");
+    let log = node.wsw(&["service", "logs", "--raw", "lab"]);
+    assert!(!told || log.err.contains("before its answer was whole") || log.out.contains("before its answer was whole"), "{log}");
 }
 
 #[test]
@@ -233,28 +182,15 @@ fn a_body_is_asked_for_when_the_guest_reads_it() {
     assert_eq!(client.answer().0, 200, "the last answer, and no other before it");
 }
 
-/// The number in the last line of the task's log, once it stays.
-fn settled(node: &Node) -> usize {
-    let last = || node.wsw(&["service", "logs", "--raw", "--tail", "1", "lab"]).ok().trim().rsplit(' ').next().and_then(|text| text.parse().ok());
-    let mut before: Option<usize> = None;
-    until("the guest to be held back", || {
-        std::thread::sleep(Duration::from_millis(500));
-        let now = last();
-        if now.is_some() && now == before {
-            return Ok(now.unwrap_or_default());
-        }
-        before = now;
-        Err(format!("{now:?}"))
-    })
-}
-
 #[test]
 fn a_slow_client_holds_the_guest_back_and_one_that_leaves_ends_it() {
     let node = Node::swarm();
     let port = lab(&node, ONE);
     let mut client = Client::connect(port);
     client.send(&format!("GET /bytes/{MUCH} HTTP/1.1\r\nHost: lab\r\n\r\n"));
-    let held = settled(&node);
+    // The number in the last line of the task's log.
+    let last = || node.wsw(&["service", "logs", "--raw", "--tail", "1", "lab"]).ok().trim().rsplit(' ').next().and_then(|text| text.parse::<usize>().ok());
+    let held = settled("the guest to be held back", Duration::from_millis(500), last);
     assert!(held < MUCH / 2, "{held} bytes were written for a client that reads none");
     assert_eq!(Client::connect(port).get("/request").0, 503, "the one instance is at work");
     drop(client);
@@ -281,13 +217,66 @@ fn a_slow_client_holds_the_guest_back_and_one_that_leaves_ends_it() {
     }
 }
 
+/// Clients that leave while their request's body lies unread: each is noticed, or the one instance would be theirs for an hour.
+#[test]
+fn a_client_that_leaves_its_body_unread_frees_the_instance() {
+    const CLIENTS: usize = 20;
+    let node = Node::swarm();
+    let port = lab(&node, &[ONE, &["--container-label", "wsw.wasm.request-timeout=1h"]].concat());
+    for number in 0..CLIENTS {
+        let mut client = until("the instance to be taken", || {
+            let mut client = Client::connect(port);
+            client.send("POST /unread/3600000 HTTP/1.1\r\nHost: lab\r\nContent-Length: 100\r\n\r\nsome");
+            match Client::connect(port).get("/request") {
+                (503, _) => Ok(client),
+                other => Err(format!("{other:?}")),
+            }
+        });
+        if number % 2 == 0 {
+            // With a reset; the others with an orderly end behind what is unread.
+            rustix::net::sockopt::set_socket_linger(client.stream(), Some(Duration::ZERO)).expect("it is open");
+        }
+        drop(client);
+        until(&format!("client {number} to be missed"), || match Client::connect(port).get("/request") {
+            (200, _) => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+    }
+}
+
+/// The same for clients in the queue: their places are free for others.
+#[test]
+fn a_client_that_leaves_the_queue_frees_its_place() {
+    let node = Node::swarm();
+    let labels = ["wsw.wasm.max-instances=1", "wsw.wasm.queue=1", "wsw.wasm.request-timeout=1h"].map(|label| ["--container-label", label]).concat();
+    let port = lab(&node, &labels);
+    for _ in 0..5 {
+        // Of three that come one finds no place; if more do, those of the last round have not been missed yet.
+        until("all but one to find a place", || {
+            let mut clients = [(); 3].map(|()| Client::saying(port, b"POST /unread/3600000 HTTP/1.1\r\nHost: lab\r\nContent-Length: 100\r\n\r\nsome"));
+            let mut refused = 0;
+            while refused == 0 {
+                for client in &mut clients {
+                    client.stream().set_read_timeout(Some(Duration::from_millis(20))).expect("a bound");
+                    refused += usize::from(client.stream().peek(&mut [0; 1]).is_ok_and(|read| read > 0));
+                }
+            }
+            if refused == 1 { Ok(()) } else { Err(format!("{refused} were refused")) }
+        });
+    }
+    until("instance and queue to be free", || match Client::connect(port).get("/request") {
+        (200, _) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+}
+
 #[test]
 fn a_guest_that_does_not_read_holds_the_client_back() {
     let node = Node::swarm();
     let port = lab(&node, &[]);
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the port is served");
+    let mut client = Client::connect(port);
+    let stream = client.stream();
     stream.set_write_timeout(Some(Duration::from_millis(300))).expect("a bound");
-    stream.set_read_timeout(Some(BOUND)).expect("a bound");
     write!(stream, "POST /unread/3000 HTTP/1.1\r\nHost: lab\r\nContent-Length: {MUCH}\r\n\r\n").expect("it is taken");
     let mut sent = 0;
     while sent < MUCH {
@@ -297,7 +286,6 @@ fn a_guest_that_does_not_read_holds_the_client_back() {
         }
     }
     assert!(sent < MUCH / 2, "{sent} bytes were taken although nobody reads them");
-    let mut client = Client(BufReader::new(stream));
     assert_eq!(client.answer().0, 200);
 }
 
@@ -336,7 +324,7 @@ fn a_service_that_ends_answers_what_it_has_and_closes_its_connections() {
     // Its head has been read once the guest has asked for the rest, which the next request on another connection comes after.
     assert_eq!(Client::connect(port).request("HEAD", "/request").0, 200);
     node.wsw(&["service", "scale", "-d", "lab=0"]).ok();
-    assert_eq!(idle.rest(), "", "an idle connection ends");
+    assert_eq!(idle.rest().as_deref(), Some(""), "an idle connection ends");
     busy.send("bc");
     let (status, head) = busy.answer();
     assert!(status == 200 && has(&head, "connection: close"), "{head:?}");

@@ -5,8 +5,8 @@
 //! they end.
 
 use crate::{
-    guest::{ComponentGuest, ModuleGuest},
-    limits::{Limiter, MemoryLimitReached},
+    guest::{ComponentGuest, MAX_RESOURCES, ModuleGuest},
+    limits::MemoryLimitReached,
     linker::Linked,
     metered::{Metered, interrupt_by_epochs},
     modules::Program,
@@ -14,9 +14,9 @@ use crate::{
 };
 use futures_util::FutureExt;
 use std::{panic::AssertUnwindSafe, pin::Pin, sync::Arc};
-use wasmtime::{Store, Trap};
+use wasmtime::{Store, Trap, component::ResourceTableError};
 use wasmtime_wasi::I32Exit;
-use wsw_api::{log::Stream, shim::ExitReport};
+use wsw_api::shim::ExitReport;
 
 /// Code of a component's `run` that answers an error; wasi:cli has only ok and err.
 const RUN_FAILED: u32 = 1;
@@ -39,7 +39,15 @@ pub async fn run(task: Arc<Task>, program: Arc<Program>) {
         },
     };
     drop(program);
-    task.finish(report).await;
+    task.finish(explained(report, &task)).await;
+}
+
+/// A guest that gave up says only a number; which of its limits was hit before may be why.
+fn explained(mut report: ExitReport, task: &Task) -> ExitReport {
+    if report.code != 0 && report.reason.is_none() {
+        report.reason = task.quota.hit().map(|full| full.to_string());
+    }
+    report
 }
 
 /// Ends when the guest is to be interrupted: at once, but for a server whose connections may go on until the grace period ends.
@@ -62,14 +70,11 @@ fn stopped(stop: Stop) -> ExitReport {
 
 /// Makes the guest's store and the future that instantiates and runs it.
 fn guest(task: &Task, program: &Program) -> Result<Guest, ExitReport> {
-    let (stdout, stderr) = (task.sink.stream(Stream::Stdout), task.sink.stream(Stream::Stderr));
-    let limiter = Limiter::new(task.memory.clone());
     let (ticker, cpu) = (program.engines().ticker().clone(), task.cpu.clone());
-    let identity = &task.spec.identity;
     match program.on_demand().map_err(|error| not_started(&error.to_string()))? {
         Linked::Module(pre) => {
             let pre = pre.clone();
-            let mut store = Store::new(pre.module().engine(), ModuleGuest::new(identity, stdout, stderr, limiter));
+            let mut store = Store::new(pre.module().engine(), ModuleGuest::new(task));
             store.limiter(|guest| &mut guest.limiter);
             interrupt_by_epochs(&mut store);
             let run = async move {
@@ -81,7 +86,7 @@ fn guest(task: &Task, program: &Program) -> Result<Guest, ExitReport> {
         }
         Linked::Command(pre) => {
             let pre = pre.clone();
-            let mut store = Store::new(pre.engine(), ComponentGuest::new(identity, stdout, stderr, limiter, task.net.clone()));
+            let mut store = Store::new(pre.engine(), ComponentGuest::new(task));
             store.limiter(|guest| &mut guest.limiter);
             interrupt_by_epochs(&mut store);
             let run = async move {
@@ -128,6 +133,9 @@ fn not_started(text: &str) -> ExitReport {
 pub fn reason(error: &wasmtime::Error) -> String {
     if let Some(limit) = error.downcast_ref::<MemoryLimitReached>() {
         return limit.to_string();
+    }
+    if matches!(error.downcast_ref::<ResourceTableError>(), Some(ResourceTableError::Full)) {
+        return format!("limit of {MAX_RESOURCES} resources of an instance reached");
     }
     match error.downcast_ref::<Trap>() {
         Some(trap) => trap.to_string(),

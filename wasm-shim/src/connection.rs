@@ -2,15 +2,16 @@
 //!
 //! Owns: the protocol and the end of a connection. Invariants: each request is given to the service anew, so keep-alive does not pin a
 //! client to a replica; when the service has no ready replica left, the connection ends after the answer that is being sent (`Connection:
-//! close`, GOAWAY). There is no idle time-out: keep-alive probes find dead peers, and `watch` ends those that misuse their place.
+//! close`, GOAWAY). There is no idle time-out: keep-alive probes find dead peers, and `connections` ends those that misuse their place.
 
 use crate::{
     answer::Answer,
+    connections::Place,
     forwarded::Client,
     replica::{Service, Services},
     request::{self, Cut},
     vetting,
-    watch::{Place, Watch, Watched},
+    watch::{Watch, Watched},
 };
 use http::{Request, Response, Version};
 use hyper::{body::Incoming, service::service_fn};
@@ -21,7 +22,7 @@ use hyper_util::{
 use rustix::net::{AddressFamily, sockopt};
 use std::{
     io,
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     pin::pin,
     sync::{Arc, LazyLock},
     time::Duration,
@@ -105,7 +106,7 @@ pub async fn serve(transport: Transport, served: Served, place: Place) {
 
 async fn speak<S>(stream: S, served: Served, watch: &Arc<Watch>) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
 where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + AsFd + Send + Unpin + 'static,
 {
     // A child of its own: it is polled with the connection, and all connections of a service would meet in one lock.
     let closing = served.service.closing.child_token();

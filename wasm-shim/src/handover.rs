@@ -9,10 +9,10 @@
 
 use crate::{
     connection::{self, Served, Transport},
+    connections::Connections,
     forwarded::Client,
     net::{listeners::Listeners, relay},
     replica::Services,
-    watch::Connections,
 };
 use rustix::{
     cmsg_space,
@@ -90,6 +90,12 @@ impl Listener {
     /// Accepts channels for ever.
     pub async fn run(self) {
         let _sweeping = AbortOnDropHandle::new(tokio::spawn(self.connections.clone().sweep()));
+        let hearing = self.connections.clone().hear();
+        let _hearing = AbortOnDropHandle::new(tokio::spawn(async move {
+            if let Err(error) = hearing.await {
+                tracing::error!("clients that go away are not noticed any more: {error}");
+            }
+        }));
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         loop {
             let accepted = self.socket.async_io(Interest::READABLE, |socket| Ok(rustix::net::accept_with(socket, flags)?)).await;
@@ -127,7 +133,7 @@ impl Listener {
     }
 }
 
-fn register(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+pub fn register(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: `OwnedFd` always answers the same descriptor and keeps it open until the `AsyncFd`, which owns it, is dropped.
     #[allow(unsafe_code)]
     let registered = unsafe { AsyncFd::register(socket) };
@@ -181,7 +187,7 @@ impl Channel {
             return Ok((if taken { HandoverOutcome::Taken } else { HandoverOutcome::None }, None));
         }
         if let Some(service) = self.services.get(&handover.service) {
-            let Some(place) = self.connections.enter() else { return Ok((HandoverOutcome::Full, None)) };
+            let Some(place) = self.connections.enter(handover.service) else { return Ok((HandoverOutcome::Full, None)) };
             let served = Served { services: self.services.clone(), id: handover.service, service, client: Client::new(handover.client.ip()) };
             let work = connection::serve(Transport::new(descriptor)?, served, place);
             return Ok((HandoverOutcome::Taken, Some(Box::pin(work))));

@@ -1,7 +1,7 @@
 //! The memory limit of a task, summed over its instances.
 //!
-//! Owns: the sum. Invariant: what a store took is given back when the store is dropped. Counted: linear memories and tables; what the
-//! host holds for a guest has bounds of its own (`guest`). Never: fails a growth that stays within the limit.
+//! Owns: the sum. Invariant: what a store took is given back when the store is dropped. Counted: linear memories, tables, what the host holds
+//! for a guest ([`Limiter::host`]), and answers that wait to be sent after their guest is gone. Never: fails a growth that stays within the limit.
 
 use std::sync::{
     Arc,
@@ -11,6 +11,10 @@ use wasmtime::ResourceLimiter;
 
 /// A table entry is a pointer.
 const TABLE_ENTRY: usize = size_of::<usize>();
+
+/// Bytes of answers whose guests are gone and that wait for their clients, of one task: past it a guest's place is not free before its answer
+/// was sent. So clients that take nothing cost a task its places in the end, and the shim no memory without bound.
+const MAX_UNSENT: u64 = 64 << 20;
 
 /// The limit was hit; the guest is stopped with this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -22,11 +26,13 @@ pub struct MemoryLimitReached(pub u64);
 pub struct TaskMemory {
     limit: Option<u64>,
     used: AtomicU64,
+    /// The part of it that waits to be sent.
+    unsent: AtomicU64,
 }
 
 impl TaskMemory {
     pub const fn new(limit: Option<u64>) -> Self {
-        Self { limit, used: AtomicU64::new(0) }
+        Self { limit, used: AtomicU64::new(0), unsent: AtomicU64::new(0) }
     }
 
     /// Bytes held now.
@@ -50,6 +56,31 @@ impl TaskMemory {
     fn give_back(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
+
+    /// Room for what is left to be sent of an answer whose guest is gone.
+    pub fn unsent(self: &Arc<Self>, bytes: u64) -> Option<Unsent> {
+        let fits = |unsent: u64| unsent.checked_add(bytes).filter(|sum| *sum <= MAX_UNSENT);
+        self.unsent.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
+        if self.take(bytes).is_err() {
+            self.unsent.fetch_sub(bytes, Ordering::Relaxed);
+            return None;
+        }
+        Some(Unsent { task: self.clone(), bytes })
+    }
+}
+
+/// Bytes that wait for a client; given back when dropped.
+#[derive(Debug)]
+pub struct Unsent {
+    task: Arc<TaskMemory>,
+    bytes: u64,
+}
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        self.task.unsent.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.task.give_back(self.bytes);
+    }
 }
 
 /// One store's part of its task's memory.
@@ -71,6 +102,19 @@ impl Limiter {
         self.task.take(self.last)?;
         self.held += self.last;
         Ok(true)
+    }
+
+    /// One more part of the same task's memory.
+    pub fn another(&self) -> Self {
+        Self::new(self.task.clone())
+    }
+
+    /// What the host holds for this instance: as much more, until this is dropped.
+    pub fn host(&mut self, bytes: usize) -> Result<(), MemoryLimitReached> {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.task.take(bytes)?;
+        self.held += bytes;
+        Ok(())
     }
 
     fn undo(&mut self) {
@@ -123,6 +167,19 @@ mod tests {
         assert_eq!(task.used(), 1_000);
         drop(two);
         assert_eq!(task.used(), 0);
+    }
+
+    #[test]
+    fn answers_that_wait_are_part_of_the_sum_and_bounded() {
+        let task = Arc::new(TaskMemory::new(Some(1_000)));
+        let waiting = task.unsent(900).unwrap();
+        assert!(task.unsent(101).is_none());
+        assert!(Limiter::new(task.clone()).memory_growing(0, 101, None).is_err());
+        drop(waiting);
+        assert_eq!((task.used(), task.unsent.load(Ordering::Relaxed)), (0, 0));
+        let free = Arc::new(TaskMemory::new(None));
+        let _most = free.unsent(MAX_UNSENT).unwrap();
+        assert!(free.unsent(1).is_none());
     }
 
     #[test]

@@ -58,6 +58,7 @@ pub fn component(component: &Component) -> Result<Linked, Error> {
     let mut linker = wasmtime::component::Linker::<ComponentGuest>::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(engine_error)?;
     crate::net::sockets::add_to_linker(&mut linker).map_err(engine_error)?;
+    crate::files::component::add_to_linker(&mut linker).map_err(engine_error)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker).map_err(engine_error)?;
     let kind = component_kind(engine, component)?;
     let pre = linker.instantiate_pre(component).map_err(|error| component_import(&error))?;
@@ -77,6 +78,7 @@ pub fn module(module: &Module) -> Result<Linked, Error> {
     }
     let mut linker = wasmtime::Linker::<ModuleGuest>::new(module.engine());
     wasmtime_wasi::p1::add_to_linker_async(&mut linker, |guest| &mut guest.wasi).map_err(engine_error)?;
+    crate::files::module::add_to_linker(&mut linker).map_err(engine_error)?;
     linker.instantiate_pre(module).map(Linked::Module).map_err(|error| match error.downcast_ref::<UnknownImportError>() {
         Some(import) => Error::Import(format!("{}::{}", import.module(), import.name())),
         None => Error::Imports(format!("{error:#}")),

@@ -7,6 +7,7 @@
 use crate::{
     args::{self, ShimArgs},
     engine::Engines,
+    files::BLOCKING_THREADS,
     handover,
     logs::Logs,
     modules::Programs,
@@ -49,8 +50,6 @@ const IDLE: Duration = Duration::from_secs(60);
 const MAX_CONNECTIONS: u64 = 10_000;
 /// Descriptors kept for everything else: logs, sockets, engines.
 const RESERVED_DESCRIPTORS: u64 = 512;
-/// Threads for calls that block (guests have no files in this version; programs are loaded on the control runtime's).
-const BLOCKING_THREADS: usize = 16;
 /// What is still queued for the disk at the end gets this long.
 const FLUSH: Duration = Duration::from_secs(5);
 /// Sockets, logs and reports are for this user alone (and root).

@@ -5,10 +5,10 @@
 //!
 //! To use it: ask the task (`task.quota.socket()?`) *before* the socket is made, and keep the permit in the same struct as the descriptor,
 //! declared after it, so that the descriptor is closed first. The error's text names the bound; its guest gets `new-socket-limit`
-//! (wasi:sockets) or `insufficient-memory`/`EMFILE` (wasi:filesystem).
+//! (wasi:sockets), `insufficient-memory` (wasi:filesystem) or `EMFILE`/`ENFILE` (wasip1). The last one is remembered: it may be why a guest ends.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicU32, Ordering},
 };
 
@@ -68,15 +68,15 @@ struct Counts {
     files: Count,
     sockets: Count,
     shim: Descriptors,
+    hit: Mutex<Option<Full>>,
 }
 
 impl TaskQuota {
     pub fn new(shim: &Descriptors) -> Self {
-        Self(Arc::new(Counts { files: Count::new(MAX_FILES), sockets: Count::new(MAX_SOCKETS), shim: shim.clone() }))
+        Self(Arc::new(Counts { files: Count::new(MAX_FILES), sockets: Count::new(MAX_SOCKETS), shim: shim.clone(), hit: Mutex::default() }))
     }
 
     /// Room for one open file or folder.
-    #[allow(dead_code, reason = "for the file system")]
     pub fn file(&self) -> Result<Permit, Full> {
         self.take(Of::Files)
     }
@@ -86,7 +86,16 @@ impl TaskQuota {
         self.take(Of::Sockets)
     }
 
+    /// The bound that was hit last.
+    pub fn hit(&self) -> Option<Full> {
+        *self.0.hit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn take(&self, of: Of) -> Result<Permit, Full> {
+        self.try_take(of).inspect_err(|full| *self.0.hit.lock().unwrap_or_else(PoisonError::into_inner) = Some(*full))
+    }
+
+    fn try_take(&self, of: Of) -> Result<Permit, Full> {
         let (own, full) = match of {
             Of::Files => (&self.0.files, Full::Files),
             Of::Sockets => (&self.0.sockets, Full::Sockets),
@@ -134,7 +143,7 @@ mod tests {
         let shim = Descriptors::new(MAX_SOCKETS + 2);
         let (one, two) = (TaskQuota::new(&shim), TaskQuota::new(&shim));
         let mut held: Vec<Permit> = (0..MAX_SOCKETS).map(|_| one.socket().unwrap()).collect();
-        assert_eq!(one.socket().unwrap_err(), Full::Sockets);
+        assert_eq!((one.hit(), one.socket().unwrap_err(), one.hit()), (None, Full::Sockets, Some(Full::Sockets)));
         let file = one.file().unwrap();
         let other = two.socket().unwrap();
         // The shim's own bound, and what was refused took nothing.

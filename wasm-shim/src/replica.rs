@@ -6,6 +6,7 @@
 
 use crate::{
     modules::Program,
+    queue::Queue,
     task::{Stop, Task},
 };
 use std::{
@@ -15,7 +16,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
 };
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use wsw_api::{id::ServiceId, shim::ExitReport};
 
@@ -23,10 +24,8 @@ use wsw_api::{id::ServiceId, shim::ExitReport};
 pub struct Replica {
     pub task: Arc<Task>,
     pub program: Arc<Program>,
-    /// Permits for running instances.
-    pub instances: Arc<Semaphore>,
-    /// Requests that wait for a permit.
-    pub waiting: AtomicUsize,
+    /// Who may have an instance.
+    pub queue: Queue,
     /// Cuts what is in flight.
     pub cut: CancellationToken,
     in_flight: AtomicUsize,
@@ -35,17 +34,8 @@ pub struct Replica {
 
 impl Replica {
     pub fn new(task: Arc<Task>, program: Arc<Program>) -> Arc<Self> {
-        let permits = usize::try_from(task.spec.max_instances).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        let instances = Arc::new(Semaphore::new(permits));
-        Arc::new(Self {
-            task,
-            program,
-            instances,
-            waiting: AtomicUsize::new(0),
-            cut: CancellationToken::new(),
-            in_flight: AtomicUsize::new(0),
-            idle: Notify::new(),
-        })
+        let queue = Queue::new(task.spec.max_instances, task.spec.queue);
+        Arc::new(Self { task, program, queue, cut: CancellationToken::new(), in_flight: AtomicUsize::new(0), idle: Notify::new() })
     }
 
     async fn idle(&self) {

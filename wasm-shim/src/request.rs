@@ -1,27 +1,24 @@
 //! One HTTP request: a permit, a fresh instance, the guest's answer.
 //!
-//! Owns: what a client gets when a guest does not answer (503 no room, 504 too slow, 500 trap), and how long an instance lives.
-//! Invariants: an instance serves one request; its store is gone when the guest has returned, was cut, its time was up, or its client went
-//! away, whichever is first; a replica's permit is held until then, its place in the count also until the answer's body was sent.
-//! Requests that wait for a permit are served in the order in which they came.
+//! Owns: what a client gets when a guest does not answer (503 no room, 504 too slow, 500 trap or half an answer), and how long an instance
+//! lives. Invariants: an instance serves one request; its store is gone when the guest has returned, was cut, its time was up, or its client
+//! went away, whichever is first; a replica's permit is held until then (until its answer was sent, when the task has no room for that), its
+//! place in the count also until the answer's body was sent. Requests that wait for a permit are served in the order in which they came.
 
 use crate::{
     answer::{self, Answer, Exchange, Sent},
     command::reason,
-    guest::ComponentGuest,
-    limits::Limiter,
+    guest::{ComponentGuest, MAX_QUEUED},
     linker::Linked,
     metered::{Metered, interrupt_by_epochs},
+    queue::Admission,
     replica::{InFlight, Replica},
     watch::Busy,
 };
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use std::sync::{Arc, atomic::Ordering};
-use tokio::{
-    sync::{OwnedSemaphorePermit, oneshot},
-    time::Instant,
-};
+use tokio::{sync::oneshot, time::Instant};
 use wasmtime::{PoolConcurrencyLimitError, Store};
 use wasmtime_wasi_http::{
     WasiHttpView,
@@ -30,7 +27,6 @@ use wasmtime_wasi_http::{
         body::HyperOutgoingBody,
     },
 };
-use wsw_api::log::Stream;
 
 /// When a client that was turned away for want of room may come again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
@@ -46,14 +42,14 @@ pub struct Cut;
 pub async fn serve(taken: InFlight, request: Request<Incoming>, busy: Busy) -> Result<Response<Answer>, Cut> {
     let replica = taken.replica().clone();
     let deadline = Instant::now() + replica.task.spec.request_timeout;
-    let permit = match admit(&replica, deadline).await {
+    let permit = match replica.queue.admit(deadline, &replica.cut, || busy.look_out()).await {
         Admission::Granted(permit) => permit,
         Admission::Full => return Ok(unavailable("too many requests wait for this task\n", busy)),
         Admission::Late => return Ok(too_late(busy)),
         Admission::Cut => return Err(Cut),
     };
     let (send, mut response) = oneshot::channel();
-    let exchange = Exchange::new(taken);
+    let exchange = Exchange::new(taken, permit);
     let reply = Reply { exchange: exchange.clone(), head: answer::is_head(request.method()), busy };
     let mut guest = guest(exchange.clone(), request, send);
     // The guest first: most have answered and returned when they are polled for the first time, and neither a timer nor a task is needed.
@@ -62,24 +58,26 @@ pub async fn serve(taken: InFlight, request: Request<Incoming>, busy: Busy) -> R
         ended = &mut guest => {
             note(&replica, &ended);
             return Ok(match response.try_recv() {
-                Ok(response) => reply.answer(response),
+                Ok(response) => reply.answer(response, true),
                 Err(_) => reply.none(),
             });
         }
         early = &mut response => early,
         () = replica.cut.cancelled() => return Err(Cut),
         () = tokio::time::sleep_until(deadline) => return Ok(late(&replica, reply.busy)),
+        () = look_out(&reply.busy) => return Err(Cut),
     };
     match early {
         // The head is there, the guest still writes the body.
         Ok(response) => {
             exchange.running.store(true, Ordering::SeqCst);
+            reply.busy.look_out();
             tokio::spawn(async move {
                 let _ = outlive(&exchange, guest, deadline).await;
                 exchange.running.store(false, Ordering::SeqCst);
-                drop(permit);
+                exchange.guest_ended(MAX_QUEUED);
             });
-            Ok(reply.answer(response))
+            Ok(reply.answer(response, false))
         }
         // It gave the means to answer away and still runs.
         Err(_) => match outlive(&exchange, guest, deadline).await {
@@ -90,46 +88,10 @@ pub async fn serve(taken: InFlight, request: Request<Incoming>, busy: Busy) -> R
     }
 }
 
-enum Admission {
-    Granted(OwnedSemaphorePermit),
-    Full,
-    Late,
-    Cut,
-}
-
-/// Waits for a permit, with a bound on those who wait.
-async fn admit(replica: &Replica, deadline: Instant) -> Admission {
-    if let Ok(permit) = replica.instances.clone().try_acquire_owned() {
-        return Admission::Granted(permit);
-    }
-    let waiting = Waiting::new(replica);
-    if waiting.position >= usize::try_from(replica.task.spec.queue).unwrap_or(usize::MAX) {
-        return Admission::Full;
-    }
-    tokio::select! {
-        biased;
-        permit = replica.instances.clone().acquire_owned() => permit.map_or(Admission::Cut, Admission::Granted),
-        () = replica.cut.cancelled() => Admission::Cut,
-        () = tokio::time::sleep_until(deadline) => Admission::Late,
-    }
-}
-
-/// One place in the queue of a replica.
-struct Waiting<'a> {
-    replica: &'a Replica,
-    position: usize,
-}
-
-impl<'a> Waiting<'a> {
-    fn new(replica: &'a Replica) -> Self {
-        Self { replica, position: replica.waiting.fetch_add(1, Ordering::SeqCst) }
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.replica.waiting.fetch_sub(1, Ordering::SeqCst);
-    }
+/// Never ends: from its first poll on, which only a request has that takes a while, the connection does when the client goes.
+async fn look_out(busy: &Busy) {
+    busy.look_out();
+    std::future::pending().await
 }
 
 /// The guest's future; not made in an `async fn`, which would keep room for it beside the box that it is in.
@@ -159,9 +121,7 @@ async fn instantiate(replica: &Replica, linked: Result<&Linked, crate::modules::
     let Linked::Http(pre) = linked? else {
         return Err(wasmtime::format_err!("a command is not run as a server"));
     };
-    let task = &replica.task;
-    let (stdout, stderr) = (task.sink.stream(Stream::Stdout), task.sink.stream(Stream::Stderr));
-    let mut store = Store::new(pre.engine(), ComponentGuest::new(&task.spec.identity, stdout, stderr, Limiter::new(task.memory.clone()), task.net.clone()));
+    let mut store = Store::new(pre.engine(), ComponentGuest::new(&replica.task));
     store.limiter(|guest| &mut guest.limiter);
     interrupt_by_epochs(&mut store);
     let proxy = pre.instantiate_async(&mut store).await?;
@@ -210,8 +170,8 @@ struct Reply {
 }
 
 impl Reply {
-    /// The guest's answer, unless it cannot be one.
-    fn answer(self, response: GuestResponse) -> Response<Answer> {
+    /// The guest's answer, unless it cannot be one. `ended`: the guest has, so all of it is here.
+    fn answer(self, response: GuestResponse, ended: bool) -> Response<Answer> {
         let task = &self.exchange.taken.replica().task;
         if self.exchange.malformed.load(Ordering::SeqCst) {
             return closing(StatusCode::BAD_REQUEST, MALFORMED, self.busy);
@@ -229,6 +189,17 @@ impl Reply {
         }
         let (parts, body) = response.into_parts();
         let unwanted = answer::has_no_body(self.head, parts.status);
+        if ended {
+            let bare = body.is_end_stream();
+            let frames = if self.exchange.broken.load(Ordering::SeqCst) { None } else { answer::written(body, unwanted, &parts.headers) };
+            return match frames {
+                Some(frames) => Response::from_parts(parts, Answer::whole(frames, bare, self.exchange, self.busy)),
+                None => {
+                    task.sink.note("wsw: a request failed: the guest ended before its answer was whole");
+                    text(StatusCode::INTERNAL_SERVER_ERROR, "the guest's answer is not whole\n", self.busy)
+                }
+            };
+        }
         let body = Answer::guest(body, self.exchange, unwanted, &parts.headers, self.busy);
         Response::from_parts(parts, body)
     }

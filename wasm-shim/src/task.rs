@@ -10,6 +10,7 @@
 use crate::{
     bundle::TaskSpec,
     cpu::TaskCpu,
+    files::TaskFiles,
     limits::TaskMemory,
     logs::Logs,
     net::{self, TaskNet},
@@ -82,9 +83,9 @@ pub struct Task {
     pub sink: Sink,
     pub memory: Arc<TaskMemory>,
     pub cpu: Arc<TaskCpu>,
-    /// Files and sockets of its guests.
-    #[allow(dead_code, reason = "for the file system")]
+    /// Descriptors of its guests.
     pub quota: TaskQuota,
+    pub files: Arc<TaskFiles>,
     pub net: Arc<TaskNet>,
     logs: Arc<Logs>,
     started: AtomicBool,
@@ -117,6 +118,7 @@ impl Task {
             stderr: new.stderr,
             memory: Arc::new(TaskMemory::new(new.spec.memory)),
             cpu: Arc::new(TaskCpu::new(new.spec.cpu)),
+            files: TaskFiles::new(quota.clone(), sink.clone()),
             quota,
             spec: new.spec,
             sink,

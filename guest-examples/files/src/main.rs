@@ -1,7 +1,10 @@
 //! Does with files what its arguments say, one step an argument, and prints what came of it. For tests: also what must not work.
 //!
 //! `write:PATH:TEXT` `read:PATH` `list:PATH` `mkdir:PATH` `rm:PATH` `fill:PATH` (writes until it cannot) `link:FROM:TO` (hard)
-//! `symlink:TARGET:PATH` `rename:FROM:TO` `append:PATH:TEXT` `wait` (for ever) `sleep:MS`
+//! `symlink:TARGET:PATH` `rename:FROM:TO` `append:PATH:TEXT` `wait` (for ever) `sleep:MS` `await:PATH` (until it is there)
+//!
+//! What takes more than its share: `hold:PATH:N` (opens it N times and keeps it) `sockets:N` `leak:N` (handles of the host) `eat:MIB`; these end
+//! the program when they are refused.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -12,6 +15,10 @@ const PIECE: usize = 64 << 10;
 
 fn main() {
     for step in std::env::args().skip(1) {
+        if let Some(error) = take(&step) {
+            println!("{step} ! {error}");
+            std::process::exit(1);
+        }
         let said = match run(&step) {
             Ok(text) => format!("{step} = {text}"),
             Err(error) => format!("{step} ! {error}"),
@@ -44,11 +51,47 @@ fn run(step: &str) -> std::io::Result<String> {
             std::thread::sleep(Duration::from_millis(path.parse().unwrap_or(0)));
             Ok("done".to_owned())
         }
+        "await" => loop {
+            if fs::exists(path)? {
+                return Ok("done".to_owned());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        },
+        "hold" | "sockets" | "leak" | "eat" => Ok("done".to_owned()),
         "wait" => loop {
             std::thread::sleep(Duration::from_secs(3_600));
         },
         _ => Err(std::io::Error::other("unknown step")),
     }
+}
+
+/// Takes and keeps; why it could not.
+fn take(step: &str) -> Option<std::io::Error> {
+    let mut parts = step.splitn(3, ':');
+    let (what, first, second) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let number = |text: &str| 0..text.parse::<usize>().unwrap_or(0);
+    match what {
+        "hold" => number(second).find_map(|_| File::open(first).map(std::mem::forget).err()),
+        "sockets" => number(first).find_map(|_| std::net::UdpSocket::bind("127.0.0.1:0").map(std::mem::forget).err()),
+        "leak" => number(first).find_map(|_| leak().err()),
+        "eat" => number(first).find_map(|mib| {
+            std::mem::forget(std::hint::black_box(vec![mib as u8 | 1; 1 << 20]));
+            None
+        }),
+        _ => None,
+    }
+}
+
+/// One more handle that the host keeps.
+#[cfg(target_env = "p2")]
+fn leak() -> std::io::Result<()> {
+    std::mem::forget(wasip2::clocks::monotonic_clock::subscribe_duration(1));
+    Ok(())
+}
+
+#[cfg(not(target_env = "p2"))]
+fn leak() -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
 }
 
 /// Writes until an error; the error is the answer.

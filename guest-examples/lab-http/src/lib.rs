@@ -10,6 +10,7 @@
 //! | `/bytes/N` | N bytes in pieces of 4096 |
 //! | `/status/N` | an answer with this status and a body |
 //! | `/short`, `/long` | a body shorter, longer than its `content-length` |
+//! | `/shortly/N` | the same as `/short`, N milliseconds after its head and half of its body |
 //! | `/lengths` | two different lengths |
 //! | `/late` | begins an answer, then never goes on |
 //! | `/request` | method, target, authority of the request |
@@ -46,6 +47,7 @@ impl Guest for Lab {
             "bytes" => bytes(out, number),
             "status" => respond(out, number as u16, &[("content-type", "text/plain")], b"body\n"),
             "short" => respond(out, 200, &[("content-length", "10")], b"12345"),
+            "shortly" => shortly(out, number),
             "long" => respond(out, 200, &[("content-length", "5")], b"1234567890"),
             "lengths" => respond(out, 200, &[("content-length", "5"), ("content-length", "6")], b"12345"),
             "late" => late(out),
@@ -147,6 +149,14 @@ fn bytes(out: ResponseOutparam, number: u64) {
         left -= now as u64;
         println!("written {}", number - left);
     }
+    drop(stream);
+    let _ = OutgoingBody::finish(body, None);
+}
+
+fn shortly(out: ResponseOutparam, milliseconds: u64) {
+    let (body, stream) = begin(out, 200, &[("content-length", "10")]);
+    let _ = write(&stream, b"12345");
+    sleep(milliseconds);
     drop(stream);
     let _ = OutgoingBody::finish(body, None);
 }

@@ -18,6 +18,12 @@ pub fn processes_below(folder: &Path) -> Vec<i32> {
     pids
 }
 
+/// The Wasm shims among them.
+pub fn shims_below(folder: &Path) -> Vec<i32> {
+    let is_shim = |pid: &i32| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains("wasm-shim"));
+    processes_below(folder).into_iter().filter(is_shim).collect()
+}
+
 /// Kills all of them, also those that they start meanwhile.
 pub fn kill_below(folder: &Path) {
     for _ in 0..200 {

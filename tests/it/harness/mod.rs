@@ -3,6 +3,7 @@
 //! Owns: starting, stopping and cleaning up real processes. Never: an assertion about wsw's behaviour, or a sleep in place of a state.
 
 pub mod archive;
+mod client;
 mod command;
 mod guests;
 mod http;
@@ -14,16 +15,17 @@ mod registry;
 mod user;
 mod wait;
 
+pub use client::{Client, has, lab};
 pub use command::{Follow, Run, run};
 pub use guests::{foreign_guest, guest, image_tar, module, wat};
 pub use http::{get, over_unix};
-pub use leftovers::{kill, kill_below, processes_below, unmount_below};
+pub use leftovers::{kill, kill_below, processes_below, shims_below, unmount_below};
 pub use load::{Failure, Load};
 pub use node::{Node, Setup};
 pub use proxy::Proxy;
 pub use registry::{Authority, Registry, digest};
 pub use user::{give_to_ordinary_user, ordinary_user};
-pub use wait::{free_tcp_port, free_udp_port, stays, until};
+pub use wait::{BOUND, free_tcp_port, free_udp_port, settled, stays, until};
 
 /// The stock docker clients of this machine: the one on the path (a new one, on developers' machines) and Debian's, which `scripts/setup` fetches.
 pub fn docker_clients() -> Vec<std::path::PathBuf> {

@@ -33,6 +33,21 @@ pub fn stays(what: &str, period: Duration, mut holds: impl FnMut() -> Result<(),
     }
 }
 
+/// The value that `look` gives once it has been the same for `period`; panics with `what` when it does not settle within [`BOUND`].
+pub fn settled<T: PartialEq + std::fmt::Debug>(what: &str, period: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let mut last = (None, Instant::now());
+    until(what, || {
+        let now = look();
+        if now != last.0 {
+            last = (now, Instant::now());
+        }
+        match last.0.take_if(|_| last.1.elapsed() >= period) {
+            Some(value) => Ok(value),
+            None => Err(format!("{:?}", last.0)),
+        }
+    })
+}
+
 /// Below the kernel's ephemeral range, so that no outgoing connection takes one between the look and the use.
 fn next_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);

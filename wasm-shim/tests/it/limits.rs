@@ -75,7 +75,8 @@ async fn requests_are_answered_while_more_guests_spin_than_there_are_cores() {
     }
     let mut client = shim.connect(service()).unwrap();
     for _ in 0..500 {
-        assert!(get(&mut client, "/").starts_with("HTTP/1.1 200 "));
+        let answer = get(&mut client, "/");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     }
 }
 
@@ -135,7 +136,8 @@ async fn a_bad_guest_harms_itself_alone() {
     for (id, wat, ends) in victims {
         shim.run(id, &shim.program(wat), memory(16 << 20)).await;
         for _ in 0..100 {
-            assert!(get(&mut client, "/").starts_with("HTTP/1.1 200 "), "beside {id}");
+            let answer = get(&mut client, "/");
+            assert!(answer.starts_with("HTTP/1.1 200 "), "beside {id}: {answer}");
         }
         let killed = ends == Some((137, None));
         if killed {

@@ -7,6 +7,7 @@
 
 mod commands;
 mod compile;
+mod files;
 mod guests;
 mod harness;
 mod limits;

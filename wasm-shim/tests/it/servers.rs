@@ -61,12 +61,9 @@ async fn requests_of_one_connection_go_to_a_fresh_instance_each() {
     assert_eq!(get(&mut connection, "/t"), Some((500, true)));
     assert_eq!(get(&mut connection, "/n"), Some((500, true)));
     assert_eq!(get(&mut connection, "/"), Some((200, true)));
-    // A body that was begun and not finished must not look whole: its last chunk never comes.
+    // A body that was begun and not finished must not look whole: the client is told, or cut off if the guest was interrupted in between.
     let mut cut = shim.connect(service()).unwrap();
-    write!(cut, "GET /b HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
-    let mut text = Vec::new();
-    let _ = cut.read_to_end(&mut text);
-    assert!(!text.ends_with(b"0\r\n\r\n"), "{}", String::from_utf8_lossy(&text));
+    assert!(matches!(get(&mut cut, "/b"), Some((500, true)) | None));
     assert_eq!(shim.connect(ServiceId::from_bytes([9; 16])).unwrap_err(), HandoverOutcome::None);
     shim.kill("a", 9).await.unwrap();
     assert_eq!(shim.wait("a").await.code, 137);
@@ -100,6 +97,8 @@ async fn a_draining_replica_finishes_its_requests_and_gets_no_new_ones() {
     shim.run("a", &server, |config| {
         config["annotations"][shim::MAX_INSTANCES] = json!("1");
         config["annotations"][shim::QUEUE] = json!("0");
+        // A tenth of a processor: its work lasts for longer than all that follows.
+        config["linux"] = json!({ "resources": { "cpu": { "quota": 10_000, "period": 100_000 } } });
     })
     .await;
     let (mut busy, mut other) = (shim.connect(service()).unwrap(), shim.connect(service()).unwrap());
