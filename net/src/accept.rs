@@ -1,0 +1,203 @@
+//! Accepting: bounded handshakes, then the handler of what the connection is for.
+//!
+//! ```text
+//!   first packet ─> (many at once: Retry) ─> handshake ─> protocol ─> certificate? ─> cluster? ─> gate? ─> bounds? ─> handler
+//! ```
+//! Invariants: nobody's work before its address is known to be its own once it gets busy; a peer without a certificate reaches the
+//! join handler alone; each connection ends with its peer's certificate, and when the gate changes its mind.
+
+use crate::connection::Connection;
+use crate::endpoint::identity;
+use crate::error::{Close, Error};
+use crate::peer::Peer;
+use crate::protocol::Protocol;
+use async_trait::async_trait;
+use quinn::crypto::rustls::HandshakeData;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wsw_api::{ClusterId, NodeId};
+
+/// Handshakes at a time: each costs about a millisecond of a core and a few packets of the socket's buffer.
+const MAX_HANDSHAKES: usize = 64;
+/// With so many under way, who comes must first show that its address is its own.
+const RETRY_ABOVE: usize = 16;
+/// A handshake takes two round trips; a slow link and a busy machine get this.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// Nodes that join at a time; more are told to come again.
+const MAX_JOINS: usize = 64;
+/// Connections at a time: ten for each of 1,000 nodes, and room.
+const MAX_CONNECTIONS: usize = 16_384;
+/// Connections of one node: a few of each kind, and as many that died and are not known to be dead yet.
+const MAX_OF_NODE: usize = 64;
+/// Connections outlive no timer longer than this; the certificate is looked at again then (a timer of years overflows).
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3_600);
+
+/// Serves the connections of one protocol.
+#[async_trait]
+pub trait Handler: Send + Sync + 'static {
+    /// Runs until the connection has served its purpose; it is closed afterwards.
+    async fn serve(&self, connection: Connection);
+}
+
+/// Who may have which kind of connection, by the cluster's state.
+pub trait Gate: Send + Sync + 'static {
+    /// [`Error::Refused`] with the reason when it may not, [`Error::Busy`] when that is not known at this moment.
+    fn admit(&self, peer: &Peer, protocol: Protocol) -> Result<(), Error>;
+}
+
+/// The handlers of a node.
+pub type Handlers = BTreeMap<Protocol, Arc<dyn Handler>>;
+
+/// An accepted connection that is open.
+struct Open {
+    connection: Connection,
+    protocol: Protocol,
+}
+
+/// Everything that accepted connections share.
+pub(crate) struct Accepting {
+    cluster: ClusterId,
+    handlers: Handlers,
+    gate: Arc<dyn Gate>,
+    handshakes: Arc<Semaphore>,
+    joins: Arc<Semaphore>,
+    open: Mutex<(u64, BTreeMap<u64, Open>)>,
+}
+
+impl Accepting {
+    pub(crate) fn new(cluster: ClusterId, handlers: Handlers, gate: Arc<dyn Gate>) -> Self {
+        let (handshakes, joins) = (Arc::new(Semaphore::new(MAX_HANDSHAKES)), Arc::new(Semaphore::new(MAX_JOINS)));
+        Self { cluster, handlers, gate, handshakes, joins, open: Mutex::default() }
+    }
+
+    /// Accepts until the endpoint is closed.
+    pub(crate) async fn run(self: Arc<Self>, endpoint: quinn::Endpoint) {
+        while let Some(incoming) = endpoint.accept().await {
+            let busy = MAX_HANDSHAKES - self.handshakes.available_permits();
+            if busy >= RETRY_ABOVE && !incoming.remote_address_validated() && incoming.may_retry() {
+                // It cannot fail: whether it may was just asked.
+                let _ = incoming.retry();
+                continue;
+            }
+            match Arc::clone(&self.handshakes).try_acquire_owned() {
+                Ok(permit) => drop(tokio::spawn(Arc::clone(&self).admit(incoming, permit))),
+                Err(_) => incoming.refuse(),
+            }
+        }
+    }
+
+    async fn admit(self: Arc<Self>, incoming: quinn::Incoming, permit: OwnedSemaphorePermit) {
+        let remote = incoming.remote_address();
+        let shaken = match incoming.accept() {
+            Ok(connecting) => tokio::time::timeout(HANDSHAKE, connecting).await,
+            Err(error) => return tracing::debug!(%remote, %error, "no handshake"),
+        };
+        drop(permit);
+        match shaken {
+            Ok(Ok(connection)) => self.route(connection).await,
+            Ok(Err(error)) => tracing::debug!(%remote, %error, "a handshake failed"),
+            Err(_) => tracing::debug!(%remote, "a handshake took too long"),
+        }
+    }
+
+    async fn route(&self, inner: quinn::Connection) {
+        let (protocol, peer) = match (protocol(&inner), identity(&inner)) {
+            (Some(protocol), Ok(peer)) => (protocol, peer.map(Arc::new)),
+            (None, _) => return inner.close(Close::Fault.code(), b"unknown protocol"),
+            (_, Err(error)) => return inner.close(Close::Refused.code(), error.to_string().as_bytes()),
+        };
+        let connection = Connection::new(inner, peer.clone());
+        let (id, join) = match self.check(&connection, protocol) {
+            Ok(admitted) => admitted,
+            Err(error) => {
+                tracing::info!(remote = %connection.remote(), protocol = protocol.name(), %error, "a connection is refused");
+                let (why, reason) = match error {
+                    Error::Busy(reason) => (Close::Busy, reason),
+                    other => (Close::Refused, other.to_string()),
+                };
+                return connection.close(why, &reason);
+            }
+        };
+        let limits = protocol.limits();
+        connection.grant(limits.streams, limits.window);
+        if let Some(handler) = self.handlers.get(&protocol) {
+            tokio::select! {
+                () = handler.serve(connection.clone()) => {}
+                _ = connection.closed() => {}
+                () = expired(peer.as_deref()) => connection.close(Close::Refused, "the certificate has expired"),
+            }
+        }
+        connection.close(Close::Done, "");
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).1.remove(&id);
+        drop(join);
+    }
+
+    /// Notes the connection, or says why it may not be.
+    fn check(&self, connection: &Connection, protocol: Protocol) -> Result<(u64, Option<OwnedSemaphorePermit>), Error> {
+        if !self.handlers.contains_key(&protocol) {
+            return Err(Error::Refused(match protocol {
+                Protocol::Join | Protocol::Session => "this node is not a manager".into(),
+                Protocol::Blob => "this node gives out no blobs".into(),
+            }));
+        }
+        let mut join = None;
+        match (connection.peer(), protocol) {
+            (_, Protocol::Join) => {
+                let permit = Arc::clone(&self.joins).try_acquire_owned();
+                join = Some(permit.map_err(|_| Error::Busy("many nodes join at this moment; try again".into()))?);
+            }
+            (None, _) => return Err(Error::Refused("a certificate of this cluster is needed".into())),
+            (Some(peer), _) => self.admits(peer, protocol)?,
+        }
+        let node = connection.peer().map(|peer| peer.node);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.1.len() >= MAX_CONNECTIONS || (node.is_some() && of_node(&open.1, node) >= MAX_OF_NODE) {
+            return Err(Error::Busy("too many connections".into()));
+        }
+        open.0 += 1;
+        let id = open.0;
+        open.1.insert(id, Open { connection: connection.clone(), protocol });
+        Ok((id, join))
+    }
+
+    fn admits(&self, peer: &Peer, protocol: Protocol) -> Result<(), Error> {
+        if peer.cluster != self.cluster {
+            return Err(Error::Refused("this is another cluster".into()));
+        }
+        self.gate.admit(peer, protocol)
+    }
+
+    pub(crate) fn recheck(&self) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        for Open { connection, protocol } in open.1.values() {
+            let admitted = connection.peer().map_or(Ok(()), |peer| self.admits(peer, *protocol));
+            if let Err(Error::Refused(refusal)) = admitted {
+                tracing::info!(remote = %connection.remote(), %refusal, "a connection is closed");
+                connection.close(Close::Refused, &refusal);
+            }
+        }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).1.len()
+    }
+}
+
+fn of_node(open: &BTreeMap<u64, Open>, node: Option<NodeId>) -> usize {
+    open.values().filter(|open| open.connection.peer().map(|peer| peer.node) == node).count()
+}
+
+fn protocol(connection: &quinn::Connection) -> Option<Protocol> {
+    let data = connection.handshake_data()?.downcast::<HandshakeData>().ok()?;
+    Protocol::of(data.protocol.as_deref()?)
+}
+
+/// Completes when the peer's certificate is no longer valid; never for a peer without one.
+async fn expired(peer: Option<&Peer>) {
+    let Some(peer) = peer else { return std::future::pending().await };
+    while let Ok(left) = peer.expires.duration_since(SystemTime::now()) {
+        tokio::time::sleep(left.min(LONGEST_WAIT)).await;
+    }
+}

@@ -1,0 +1,63 @@
+//! What a connection is for: its ALPN name, and the limits that follow.
+//!
+//! Owns: the names (with the version of what is spoken) and each protocol's bounds on streams and windows.
+
+/// One kind of connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// A node without a certificate asks for one.
+    Join,
+    /// A worker's session with the leader.
+    Session,
+    /// Parts of images, by digest.
+    Blob,
+}
+
+/// What the accepting side grants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Streams that the peer may have open at a time.
+    pub streams: u32,
+    /// Bytes of all streams together that wait to be read.
+    pub window: u32,
+}
+
+impl Protocol {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Join, Self::Session, Self::Blob];
+
+    /// The name on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Join => "wsw-join/1",
+            Self::Session => "wsw-session/1",
+            Self::Blob => "wsw-blob/1",
+        }
+    }
+
+    pub(crate) fn of(alpn: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|protocol| protocol.name().as_bytes() == alpn)
+    }
+
+    /// A join is one question and one answer, a session one stream; several blobs come at once, and their requests are small.
+    pub(crate) const fn limits(self) -> Limits {
+        match self {
+            Self::Join => Limits { streams: 1, window: 32 << 10 },
+            Self::Session => Limits { streams: 1, window: 1 << 20 },
+            Self::Blob => Limits { streams: 16, window: 64 << 10 },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Protocol;
+
+    #[test]
+    fn names_are_told_apart() {
+        for protocol in Protocol::ALL {
+            assert_eq!(Protocol::of(protocol.name().as_bytes()), Some(protocol));
+        }
+        assert_eq!(Protocol::of(b"h3"), None);
+    }
+}
