@@ -7,7 +7,7 @@ use crate::entry::Outcome;
 use crate::id::{NetworkId, NodeId, RequestId, ServiceId};
 use crate::network::NetworkSpec;
 use crate::registry::{AuthFrom, RegistryAuth};
-use crate::spec::{ClusterSpec, NodeSpec, ServiceSpec};
+use crate::spec::{Availability, ClusterSpec, NodeRole, NodeSpec, ServiceSpec};
 use serde::{Deserialize, Serialize};
 
 /// One write.
@@ -40,6 +40,15 @@ pub enum Write {
     RemoveNode {
         id: NodeId,
         force: bool,
+    },
+    /// A node whose token was found to be right. Its id comes from its key: the same request twice makes one node.
+    AddNode {
+        id: NodeId,
+        role: NodeRole,
+        availability: Availability,
+        hostname: String,
+        /// `IP:PORT`.
+        addr: String,
     },
     /// New join tokens are made by the manager and come in whole.
     UpdateCluster {

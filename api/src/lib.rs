@@ -11,6 +11,7 @@ pub mod event;
 pub mod generic;
 pub mod id;
 pub mod image;
+pub mod join;
 pub mod labels;
 pub mod log;
 pub mod mount;

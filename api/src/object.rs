@@ -77,6 +77,8 @@ pub struct NodeDescription {
     pub trust_root: String,
     /// What it has beside CPUs and memory.
     pub generic: Vec<GenericResource>,
+    /// `IP:PORT` where other nodes dial it.
+    pub addr: String,
 }
 
 /// Whether the leader hears the node.

@@ -17,6 +17,10 @@ use std::sync::Arc;
 pub const MAX_STATUSES: usize = 2_000;
 /// Tasks in one assignment frame; a larger set is cut, `more` says so.
 pub const MAX_TASKS: usize = 2_000;
+/// One frame of a worker: a full batch of statuses whose texts are as long as they may be, several times over.
+pub const MAX_WORKER_FRAME: usize = 8 << 20;
+/// One frame of the leader: templates and credentials at their bounds, and rows of 500 services on 1,000 nodes each.
+pub const MAX_MANAGER_FRAME: usize = 32 << 20;
 /// Frames in flight in either direction before the sender waits.
 pub const MAX_FRAMES: usize = 64;
 

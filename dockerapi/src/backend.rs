@@ -75,6 +75,17 @@ pub struct InitRequest {
     pub availability: Availability,
 }
 
+/// What `swarm join` asks; fields as the client sent them, the daemon's own flags win over docker's defaults.
+#[derive(Clone, PartialEq, Eq)]
+pub struct JoinSwarm {
+    pub listen_addr: String,
+    pub advertise_addr: String,
+    pub remote_addrs: Vec<String>,
+    /// A secret: not printed.
+    pub join_token: String,
+    pub availability: Availability,
+}
+
 /// Which tokens `swarm update` renews.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rotate {
@@ -125,6 +136,7 @@ pub trait Backend: ImageStore + VolumeStore {
         }
     }
     async fn swarm_init(&self, request: InitRequest) -> Result<NodeId>;
+    async fn swarm_join(&self, request: JoinSwarm) -> Result<()>;
     async fn swarm_leave(&self, force: bool) -> Result<()>;
     async fn swarm_update(&self, version: u64, spec: ClusterSpec, rotate: Rotate) -> Result<()>;
     /// Events from now on; earlier ones from the bounded memory come first when `since` says so.

@@ -66,7 +66,7 @@ struct Worker {
 
 impl Worker {
     async fn connect(manager: &Manager) -> Self {
-        let (to, from) = manager.connect();
+        let (to, from) = manager.connect(None);
         let description = Arc::new(NodeDescription::default());
         to.send(WorkerFrame::Hello { node: manager.node_id(), boot: SessionId::from_bytes([1; 16]), description }).await.expect("sent");
         Self { to, from, tasks: Vec::new(), seq: 0 }

@@ -4,7 +4,7 @@
 
 use crate::config::{Config, InitSpec};
 use crate::identity::{Identity, Secret, ca, token};
-use crate::raft::crypto::{DataKey, random};
+use crate::raft::crypto::random;
 use crate::raft::types::RaftId;
 use std::io;
 use std::sync::Arc;
@@ -17,8 +17,6 @@ use wsw_api::time::Time;
 
 /// Feature level of this build: what it writes to the log at most.
 pub const FEATURE_LEVEL: u32 = 1;
-/// Number of a node's first data key.
-const FIRST_DATA_KEY: u32 = 1;
 
 /// Makes the identity of a cluster's first manager, with the root.
 pub fn identity(init: &InitSpec) -> io::Result<(Identity, ca::Root)> {
@@ -26,14 +24,7 @@ pub fn identity(init: &InitSpec) -> io::Result<(Identity, ca::Root)> {
     let (node, cluster) = (NodeId::from_bytes(random()?), ClusterId::from_bytes(random()?));
     let life = Duration::nanoseconds(init.spec.node_cert_expiry.try_into().unwrap_or(i64::MAX));
     let issued = root.issue(node, cluster, life).map_err(io::Error::other)?;
-    let identity = Identity {
-        node,
-        cluster,
-        root: root.certificate().to_owned(),
-        certificate: issued.certificate,
-        key: Secret(issued.key),
-        data_key: DataKey::generate(FIRST_DATA_KEY)?,
-    };
+    let identity = Identity::new(node, cluster, root.certificate().to_owned(), issued.certificate, Secret(issued.key))?;
     Ok((identity, root))
 }
 

@@ -16,10 +16,13 @@ mod events;
 mod files;
 pub mod identity;
 mod init;
+mod join;
 mod leader;
 mod manager;
 pub mod raft;
+mod serve;
 mod supervisor;
 
 pub use config::{Config, InitSpec};
+pub use leader::inbox::Origin;
 pub use manager::{Manager, wipe};

@@ -8,7 +8,7 @@ use crate::identity::{self, Identity, token};
 use crate::init;
 use crate::leader::Settings;
 use crate::leader::clock::wall;
-use crate::leader::inbox::{Arrival, ConnectionId, Link, Outbox, Queued, Reply, channels};
+use crate::leader::inbox::{Arrival, ConnectionId, Link, Origin, Outbox, Queued, Reply, channels};
 use crate::raft::compact::KEPT_BYTES;
 use crate::raft::crypto::random;
 use crate::raft::machine::View;
@@ -220,12 +220,14 @@ impl Manager {
         self.0.view.applied()
     }
 
-    /// Opens a worker's connection; closed ends say that it is over and must be opened again.
-    pub fn connect(&self) -> (mpsc::Sender<WorkerFrame>, mpsc::Receiver<ManagerFrame>) {
+    /// Opens a worker's connection, that of this process (no origin) or another node's; closed ends say that it is over and must be opened again.
+    pub fn connect(&self, from: Option<Origin>) -> (mpsc::Sender<WorkerFrame>, mpsc::Receiver<ManagerFrame>) {
         let (from_worker, frames) = mpsc::channel(MAX_FRAMES);
         let (to_worker, answers) = mpsc::channel(MAX_FRAMES);
         let id = self.0.connections.fetch_add(1, Ordering::Relaxed);
-        self.0.runtime.spawn(carry(id, frames, to_worker, self.0.outbox.arrivals.clone()));
+        let closed = CancellationToken::new();
+        let link = Link { frames: to_worker, from, _open: closed.clone().drop_guard() };
+        self.0.runtime.spawn(carry(id, frames, link, closed, self.0.outbox.arrivals.clone()));
         (from_worker, answers)
     }
 
@@ -251,9 +253,7 @@ impl Manager {
 }
 
 /// Carries one worker's frames to the leader. When the leader lets go of the link, or turns it away, both ends close.
-async fn carry(id: ConnectionId, mut frames: mpsc::Receiver<WorkerFrame>, to_worker: mpsc::Sender<ManagerFrame>, arrivals: mpsc::Sender<Arrival>) {
-    let closed = CancellationToken::new();
-    let link = Link { frames: to_worker, _open: closed.clone().drop_guard() };
+async fn carry(id: ConnectionId, mut frames: mpsc::Receiver<WorkerFrame>, link: Link, closed: CancellationToken, arrivals: mpsc::Sender<Arrival>) {
     if arrivals.send(Arrival::Opened(id, link)).await.is_err() {
         return;
     }
@@ -275,7 +275,7 @@ fn outcome_unknown(reason: &str) -> Error {
     Error::unavailable(format!("the outcome of this request is unknown, it may or may not have been carried out: {reason}"))
 }
 
-fn internal(err: io::Error) -> Error {
+pub(crate) fn internal(err: io::Error) -> Error {
     if files::is_full(&err) { Error::unavailable(err.to_string()) } else { Error::internal(supervisor::describe(&err)) }
 }
 

@@ -66,6 +66,32 @@ pub fn choose(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(routed.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), listen.port())
 }
 
+/// What to advertise to a node at `remote` when nobody says: the listen address, else the one from which it is reached.
+pub fn towards(listen: SocketAddr, remote: SocketAddr) -> SocketAddr {
+    if !listen.ip().is_unspecified() {
+        return listen;
+    }
+    let any: IpAddr = if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { std::net::Ipv6Addr::UNSPECIFIED.into() };
+    let routed = UdpSocket::bind((any, 0)).and_then(|socket| socket.connect(remote).and_then(|()| socket.local_addr()));
+    routed.map_or_else(|_| choose(listen), |addr| SocketAddr::new(addr.ip(), listen.port()))
+}
+
+/// `HOST`, `HOST:PORT`, `IP` or `[IPV6]:PORT` of a manager.
+pub async fn remote(text: &str, default_port: u16) -> Result<SocketAddr> {
+    if let Ok(addr) = text.parse::<SocketAddr>() {
+        return Ok(addr);
+    }
+    if let Ok(ip) = text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+        return Ok(SocketAddr::new(ip, default_port));
+    }
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse().with_context(|| format!("remote address {text}: the port must be a number from 1 to 65535"))?),
+        None => (text, default_port),
+    };
+    let mut found = tokio::net::lookup_host((host, port)).await.with_context(|| format!("remote address {text}: this name is not known"))?;
+    found.next().with_context(|| format!("remote address {text}: this name has no address"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,5 +108,15 @@ mod tests {
             assert!(read(wrong).unwrap_err().to_string().contains("--advertise-addr"), "{wrong}");
         }
         assert!(listen("--listen-addr", "1.2.3.4").is_err());
+    }
+
+    #[tokio::test]
+    async fn a_managers_address_is_completed() {
+        for (text, addr) in [("127.0.0.1", "127.0.0.1:2377"), ("127.0.0.1:9", "127.0.0.1:9"), ("::1", "[::1]:2377"), ("[::1]:9", "[::1]:9")] {
+            assert_eq!(remote(text, 2377).await.unwrap().to_string(), addr);
+        }
+        assert!(remote("127.0.0.1:x", 2377).await.is_err() && remote("", 2377).await.is_err());
+        let all = SocketAddr::from(([0, 0, 0, 0], 2377));
+        assert_eq!(towards(all, SocketAddr::from(([127, 0, 0, 9], 1))).ip(), Ipv4Addr::LOCALHOST);
     }
 }

@@ -6,12 +6,17 @@
 
 mod address;
 mod backend;
+mod blobs;
 mod capacity;
 mod data_root;
 mod events;
 pub mod help;
 mod host;
 mod images;
+mod join;
+mod link;
+mod member;
+mod network;
 mod node;
 mod paths;
 mod volumes;

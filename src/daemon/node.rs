@@ -1,33 +1,41 @@
 //! One node: images and the executor always, a worker and a manager while it is part of a swarm.
 //!
-//! Owns: how the parts start, stop and change with `swarm init` and `swarm leave`.
-//! Invariants: `swarm.json` in the data root is the commit point of membership: written last on init, removed first on leave, so a
-//! daemon that dies in between starts either as before or as after. The worker starts before the manager is heard: tasks are adopted
-//! and ports are served although nobody leads yet.
+//! Owns: how the parts start, stop and change with `swarm init`, `join` and `leave`.
+//! Invariants: the membership record (`member`) is written last and removed first. The worker starts before the manager is heard: tasks
+//! are adopted and ports are served although nobody leads yet.
 //! Never: changes cluster state itself.
 
 use super::host::Host;
-use super::{DEFAULT_PORT, Paths, address, data_root};
+use super::join::{self, Asked};
+use super::member::{Control, Member, Membership, Trouble};
+use super::network::{self, Listen, Network};
+use super::{DEFAULT_PORT, Paths, address, blobs, data_root, link};
 use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
-use tokio::task::JoinHandle;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 use wsw_api::event::Event;
+use wsw_api::object::NodeDescription;
+use wsw_api::spec::NodeRole;
 use wsw_api::{ClusterId, Error, NodeId};
-use wsw_dockerapi::backend::{InitRequest, SwarmState};
+use wsw_dockerapi::backend::{InitRequest, JoinSwarm, SwarmState};
+use wsw_manager::identity::Identity;
 use wsw_manager::{InitSpec, Manager};
+use wsw_net::Protocol;
 use wsw_runtime::Wasm;
+use wsw_runtime::images::Peers;
 use wsw_worker::{Ring, Worker};
 
-/// Wait before a worker asks its manager for a new session; a session ends when Raft reopens its storage.
-const RECONNECT: Duration = Duration::from_millis(100);
-/// A session that is not welcomed by then is asked for anew; an election takes a fraction of it.
-const WELCOME_LIMIT: Duration = Duration::from_secs(10);
+/// moby's words.
+const ALREADY: &str = "This node is already part of a swarm. Use \"docker swarm leave\" to leave this swarm and join another one.";
+const NO_MANAGER: &str = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";
+const WORKER: &str = "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state. \
+                      Please run this command on a manager node or promote the current node to a manager.";
+const LAST_MANAGER: &str = "You are attempting to leave the swarm on a node that is participating as a manager. \
+                            Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message. ";
 
 /// What the daemon's flags say; they win over what clients ask.
 #[derive(Debug, Clone)]
@@ -41,43 +49,6 @@ pub struct Flags {
     pub max_tasks: Option<std::num::NonZeroU64>,
     /// What this node has beside CPUs and memory.
     pub generic: Vec<wsw_api::generic::GenericResource>,
-}
-
-/// The membership record.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Membership {
-    node: NodeId,
-    cluster: ClusterId,
-    listen: SocketAddr,
-    advertise: SocketAddr,
-}
-
-impl Membership {
-    fn path(paths: &Paths) -> PathBuf {
-        paths.data_root.join("swarm.json")
-    }
-
-    fn read(paths: &Paths) -> Result<Option<Self>> {
-        let path = Self::path(paths);
-        match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).with_context(|| format!("{} cannot be read: restore it from a backup", path.display())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-        }
-    }
-
-    fn write(&self, paths: &Paths) -> Result<()> {
-        data_root::write_synced(&Self::path(paths), &serde_json::to_vec_pretty(self)?)
-    }
-}
-
-/// The parts of a member.
-struct Member {
-    record: Membership,
-    worker: Worker,
-    /// None when its state cannot be used; the text says why.
-    manager: std::result::Result<Manager, String>,
-    link: Option<JoinHandle<()>>,
 }
 
 /// The node; everything is shared.
@@ -140,18 +111,65 @@ impl Node {
     async fn resume(&self, mut record: Membership) -> Result<()> {
         record.listen = self.flags.listen.unwrap_or(record.listen);
         record.advertise = self.flags.advertise.unwrap_or(record.advertise);
-        let config = self.manager_config(&record);
-        let (worker, manager) = tokio::join!(self.start_worker(&record), Manager::restart(config));
-        let manager = match manager {
-            Ok(Some(manager)) => Ok(manager),
-            Ok(None) => Err("the raft folder of this manager is gone: restore it, or leave the swarm by force and make a new one".to_owned()),
-            Err(error) => Err(error.message),
-        };
-        if let Err(message) = &manager {
-            error!(%message, "the manager part cannot start; tasks go on");
+        let identity = self.identity(&record);
+        let trust_root = identity.as_ref().map(|identity| identity.root.clone()).unwrap_or_default();
+        if record.role == NodeRole::Worker {
+            // Tasks that are taken up may need a part of an image at once.
+            let (network, control) = self.reach(&record, &identity, Control::Worker);
+            let worker = self.start_worker(&record, trust_root).await?;
+            self.install(record, worker, control, network);
+            return Ok(());
         }
-        self.install(record, worker?, manager);
+        let (worker, control) = tokio::join!(self.start_worker(&record, trust_root), self.resume_manager(&record));
+        let (network, control) = self.reach(&record, &identity, control);
+        self.install(record, worker?, control, network);
         Ok(())
+    }
+
+    fn identity(&self, record: &Membership) -> Result<Identity> {
+        let found = Identity::load(&self.paths.data_root)?.filter(|identity| identity.node == record.node);
+        found.with_context(|| format!("the identity of node {} is gone: restore the folder identity of the data root, or leave the swarm", record.node))
+    }
+
+    /// Goes on the network; what hinders that hinders the node's part in the cluster, and nothing else.
+    fn reach(&self, record: &Membership, identity: &Result<Identity>, control: Control) -> (Arc<Network>, Control) {
+        let opened = match identity {
+            Ok(identity) => self.listen(record, identity, &control).and_then(|listen| Ok(Network::resume(listen)?)),
+            Err(error) => Err(anyhow::anyhow!("{error:#}")),
+        };
+        let (network, control) = match (opened, control) {
+            (Ok(network), control) => (network, control),
+            // Its own reason says more.
+            (Err(_), Control::Broken(message)) => (Network::none(), Control::Broken(message)),
+            (Err(error), _) => (Network::none(), Control::Broken(format!("{error:#}"))),
+        };
+        if let Control::Broken(message) = &control {
+            error!(%message, "this node's part in the cluster cannot start; tasks go on");
+        }
+        (self.with_peers(record, network), control)
+    }
+
+    /// A worker asks its managers for images.
+    fn with_peers(&self, record: &Membership, network: Network) -> Arc<Network> {
+        let network = Arc::new(network);
+        let managers = || Arc::new(blobs::Managers { network: network.clone(), addrs: record.managers.clone() }) as Arc<dyn Peers>;
+        self.wasm.images().set_peers((record.role == NodeRole::Worker).then(managers));
+        network
+    }
+
+    async fn resume_manager(&self, record: &Membership) -> Control {
+        match Manager::restart(self.manager_config(record)).await {
+            Ok(Some(manager)) => Control::Manager(manager),
+            Ok(None) => Control::Broken("the raft folder of this manager is gone: restore it, or leave the swarm by force and make a new one".to_owned()),
+            Err(error) => Control::Broken(error.message),
+        }
+    }
+
+    fn listen(&self, record: &Membership, identity: &Identity, control: &Control) -> Result<Listen> {
+        let manager = if let Control::Manager(manager) = control { Some(manager.clone()) } else { None };
+        let mut handlers = manager.as_ref().map(Manager::handlers).unwrap_or_default();
+        handlers.insert(Protocol::Blob, Arc::new(blobs::Giver(self.wasm.clone())));
+        Ok(Listen { addr: record.listen, credentials: network::credentials(identity)?, handlers, manager })
     }
 
     fn manager_config(&self, record: &Membership) -> wsw_manager::Config {
@@ -163,21 +181,27 @@ impl Node {
         }
     }
 
-    async fn start_worker(&self, record: &Membership) -> Result<Worker> {
+    async fn start_worker(&self, record: &Membership, trust_root: String) -> Result<Worker> {
+        let description = NodeDescription { addr: record.advertise.to_string(), trust_root, ..self.host.description() };
         let config = wsw_worker::Config {
             node: record.node,
             hostname: self.host.hostname.clone(),
             data_root: self.paths.data_root.clone(),
             // All addresses, but a node that is only for this machine publishes only to this machine.
             publish_addr: Some(record.advertise.ip()).filter(|ip| ip.is_loopback()),
-            description: self.host.description(),
+            description,
         };
         Worker::start(config, self.wasm.clone(), self.wasm.clone()).await.map_err(anyhow::Error::from)
     }
 
-    fn install(&self, record: Membership, worker: Worker, manager: std::result::Result<Manager, String>) {
-        let link = manager.as_ref().ok().map(|manager| tokio::spawn(link(worker.clone(), manager.clone())));
-        let member = Arc::new(Member { record, worker, manager, link });
+    fn install(&self, record: Membership, worker: Worker, control: Control, network: Arc<Network>) {
+        let trouble = Arc::new(Trouble::default());
+        let link = match &control {
+            Control::Manager(manager) => Some(tokio::spawn(link::local(worker.clone(), manager.clone()))),
+            Control::Worker => Some(tokio::spawn(link::remote(worker.clone(), network.clone(), record.managers.clone(), trouble.clone()))),
+            Control::Broken(_) => None,
+        };
+        let member = Arc::new(Member { record, worker, control, network, trouble, link: Mutex::new(link.map(AbortOnDropHandle::new)) });
         *self.member.write().unwrap_or_else(PoisonError::into_inner) = Some(member);
     }
 
@@ -187,21 +211,23 @@ impl Node {
 
     /// Whether and how this node is part of a swarm.
     pub fn swarm_state(&self) -> SwarmState {
-        match self.member().as_deref() {
-            None => SwarmState::Inactive,
-            Some(Member { manager: Err(message), .. }) => SwarmState::Error { message: message.clone() },
-            Some(Member { record, .. }) => SwarmState::Manager { node: record.node, cluster: record.cluster, addr: record.advertise },
+        let Some(member) = self.member() else { return SwarmState::Inactive };
+        let Membership { node, cluster, advertise: addr, .. } = member.record;
+        match (&member.control, member.trouble.get()) {
+            (Control::Broken(message), _) => SwarmState::Error { message: message.clone() },
+            (Control::Manager(_), _) => SwarmState::Manager { node, cluster, addr },
+            (Control::Worker, None) => SwarmState::Worker { node, cluster, addr },
+            (Control::Worker, Some(message)) => SwarmState::Error { message },
         }
     }
 
     /// The manager part, or moby's words for why there is none.
     pub fn manager(&self) -> wsw_api::Result<Manager> {
-        match self.member().as_deref() {
-            None => Err(Error::unavailable(
-                "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.",
-            )),
-            Some(Member { manager: Err(message), .. }) => Err(Error::unavailable(message.clone())),
-            Some(Member { manager: Ok(manager), .. }) => Ok(manager.clone()),
+        match self.member().as_deref().map(|member| &member.control) {
+            None => Err(Error::unavailable(NO_MANAGER)),
+            Some(Control::Worker) => Err(Error::unavailable(WORKER)),
+            Some(Control::Broken(message)) => Err(Error::unavailable(message.clone())),
+            Some(Control::Manager(manager)) => Ok(manager.clone()),
         }
     }
 
@@ -214,20 +240,18 @@ impl Node {
     pub async fn init(&self, request: InitRequest) -> wsw_api::Result<NodeId> {
         let _turn = self.transition.lock().await;
         if self.member().is_some() {
-            return Err(Error::unavailable("This node is already part of a swarm. Use \"docker swarm leave\" to leave this swarm and join another one."));
+            return Err(Error::unavailable(ALREADY));
         }
-        let invalid = |error: anyhow::Error| Error::invalid(format!("{error:#}"));
-        let listen = self.listen_addr(&request.listen_addr).map_err(invalid)?;
-        let advertise = self.advertise_addr(&request.advertise_addr, listen).map_err(invalid)?;
-        let placeholder = Membership { node: NodeId::default(), cluster: ClusterId::default(), listen, advertise };
-        let config = self.manager_config(&placeholder);
-        let manager = Manager::bootstrap(config, InitSpec { spec: request.spec, availability: request.availability }).await?;
+        let (listen, advertise) = self.addresses(&request.listen_addr, &request.advertise_addr, address::choose).map_err(invalid)?;
+        let placeholder =
+            Membership { node: NodeId::default(), cluster: ClusterId::default(), listen, advertise, role: NodeRole::Manager, managers: Vec::new() };
+        free(listen)?;
+        let manager = Manager::bootstrap(self.manager_config(&placeholder), InitSpec { spec: request.spec, availability: request.availability }).await?;
         let record = Membership { node: manager.node_id(), cluster: manager.cluster_id(), ..placeholder };
-        match self.join_up(&record).await {
-            Ok(worker) => {
-                info!(node = %record.node, cluster = %record.cluster, "a swarm of one");
-                let node = record.node;
-                self.install(record, worker, Ok(manager));
+        let node = record.node;
+        match self.begin(record, Control::Manager(manager.clone())).await {
+            Ok(()) => {
+                info!(%node, "a swarm of one");
                 Ok(node)
             }
             Err(error) => {
@@ -238,10 +262,61 @@ impl Node {
         }
     }
 
-    async fn join_up(&self, record: &Membership) -> Result<Worker> {
-        let worker = self.start_worker(record).await?;
-        record.write(&self.paths)?;
-        Ok(worker)
+    /// Makes this node a worker of a cluster that exists.
+    pub async fn join(&self, request: JoinSwarm) -> wsw_api::Result<()> {
+        let _turn = self.transition.lock().await;
+        if self.member().is_some() {
+            return Err(Error::unavailable(ALREADY));
+        }
+        let asked = Asked::read(&request).await?;
+        let towards = |listen| asked.first().map_or_else(|| address::choose(listen), |remote| address::towards(listen, remote));
+        let (listen, advertise) = self.addresses(&request.listen_addr, &request.advertise_addr, towards).map_err(invalid)?;
+        free(listen)?;
+        let (identity, joined, managers) = asked.ask(&request, &self.host, advertise).await?;
+        join::save(&identity, &self.paths.data_root)?;
+        let record = Membership { node: joined.node, cluster: joined.cluster, listen, advertise, role: joined.role, managers };
+        match self.begin(record, Control::Worker).await {
+            Ok(()) => {
+                info!(node = %joined.node, cluster = %joined.cluster, "joined a swarm");
+                Ok(())
+            }
+            Err(error) => {
+                self.clear_leftovers().await;
+                Err(Error::internal(format!("swarm join: {error:#}")))
+            }
+        }
+    }
+
+    /// A membership begins: the worker, the port, then the record.
+    async fn begin(&self, record: Membership, control: Control) -> Result<()> {
+        let identity = self.identity(&record)?;
+        let network = Network::open(self.listen(&record, &identity, &control)?)?;
+        let network = self.with_peers(&record, network);
+        let started = async {
+            let worker = self.start_worker(&record, identity.root).await?;
+            record.write(&self.paths).map(|()| worker)
+        };
+        match started.await {
+            Ok(worker) => {
+                self.install(record, worker, control, network);
+                Ok(())
+            }
+            Err(error) => {
+                self.wasm.images().set_peers(None);
+                network.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    fn addresses(&self, listen: &str, advertise: &str, choose: impl FnOnce(SocketAddr) -> SocketAddr) -> Result<(SocketAddr, SocketAddr)> {
+        let listen = self.listen_addr(listen)?;
+        let advertise = match (self.flags.advertise, advertise) {
+            (Some(own), _) => own,
+            (None, "") => choose(listen),
+            (None, text) => address::advertise("AdvertiseAddr", text, listen.port())?,
+        };
+        Ok((listen, advertise))
     }
 
     /// Docker's client always sends `0.0.0.0:2377`; the daemon's own flag wins.
@@ -258,36 +333,26 @@ impl Node {
         }
     }
 
-    fn advertise_addr(&self, asked: &str, listen: SocketAddr) -> Result<SocketAddr> {
-        match (self.flags.advertise, asked) {
-            (Some(own), _) => Ok(own),
-            (None, "") => Ok(address::choose(listen)),
-            (None, text) => address::advertise("AdvertiseAddr", text, listen.port()),
-        }
-    }
-
     /// Ends this node's tasks and forgets the swarm.
     pub async fn leave(&self, force: bool) -> wsw_api::Result<()> {
         let _turn = self.transition.lock().await;
         let Some(member) = self.member() else {
             return Err(Error::unavailable("This node is not part of a swarm"));
         };
-        if !force {
-            return Err(Error::unavailable(
-                "You are attempting to leave the swarm on a node that is participating as a manager. \
-                 Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message. ",
-            ));
+        if !force && member.record.role == NodeRole::Manager {
+            return Err(Error::unavailable(LAST_MANAGER));
         }
-        fs::remove_file(Membership::path(&self.paths)).map_err(|error| Error::internal(format!("cannot remove the membership record: {error}")))?;
+        Membership::remove(&self.paths).map_err(|error| Error::internal(format!("cannot remove the membership record: {error}")))?;
         *self.member.write().unwrap_or_else(PoisonError::into_inner) = None;
-        if let Some(link) = &member.link {
-            link.abort();
-        }
+        member.unlink();
         member.worker.clone().leave().await;
+        member.said_goodbye().await;
         self.wasm.close().await;
-        if let Ok(manager) = &member.manager {
+        if let Some(manager) = member.manager() {
             manager.clone().shutdown().await;
         }
+        self.wasm.images().set_peers(None);
+        member.network.close().await;
         self.clear_leftovers().await;
         info!("left the swarm");
         Ok(())
@@ -297,39 +362,26 @@ impl Node {
     pub async fn stop(&self) {
         let member = self.member.write().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(member) = member {
-            if let Some(link) = &member.link {
-                link.abort();
-            }
+            member.unlink();
             member.worker.clone().stop().await;
-            if let Ok(manager) = &member.manager {
+            member.said_goodbye().await;
+            if let Some(manager) = member.manager() {
                 manager.clone().shutdown().await;
             }
+            member.network.close().await;
         }
         self.wasm.close().await;
     }
 }
 
-/// Keeps the worker's session with its own manager, over the in-process transport.
-///
-/// Our own copy of the sender lives only until the welcome: afterwards the manager must see when the worker lets go of the session.
-async fn link(worker: Worker, manager: Manager) {
-    loop {
-        let (to_manager, from_manager) = manager.connect();
-        let refused = to_manager.clone();
-        let mut connected = worker.connected();
-        worker.connect(to_manager, from_manager);
-        let welcomed = tokio::select! {
-            up = connected.wait_for(|up| *up) => up.is_ok(),
-            () = refused.closed() => false,
-            () = tokio::time::sleep(WELCOME_LIMIT) => false,
-        };
-        drop(refused);
-        // An error means that the worker is gone, and this task with it.
-        if welcomed && connected.wait_for(|up| !*up).await.is_err() {
-            return;
-        }
-        tokio::time::sleep(RECONNECT).await;
-    }
+fn invalid(error: anyhow::Error) -> Error {
+    Error::invalid(format!("{error:#}"))
+}
+
+/// A port that another program has is said before anything is made.
+fn free(listen: SocketAddr) -> wsw_api::Result<()> {
+    let probe = std::net::UdpSocket::bind(listen);
+    probe.map(drop).map_err(|error| Error::unavailable(format!("ListenAddr: cannot listen on {listen}: {error}; choose another address with --listen-addr")))
 }
 
 /// A random name of this installation, kept for good.

@@ -1,6 +1,6 @@
 //! `wsw up` and `wsw down`: a node in the background for a laptop, everything found by default.
 
-use crate::harness::{give_to_ordinary_user, guest, kill_below, ordinary_user, processes_below, run, until};
+use crate::harness::{free_udp_port, give_to_ordinary_user, guest, kill_below, ordinary_user, processes_below, run, until};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -33,10 +33,12 @@ fn up_and_down() {
     std::fs::create_dir(folder.join("r")).expect("it is ours");
     std::fs::copy(guest("tick"), folder.join("tick.wasm")).expect("it is ours");
     give_to_ordinary_user(folder);
-    run(&mut wsw(folder, &["up"])).ok();
+    // The default port may be another run's on this machine.
+    let listen = format!("127.0.0.1:{}", free_udp_port());
+    run(&mut wsw(folder, &["up", "--listen-addr", &listen])).ok();
     let nodes = run(&mut wsw(folder, &["node", "ls"])).ok();
     assert!(nodes.contains("Leader"), "up makes a swarm of one: {nodes}");
-    run(&mut wsw(folder, &["up"])).ok(); // again changes nothing
+    run(&mut wsw(folder, &["up", "--listen-addr", &listen])).ok(); // again changes nothing
     run(&mut wsw(folder, &["service", "create", "--name", "infinite_service", "./tick.wasm"])).ok();
     let tasks = || run(&mut wsw(folder, &["service", "ps", "-q", "--no-trunc", "infinite_service"])).ok();
     let before = tasks();
@@ -44,7 +46,7 @@ fn up_and_down() {
     let said = run(&mut wsw(folder, &["down"])).ok();
     assert!(said.contains("1 task goes on"), "{said}");
     run(&mut wsw(folder, &["node", "ls"])).failed();
-    run(&mut wsw(folder, &["up"])).ok();
+    run(&mut wsw(folder, &["up", "--listen-addr", &listen])).ok();
     assert_eq!(tasks(), before, "the task went on, and is found again");
 
     run(&mut wsw(folder, &["down", "--all"])).ok();

@@ -16,6 +16,8 @@ mod bad_images;
 mod bad_roots;
 mod bad_routes;
 mod chaos;
+mod cluster;
+mod cluster_bad;
 mod containers;
 mod crash;
 mod crowd;

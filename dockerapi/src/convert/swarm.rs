@@ -1,9 +1,9 @@
-//! The cluster: spec both ways, the object to the API, `swarm init`.
+//! The cluster: spec both ways, the object to the API, `swarm init` and `join`.
 //!
 //! Owns: which cluster settings wsw has. Docker's CLI leaves out what its user did not say, so a spec is read on top of another.
 
 use super::{go_nanos, non_negative, not_served, time, unserved};
-use crate::backend::InitRequest;
+use crate::backend::{InitRequest, JoinSwarm};
 use crate::model::{self, swarm as api, system::ClusterInfo};
 use wsw_api::spec::{Annotations, Availability, ClusterSpec};
 use wsw_api::{Cluster, Error, Result};
@@ -76,16 +76,34 @@ pub fn read_init(request: api::InitRequest) -> Result<InitRequest> {
     if request.force_new_cluster == Some(true) {
         return Err(not_served("ForceNewCluster"));
     }
-    let availability = match request.availability.as_deref() {
-        None | Some("") => Availability::Active,
-        Some(text) => super::node::read_availability(text)?,
-    };
+    let availability = read_availability(request.availability.as_deref())?;
     Ok(InitRequest {
         listen_addr: request.listen_addr.unwrap_or_default(),
         advertise_addr: request.advertise_addr.unwrap_or_default(),
         force_new_cluster: false,
         spec: read(request.spec.unwrap_or_default(), &ClusterSpec::default())?,
         availability,
+    })
+}
+
+fn read_availability(text: Option<&str>) -> Result<Availability> {
+    match text {
+        None | Some("") => Ok(Availability::Active),
+        Some(text) => super::node::read_availability(text),
+    }
+}
+
+/// `swarm join`.
+pub fn read_join(request: api::JoinRequest) -> Result<JoinSwarm> {
+    if request.data_path_addr.is_some_and(|addr| !addr.is_empty()) {
+        return Err(not_served("DataPathAddr"));
+    }
+    Ok(JoinSwarm {
+        listen_addr: request.listen_addr.unwrap_or_default(),
+        advertise_addr: request.advertise_addr.unwrap_or_default(),
+        remote_addrs: request.remote_addrs.unwrap_or_default(),
+        join_token: request.join_token.unwrap_or_default(),
+        availability: read_availability(request.availability.as_deref())?,
     })
 }
 

@@ -6,9 +6,9 @@ use super::{service::write_ports, some_text, task_spec, time};
 use crate::model::{self, task as api};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use wsw_api::object::Template;
+use wsw_api::object::{NodeState, Template};
 use wsw_api::spec::PublishMode;
-use wsw_api::{ServiceId, Task, TaskId, TaskState, TaskStatus};
+use wsw_api::{NodeId, ServiceId, Task, TaskId, TaskState, TaskStatus};
 use wsw_planner::Store;
 
 /// The container id of a task: its 16 bytes, then the same bytes inverted.
@@ -70,8 +70,12 @@ impl<'a> Writer<'a> {
         self.store.service(&task.service).is_some_and(|service| service.spec.mode.is_job())
     }
 
+    /// Nobody knows what a task of a node does that is down: it is not called running because that was the last that was heard.
     fn status(&self, task: &Task) -> api::TaskStatus {
-        let status = &task.status;
+        let is_down = |id: &NodeId| self.store.node(id).is_some_and(|node| node.status.state == NodeState::Down);
+        let lost = task.is_placed() && task.status.state.is_live() && task.node.as_ref().is_some_and(is_down);
+        let heard = TaskStatus { state: TaskState::Orphaned, message: "node is down".into(), ..task.status.clone() };
+        let status = if lost { &heard } else { &task.status };
         let host_ports = || {
             let template = self.store.template(&task.service, task.template)?;
             let ports: Vec<_> = template.endpoint.ports.iter().filter(|port| port.mode == PublishMode::Host).cloned().collect();

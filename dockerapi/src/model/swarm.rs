@@ -52,6 +52,15 @@ model! {
         addr_pool: Vec<String> = "DefaultAddrPool",
         subnet_size: u32 = "SubnetSize",
     }
+    /// `POST /swarm/join`.
+    JoinRequest {
+        listen_addr: String = "ListenAddr",
+        advertise_addr: String = "AdvertiseAddr",
+        data_path_addr: String = "DataPathAddr",
+        remote_addrs: Vec<String> = "RemoteAddrs",
+        join_token: String = "JoinToken",
+        availability: String = "Availability",
+    }
 }
 
 answers! {

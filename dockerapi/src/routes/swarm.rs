@@ -1,9 +1,9 @@
-//! `/swarm`: inspect, init, leave, update; joining and locking say what they wait for.
+//! `/swarm`: inspect, init, join, leave, update; locking says what it waits for.
 
 use crate::backend::Rotate;
 use crate::call::{self, Call};
 use crate::convert::{not_served, swarm};
-use crate::error::{Answer, ApiError};
+use crate::error::Answer;
 use crate::model::swarm as api;
 use wsw_api::Error;
 
@@ -25,8 +25,10 @@ pub async fn init(mut call: Call) -> Answer {
 }
 
 /// `POST /swarm/join`.
-pub async fn join(_: Call) -> Answer {
-    Err(ApiError::missing("swarm join", "joining other nodes comes with the cluster version; this node can make a swarm of one (swarm init)"))
+pub async fn join(mut call: Call) -> Answer {
+    let request = swarm::read_join(call.json::<api::JoinRequest>().await?)?;
+    call.backend.swarm_join(request).await?;
+    call::empty()
 }
 
 /// `POST /swarm/leave`.

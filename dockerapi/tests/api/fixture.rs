@@ -25,7 +25,7 @@ use wsw_api::task::DesiredState;
 use wsw_api::time::SECOND;
 use wsw_api::usage::Usage;
 use wsw_api::{Cluster, ClusterId, Error, NetworkId, Node, NodeId, Result, Service, ServiceId, SessionId, TaskId, TaskState, TaskStatus, Time};
-use wsw_dockerapi::backend::{Backend, InitRequest, LocalNode, LocalTask, LogStream, LogsOf, Rotate, SwarmState, Until};
+use wsw_dockerapi::backend::{Backend, InitRequest, JoinSwarm, LocalNode, LocalTask, LogStream, LogsOf, Rotate, SwarmState, Until};
 use wsw_dockerapi::image_store::{Archive, Code, Image, ImageStore, Look, Progress, ProgressStream, Prune, Removed, Step};
 use wsw_dockerapi::volume_store::{NewVolume, Volume, VolumeStore};
 use wsw_planner::Store;
@@ -266,7 +266,7 @@ impl Backend for Fixture {
             }
             Write::WithRegistryAuth { write, .. } => self.write(*write).await,
             Write::RemoveNode { .. } => Err(Error::invalid("node is not down and can't be removed")),
-            Write::UpdateCluster { .. } => Ok(Outcome::Done),
+            Write::UpdateCluster { .. } | Write::AddNode { .. } => Ok(Outcome::Done),
             Write::CreateNetwork { spec } => {
                 let id = NetworkId::from_bytes(self.mint());
                 self.apply(vec![Change::PutNetwork(Box::new(Network { id, meta: Meta::default(), spec: *spec }))]);
@@ -293,6 +293,9 @@ impl Backend for Fixture {
         Ok(NODE)
     }
 
+    async fn swarm_join(&self, request: JoinSwarm) -> Result<()> {
+        request.remote_addrs.first().map(drop).ok_or_else(|| Error::invalid("at least 1 RemoteAddr is required to join"))
+    }
     async fn swarm_leave(&self, _force: bool) -> Result<()> {
         self.view().await?;
         let mut state = self.state.lock().unwrap();

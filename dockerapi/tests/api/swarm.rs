@@ -74,7 +74,7 @@ async fn update_keeps_what_is_not_said_and_rotates_tokens() {
     expect![[r#"
         501 {"message":"rotateManagerUnlockKey: not supported by this version of wsw; leave it out"}
         400 {"message":"Name: swarm spec must be named \"default\""}
-        501 {"message":"swarm join is not implemented by wsw: joining other nodes comes with the cluster version; this node can make a swarm of one (swarm init)"}
+        400 {"message":"at least 1 RemoteAddr is required to join"}
         409 {"message":"swarm is not locked"}
     "#]]
     .assert_eq(

@@ -4,10 +4,13 @@
 //! for longer than its root. Never: says what a role may do (the role in the state does).
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKey, PublicKeyData,
 };
+use sha2::{Digest, Sha256};
 use time::{Duration, OffsetDateTime};
 use wsw_api::id::{ClusterId, NodeId};
+use wsw_api::spec::NodeRole;
 
 /// SwarmKit's: 20 years.
 const ROOT_LIFE: Duration = Duration::days(20 * 365);
@@ -16,8 +19,9 @@ pub const NODE_LIFE: Duration = Duration::days(90);
 /// A node whose clock is behind by less than this still accepts a new certificate.
 const BACKDATE: Duration = Duration::hours(1);
 const ROOT_NAME: &str = "swarm-ca";
-/// Role of a manager in its certificate.
-pub const MANAGER: &str = "swarm-manager";
+/// The roles in certificates.
+const MANAGER: &str = "swarm-manager";
+const WORKER: &str = "swarm-worker";
 
 /// Why no certificate could be made.
 #[derive(Debug, thiserror::Error)]
@@ -61,23 +65,60 @@ impl Root {
 
     /// A certificate for a manager, with a new key.
     pub fn issue(&self, node: NodeId, cluster: ClusterId, life: Duration) -> Result<Issued, Error> {
-        let now = OffsetDateTime::now_utc();
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let mut params = CertificateParams::new([node.to_string(), MANAGER.to_owned()])?;
+        let certificate = self.certify(&key, node, cluster, NodeRole::Manager, life)?;
+        Ok(Issued { certificate, key: key.serialize_pem() })
+    }
+
+    /// A certificate for the key of a request.
+    pub fn sign(&self, request: &Request, cluster: ClusterId, role: NodeRole, life: Duration) -> Result<String, Error> {
+        self.certify(&request.0, request.node(), cluster, role, life)
+    }
+
+    fn certify(&self, key: &impl PublicKeyData, node: NodeId, cluster: ClusterId, role: NodeRole, life: Duration) -> Result<String, Error> {
+        let now = OffsetDateTime::now_utc();
+        let role = match role {
+            NodeRole::Manager => MANAGER,
+            NodeRole::Worker => WORKER,
+        };
+        let mut params = CertificateParams::new([node.to_string(), role.to_owned()])?;
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::OrganizationName, cluster.to_string());
-        params.distinguished_name.push(DnType::OrganizationalUnitName, MANAGER);
+        params.distinguished_name.push(DnType::OrganizationalUnitName, role);
         params.distinguished_name.push(DnType::CommonName, node.to_string());
         params.not_before = now - BACKDATE;
-        params.not_after = now + life;
+        params.not_after = now + life.min(ROOT_LIFE);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
         // Only the name and the key identifier of the issuer go into the certificate; both are the same as in the root's own.
         let issuer = root_params(now)?;
-        let certificate = params.signed_by(&key, &Issuer::from_params(&issuer, &self.key))?;
-        Ok(Issued { certificate: certificate.pem(), key: key.serialize_pem() })
+        Ok(params.signed_by(key, &Issuer::from_params(&issuer, &self.key))?.pem())
     }
+}
+
+/// What a node that joins asks for: its signature shows that its sender has the key. Nothing else of it counts.
+pub struct Request(PublicKey);
+
+impl Request {
+    /// Reads and checks it.
+    pub fn read(pem: &str) -> Result<Self, Error> {
+        let key = CertificateSigningRequestParams::from_pem(pem)?.public_key;
+        // The only kind that we make; a peer's handshake must not depend on what a stranger chose.
+        if key.algorithm() != &PKCS_ECDSA_P256_SHA256 { Err(Error(rcgen::Error::UnsupportedSignatureAlgorithm)) } else { Ok(Self(key)) }
+    }
+
+    /// The id of the node with this key: whoever asks twice (the first answer was lost) is one node.
+    pub fn node(&self) -> NodeId {
+        let digest: [u8; 32] = Sha256::digest(self.0.der_bytes()).into();
+        NodeId::from_bytes(digest.first_chunk().copied().unwrap_or_default())
+    }
+}
+
+/// A request for a new key, both as PEM.
+pub fn request() -> Result<(String, String), Error> {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    Ok((CertificateParams::default().serialize_request(&key)?.pem()?, key.serialize_pem()))
 }
 
 fn root_params(now: OffsetDateTime) -> Result<CertificateParams, rcgen::Error> {
@@ -106,5 +147,23 @@ mod tests {
             assert!(issued.key.contains("PRIVATE KEY"));
         }
         assert!(Root::from_pem("", "not a key").is_err());
+    }
+
+    #[test]
+    fn a_request_is_signed_once_its_sender_shows_that_it_has_the_key() {
+        let root = Root::generate().unwrap();
+        let (csr, _) = request().unwrap();
+        let read = Request::read(&csr).unwrap();
+        assert_eq!(read.node(), Request::read(&csr).unwrap().node());
+        assert_ne!(read.node(), Request::read(&request().unwrap().0).unwrap().node());
+        let certificate = root.sign(&read, ClusterId::from_bytes([2; 16]), NodeRole::Worker, NODE_LIFE).unwrap();
+        assert!(certificate.starts_with("-----BEGIN CERTIFICATE-----"));
+        // Its last characters are the signature's.
+        let spoilt = csr.replace("=\n-----END", "A\n-----END");
+        for wrong in ["", "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n", &spoilt[..spoilt.len() / 2]] {
+            assert!(Request::read(wrong).is_err());
+        }
+        let other = CertificateParams::default().serialize_request(&KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap()).unwrap();
+        assert!(Request::read(&other.pem().unwrap()).is_err());
     }
 }

@@ -22,6 +22,8 @@ const ROOT: &str = "root-ca.crt";
 const CERTIFICATE: &str = "node.crt";
 const KEY: &str = "node.key";
 const DATA_KEY: &str = "data.key";
+/// Number of a node's first data key.
+const FIRST_DATA_KEY: u32 = 1;
 
 /// A node's identity.
 #[derive(Debug, Clone)]
@@ -56,6 +58,11 @@ struct About {
 }
 
 impl Identity {
+    /// A new one, with a data key of its own.
+    pub fn new(node: NodeId, cluster: ClusterId, root: String, certificate: String, key: Secret) -> io::Result<Self> {
+        Ok(Self { node, cluster, root, certificate, key, data_key: DataKey::generate(FIRST_DATA_KEY)? })
+    }
+
     /// Writes the folder.
     pub fn save(&self, data_root: &Path) -> io::Result<()> {
         let folder = data_root.join(FOLDER);

@@ -18,6 +18,36 @@ pub fn make(root_pem: &str, secret: [u8; 16]) -> String {
     format!("{PREFIX}{}-{}", base36(&digest(root_pem), DIGEST_LENGTH), base36(&secret, SECRET_LENGTH))
 }
 
+/// A token as a node got it from its user.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token {
+    digest: String,
+}
+
+impl Token {
+    /// Checks its form; whether it is right, the cluster says.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (digest, secret) = text.strip_prefix(PREFIX)?.split_once('-')?;
+        let base36 = |text: &str, length: usize| text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase());
+        (base36(digest, DIGEST_LENGTH) && base36(secret, SECRET_LENGTH)).then(|| Self { digest: digest.to_owned() })
+    }
+
+    /// Whether this is the root certificate that the token names, by the sha256 of its DER form.
+    pub fn names(&self, sha256: &[u8; 32]) -> bool {
+        base36(sha256, DIGEST_LENGTH) == self.digest
+    }
+
+    /// The digest that it expects, as the token spells it.
+    pub fn expected(&self) -> &str {
+        &self.digest
+    }
+}
+
+/// Compares two tokens; the time it takes says nothing about where they differ.
+pub fn same(one: &str, other: &str) -> bool {
+    Sha256::digest(one) == Sha256::digest(other)
+}
+
 /// sha256 of the certificate's DER form.
 fn digest(root_pem: &str) -> [u8; 32] {
     let body: String = root_pem.lines().filter(|line| !line.starts_with("-----")).collect();
@@ -53,6 +83,18 @@ mod tests {
         assert_eq!((parts[0], parts[1], parts[2].len(), parts[3].len()), ("SWMTKN", "1", 50, 25));
         assert!(make(root.certificate(), [0; 16]).ends_with(&"0".repeat(25)));
         assert!(!make(Root::generate().unwrap().certificate(), [0xff; 16]).contains(parts[2]));
+    }
+
+    #[test]
+    fn a_token_knows_its_root_and_nothing_else_is_one() {
+        let root = Root::generate().unwrap();
+        let text = make(root.certificate(), [7; 16]);
+        let token = Token::parse(&text).unwrap();
+        assert!(token.names(&digest(root.certificate())) && !token.names(&digest(Root::generate().unwrap().certificate())));
+        assert!(same(&text, &text.clone()) && !same(&text, &make(root.certificate(), [8; 16])));
+        for wrong in ["", "SWMTKN-1-x-y", "SWMTKN-2-0-x-y", &text[..text.len() - 1], &format!("{text}0"), &text.to_uppercase(), &text.replace("-1-", "-3-")] {
+            assert!(Token::parse(wrong).is_none(), "{wrong}");
+        }
     }
 
     #[test]

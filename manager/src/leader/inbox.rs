@@ -3,11 +3,13 @@
 //! Invariant: a full queue holds its sender back; nothing is dropped silently. Writes and frames wait apart, so that a flood of writes
 //! cannot delay a heartbeat.
 
+use std::net::IpAddr;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::DropGuard;
 use wsw_api::Error;
 use wsw_api::control::Request;
 use wsw_api::entry::Outcome;
+use wsw_api::id::NodeId;
 use wsw_api::session::{ManagerFrame, WorkerFrame};
 
 /// Writes that wait before their senders do; one group commit takes them all.
@@ -36,6 +38,13 @@ pub enum Reply {
     Unknown(String),
 }
 
+/// Another node's worker, as its certificate and its packets say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    pub node: NodeId,
+    pub addr: IpAddr,
+}
+
 /// What workers' connections bring.
 #[derive(Debug)]
 pub enum Arrival {
@@ -48,6 +57,8 @@ pub enum Arrival {
 #[derive(Debug)]
 pub struct Link {
     pub frames: mpsc::Sender<ManagerFrame>,
+    /// Who is at the other end, where that is known: a worker on another node. None for the one of this process.
+    pub from: Option<Origin>,
     /// Tells the carrier of the worker's frames to stop.
     pub _open: DropGuard,
 }

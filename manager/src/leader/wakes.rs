@@ -46,7 +46,7 @@ impl Desk {
         let mut desk = Self { store: Store::default(), workers, now, heard: now };
         desk.apply(vec![Change::PutNode(Box::new(node))]);
         let (frames, taken) = mpsc::channel(1);
-        desk.arrive(Arrival::Opened(1, Link { frames, _open: CancellationToken::new().drop_guard() }));
+        desk.arrive(Arrival::Opened(1, Link { frames, from: None, _open: CancellationToken::new().drop_guard() }));
         let description = Arc::new(NodeDescription::default());
         desk.arrive(Arrival::Frame(1, WorkerFrame::Hello { node: NODE, boot: SessionId::default(), description }));
         (desk, taken)

@@ -64,8 +64,12 @@ impl Workers {
     fn frame(&mut self, id: ConnectionId, frame: WorkerFrame, view: &Store, now: Time, mint: &mut Mint<'_>) -> Vec<Change> {
         let Some(connection) = self.connections.get(&id) else { return Vec::new() };
         let answer = match (connection.session, frame) {
+            (None, WorkerFrame::Hello { node, .. }) if connection.link.from.as_ref().is_some_and(|from| from.node != node) => {
+                Err(wsw_api::Error::forbidden(format!("this certificate is not node {node}'s")))
+            }
             (None, WorkerFrame::Hello { node, boot, description }) => {
-                self.sessions.hello(view, node, boot, &description, &self.addr, now, mint).map(|welcome| {
+                let addr = connection.link.from.as_ref().map_or_else(|| self.addr.clone(), |from| from.addr.to_string());
+                self.sessions.hello(view, node, boot, &description, &addr, now, mint).map(|welcome| {
                     if let Some(replaced) = welcome.replaced {
                         self.end(node, replaced, REPLACED);
                     }

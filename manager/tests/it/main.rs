@@ -5,6 +5,7 @@
 mod crash;
 mod full;
 mod life;
+mod network;
 mod sessions;
 
 use std::collections::BTreeMap;

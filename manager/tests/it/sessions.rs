@@ -22,7 +22,7 @@ impl Worker {
     }
 
     async fn connect_as(manager: &Manager, node: NodeId, boot: u8) -> Self {
-        let (to, from) = manager.connect();
+        let (to, from) = manager.connect(None);
         to.send(WorkerFrame::Hello { node, boot: SessionId::from_bytes([boot; 16]), description: Arc::new(description()) }).await.unwrap();
         Self { to, from, tasks: BTreeMap::new(), seq: 0 }
     }
@@ -134,7 +134,7 @@ async fn a_stranger_and_a_frame_before_hello_are_turned_away() {
     let mut stranger = Worker::connect_as(&manager, NodeId::from_bytes([9; 16]), 1).await;
     assert!(matches!(stranger.from.recv().await, Some(ManagerFrame::Refused { reason }) if reason.contains("not part of this cluster")));
     assert!(stranger.from.recv().await.is_none());
-    let (to, mut from) = manager.connect();
+    let (to, mut from) = manager.connect(None);
     to.send(WorkerFrame::Heartbeat).await.unwrap();
     assert!(matches!(from.recv().await, Some(ManagerFrame::Refused { reason }) if reason.contains("hello")));
     manager.shutdown().await;

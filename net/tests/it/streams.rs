@@ -149,7 +149,7 @@ async fn megabytes_arrive_whole_on_many_streams_of_one_connection() {
     let worker = Endpoint::dialler(addr(), authority.issue(2, &WORKER)).unwrap();
     let connection = soon("a dial", worker.dial(at, Whom::Node(node_id(1)), Protocol::Blob)).await.unwrap();
     let mut running = Vec::new();
-    for n in 0..24_u8 {
+    for n in 0..16_u8 {
         let connection = connection.clone();
         running.push(tokio::spawn(async move {
             let bytes: Vec<u8> = (0..1_000_003_u32).map(|at| (at % 251) as u8 ^ n).collect();

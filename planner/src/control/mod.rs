@@ -45,6 +45,7 @@ pub fn handle(view: &Store, write: &Write, now: Time, mint: &mut Mint<'_>) -> Re
         Write::WithRegistryAuth { write, auth, from } => registry::with(view, write, auth.as_ref(), *from, now, mint),
         Write::UpdateNode { id, version, spec } => node::update(view, id, *version, spec),
         Write::RemoveNode { id, force } => node::remove(view, id, *force, now),
+        Write::AddNode { id, role, availability, hostname, addr } => node::add(view, id, *role, *availability, hostname, addr),
         Write::UpdateCluster { version, spec, worker_token, manager_token } => {
             cluster::update(view, *version, spec, worker_token.as_deref(), manager_token.as_deref())
         }

@@ -1,19 +1,51 @@
-//! Writes to nodes: availability, labels, role, removal.
+//! Writes to nodes: joining, availability, labels, role, removal.
 //!
-//! Owns: when a node may be demoted or removed. What happens to its tasks afterwards is the planner's.
+//! Owns: when a node may be added, demoted or removed. What happens to its tasks afterwards is the planner's.
 
-use super::{Code, Decision, out_of_sequence, refuse};
+use super::{Code, Decision, invalid, out_of_sequence, refuse};
 use crate::Store;
+use std::sync::Arc;
 use wsw_api::entry::{Change, Guard, MAX_ROWS, Outcome};
 use wsw_api::error::{Error, Result};
 use wsw_api::id::{NodeId, TaskId};
-use wsw_api::object::{Node, NodeState};
-use wsw_api::spec::{NodeRole, NodeSpec};
+use wsw_api::object::{Meta, Node, NodeDescription, NodeState, NodeStatus};
+use wsw_api::spec::{Annotations, Availability, NodeRole, NodeSpec};
 use wsw_api::task::{TaskState, TaskStatus};
 use wsw_api::time::Time;
 
 /// SwarmKit's words for tasks of a removed node.
 const ORPHANED: &str = "Task belonged to a node that has been deleted";
+
+/// Nodes of one cluster: each has a session, a deadline and its tasks in every manager's memory.
+const MAX_NODES: usize = 10_000;
+/// Linux's own bound on a host's name, and what an address with port has.
+const MAX_TEXT: usize = 255;
+
+/// A node that joins. Unknown until its session begins. The same node again is no error: its first answer may have been lost.
+pub(super) fn add(view: &Store, id: &NodeId, role: NodeRole, availability: Availability, hostname: &str, addr: &str) -> Result<Decision> {
+    if hostname.len() > MAX_TEXT || addr.len() > MAX_TEXT {
+        return Err(invalid(format!("hostname and address of a node have at most {MAX_TEXT} bytes")));
+    }
+    if let Some(known) = view.node(id) {
+        if known.spec.role != role {
+            return Err(refuse(Code::AlreadyExists, format!("node {id} is part of this swarm in another role")));
+        }
+        return Ok(Decision { guards: vec![Guard::NodeExists(*id)], changes: Vec::new(), outcome: Outcome::Done });
+    }
+    if view.node_count() >= MAX_NODES {
+        return Err(refuse(Code::FailedPrecondition, format!("a swarm has at most {MAX_NODES} nodes; remove some first")));
+    }
+    let ip = addr.rsplit_once(':').map_or(addr, |(ip, _)| ip.trim_start_matches('[').trim_end_matches(']'));
+    let node = Node {
+        id: *id,
+        meta: Meta::default(),
+        spec: NodeSpec { annotations: Annotations::default(), role, availability },
+        description: Arc::new(NodeDescription { hostname: hostname.to_owned(), addr: addr.to_owned(), ..NodeDescription::default() }),
+        status: NodeStatus { state: NodeState::Unknown, message: "Node is joining".to_owned(), addr: ip.to_owned() },
+        manager: None,
+    };
+    Ok(Decision { guards: Vec::new(), changes: vec![Change::PutNode(Box::new(node))], outcome: Outcome::Done })
+}
 
 fn find<'a>(view: &'a Store, id: &NodeId) -> Result<&'a Node> {
     view.node(id).map(|node| &**node).ok_or_else(|| Error::not_found(format!("node {id} not found")))
@@ -26,6 +58,9 @@ pub(super) fn update(view: &Store, id: &NodeId, version: u64, spec: &NodeSpec) -
         if managers <= 1 {
             return Err(refuse(Code::FailedPrecondition, "attempting to demote the last manager of the swarm"));
         }
+    }
+    if old.spec.role == NodeRole::Worker && spec.role == NodeRole::Manager {
+        return Err(refuse(Code::Unimplemented, format!("node {id} stays a worker: this version has one manager for each swarm")));
     }
     if old.meta.version != version {
         return Err(out_of_sequence());

@@ -280,12 +280,30 @@ fn nodes_are_guarded() {
     assert_eq!(refused(&mut world, Write::RemoveNode { id: node_id(9), force: true }).1, format!("node {} not found", node_id(9)));
     let stale = Write::UpdateNode { id: node_id(2), version: version(&world, 2) + 1, spec: Box::new(worker.clone()) };
     assert_eq!(refused(&mut world, stale).1, "rpc error: code = Unknown desc = update out of sequence");
+    let promote = NodeSpec { role: NodeRole::Manager, ..worker.clone() };
+    let promote = Write::UpdateNode { id: node_id(2), version: version(&world, 2), spec: Box::new(promote) };
+    assert_eq!(refused(&mut world, promote).0, Class::Unimplemented);
     let drain = NodeSpec { availability: Availability::Drain, ..worker };
     let drain = Write::UpdateNode { id: node_id(2), version: version(&world, 2), spec: Box::new(drain) };
     world.write(drain).unwrap();
     world.node_status(2, NodeState::Down);
     world.write(Write::RemoveNode { id: node_id(2), force: false }).unwrap();
     assert!(world.store.node(&node_id(2)).is_none());
+}
+
+#[test]
+fn a_node_is_added_once() {
+    let mut world = World::new(1);
+    let add = |role| Write::AddNode { id: node_id(7), role, availability: Availability::Pause, hostname: "h7".into(), addr: "[::1]:2377".into() };
+    for _ in 0..2 {
+        world.write(add(NodeRole::Worker)).unwrap();
+        let node = world.store.node(&node_id(7)).unwrap();
+        assert_eq!((node.status.state, node.status.addr.as_str(), node.spec.availability), (NodeState::Unknown, "::1", Availability::Pause));
+        assert_eq!(world.store.node_count(), 2);
+    }
+    assert_eq!(refused(&mut world, add(NodeRole::Manager)).0, Class::Conflict);
+    let long = Write::AddNode { id: node_id(8), role: NodeRole::Worker, availability: Availability::Active, hostname: "h".repeat(256), addr: String::new() };
+    assert_eq!(refused(&mut world, long).0, Class::InvalidArgument);
 }
 
 #[test]

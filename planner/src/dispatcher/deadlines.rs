@@ -22,7 +22,7 @@ pub(super) enum Why {
     Silent,
     /// It was silent together with many others.
     Suspect,
-    /// The leader is new and the node has not come back.
+    /// The leader is new, or the node; it has not come (back) yet.
     NewLeader,
     /// It said that it restarts.
     Restarting,
@@ -58,6 +58,10 @@ impl Deadlines {
         if let Some((old, _)) = self.by_node.remove(node) {
             self.queue.remove(&(old, *node));
         }
+    }
+
+    pub(super) fn has(&self, node: &NodeId) -> bool {
+        self.by_node.contains_key(node)
     }
 
     pub(super) fn first(&self) -> Option<Time> {

@@ -34,6 +34,8 @@ use wsw_api::time::{Nanos, SECOND, Time};
 
 /// What the older of two sessions of one node is told.
 pub const REPLACED: &str = "a newer session of this node began; if this machine did not restart, another one uses its identity";
+/// What a node is told that is not part of the cluster any more.
+pub const REMOVED: &str = "the node was removed from the cluster";
 /// How long a node that said it restarts keeps its tasks.
 const RESTART_GRACE: Nanos = 30 * SECOND;
 /// Longer error texts of a status are cut: statuses live in the log and in every manager's memory.
@@ -124,7 +126,7 @@ impl Sessions {
         for service in view.services() {
             self.endpoints.refresh(view, &service.id);
         }
-        let patience = self.heartbeat.timeout().saturating_mul(2).saturating_add(2 * SECOND);
+        let patience = self.patience();
         let mut changes = Vec::new();
         for node in view.nodes().filter(|node| node.status.state != NodeState::Down) {
             self.deadlines.set(node.id, now.after(patience), Why::NewLeader);
@@ -244,14 +246,33 @@ impl Sessions {
         for service in touched.services.union(&touched.endpoints) {
             self.endpoints.refresh(view, service);
         }
-        for node in touched.nodes.iter().filter(|node| view.node(node).is_none()) {
-            self.deadlines.clear(node);
-            if let Some(session) = self.live.remove(node) {
-                self.ended.push((*node, session.id, "the node was removed from the cluster".to_owned()));
-            }
+        for node in &touched.nodes {
+            self.look_at(view, node);
         }
         let seen = self.live.values().map(|session| session.sent.endpoints_seen()).min();
         self.endpoints.prune(seen);
+    }
+
+    /// A removed node's session ends; one that has joined and never begins a session goes down like one that a new leader does not hear.
+    fn look_at(&mut self, view: &Store, node: &NodeId) {
+        match view.node(node) {
+            None => {
+                self.deadlines.clear(node);
+                if let Some(session) = self.live.remove(node) {
+                    self.ended.push((*node, session.id, REMOVED.to_owned()));
+                }
+            }
+            Some(known) => {
+                if known.status.state == NodeState::Unknown && !self.live.contains_key(node) && !self.deadlines.has(node) {
+                    self.deadlines.set(*node, self.now.after(self.patience()), Why::NewLeader);
+                }
+            }
+        }
+    }
+
+    /// How long a node whose session is awaited gets.
+    fn patience(&self) -> Nanos {
+        self.heartbeat.timeout().saturating_mul(2).saturating_add(2 * SECOND)
     }
 
     /// Sessions that ended on this side, with the reason for their workers.

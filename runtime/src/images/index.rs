@@ -241,6 +241,11 @@ impl Index {
         self.images.values().flat_map(|record| &record.blobs).map(|digest| digest.trim_start_matches("sha256:")).collect()
     }
 
+    /// True when some image needs this blob, or it is an image's manifest.
+    pub(crate) fn has_blob(&self, digest: &str) -> bool {
+        self.images.contains_key(digest) || self.images.values().any(|record| record.blobs.contains(digest))
+    }
+
     /// The digests of the blobs of one image.
     pub(crate) fn blobs_of(&self, digest: &str) -> BTreeSet<String> {
         self.images.get(digest).map(|record| record.blobs.clone()).unwrap_or_default()

@@ -32,7 +32,7 @@ mod unpacked;
 pub use choose::parse_platform;
 pub use progress::{MAX_WAITING, Sink};
 pub use reference::{Reference, familiar};
-pub use registry::{Credentials, Insecure, PullRequest, Pulled, Trust};
+pub use registry::{BlobReader, Credentials, Insecure, Peers, PullRequest, Pulled, Trust};
 pub use store::Images;
 pub use wsw_api::image::{Code, Image, Look, Progress, Prune, Removed, Step};
 

@@ -9,8 +9,8 @@ use super::code::Uses;
 use super::index::{Index, Record};
 use super::layout::{self, Found};
 use super::reader::decompressed;
-use super::reference::{Reference, familiar};
-use super::registry::{Downloads, Patience, Pulled, Transport, Trust};
+use super::reference::{self, Reference, familiar};
+use super::registry::{Downloads, Patience, Peers, Pulled, Transport, Trust};
 use super::unpacked::{MAX_JSON, Unpacked};
 use crate::compiler::Compile;
 use crate::error::{Error, Result};
@@ -37,6 +37,8 @@ pub struct Images {
     pub(super) transport: Arc<Transport>,
     pub(super) trust: Trust,
     pub(super) downloads: Downloads,
+    /// Asked before a registry is; none while this node is in no swarm.
+    peers: RwLock<Option<Arc<dyn Peers>>>,
     /// Pulls that tasks wait for, by what is pulled.
     pub(super) pulls: tokio::sync::Mutex<BTreeMap<String, Arc<OnceCell<Result<Pulled>>>>>,
 }
@@ -122,8 +124,38 @@ impl Images {
             transport: Arc::new(Transport::new(patience)),
             trust,
             downloads: Downloads::open(root)?,
+            peers: RwLock::default(),
             pulls: tokio::sync::Mutex::default(),
         })
+    }
+
+    /// Whom to ask for parts of images from now on.
+    pub fn set_peers(&self, peers: Option<Arc<dyn Peers>>) {
+        *self.peers.write().unwrap_or_else(PoisonError::into_inner) = peers;
+    }
+
+    pub(super) fn peers(&self) -> Option<Arc<dyn Peers>> {
+        self.peers.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A part of some image of this node (a manifest too), and its size; none for what no image here needs.
+    pub async fn open_blob(&self, digest: &str) -> wsw_api::Result<Option<(std::fs::File, u64)>> {
+        let index = self.inner.index();
+        if !reference::is_digest(digest) || !index.has_blob(digest) {
+            return Ok(None);
+        }
+        let path = self.inner.blobs.path(digest);
+        let opened = files::blocking(move || {
+            let file = std::fs::File::open(path)?;
+            let size = file.metadata()?.len();
+            Ok::<_, std::io::Error>((file, size))
+        });
+        match opened.await? {
+            Ok(found) => Ok(Some(found)),
+            // The image was removed since the look at the index.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io(format_args!("read blob {digest}"), &error).into()),
+        }
     }
 
     /// All images, in order of their digests.

@@ -4,6 +4,7 @@
 
 pub mod archive;
 mod client;
+mod cluster;
 mod command;
 mod guests;
 mod http;
@@ -16,6 +17,7 @@ mod user;
 mod wait;
 
 pub use client::{Client, has, lab};
+pub use cluster::Cluster;
 pub use command::{Follow, Run, run};
 pub use guests::{foreign_guest, guest, image_tar, module, wat};
 pub use http::{get, over_unix};

@@ -10,6 +10,7 @@ use super::wait::{BOUND, free_udp_port, until};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -25,6 +26,8 @@ pub struct Setup {
     pub ordinary_user: bool,
     /// A proxy for what is not on loopback.
     pub proxy: Option<String>,
+    /// An address of its own, for a node among several; 127.0.0.1 otherwise.
+    pub addr: Option<Ipv4Addr>,
 }
 
 /// A running (or killed) node.
@@ -35,6 +38,7 @@ pub struct Node {
     proxy: String,
     binary: PathBuf,
     user: Option<u32>,
+    addr: Ipv4Addr,
     udp_port: u16,
     daemon: Option<Child>,
 }
@@ -65,7 +69,8 @@ impl Node {
         }
         // Nothing leaves the machine: a registry that is not on loopback is behind a proxy that nobody runs.
         let proxy = setup.proxy.unwrap_or_else(|| "http://127.0.0.1:1".into());
-        let mut node = Self { folder, data_root, flags: setup.flags, proxy, binary, user, udp_port: free_udp_port(), daemon: None };
+        let addr = setup.addr.unwrap_or(Ipv4Addr::LOCALHOST);
+        let mut node = Self { folder, data_root, flags: setup.flags, proxy, binary, user, addr, udp_port: free_udp_port(), daemon: None };
         node.restart();
         node
     }
@@ -79,6 +84,14 @@ impl Node {
     }
     pub fn socket(&self) -> PathBuf {
         self.folder.path().join("s")
+    }
+    /// Where other nodes reach it, and its published ports.
+    pub fn addr(&self) -> Ipv4Addr {
+        self.addr
+    }
+    /// `IP:PORT` for other nodes.
+    pub fn remote(&self) -> String {
+        format!("{}:{}", self.addr, self.udp_port)
     }
     /// What `-H` takes.
     pub fn host(&self) -> String {
@@ -109,7 +122,7 @@ impl Node {
         }
         let path = |name: &str| self.folder.path().join(format!("{name}{suffix}"));
         command.arg("daemon").arg("-H").arg(format!("unix://{}", path("s").display())).arg("--data-root").arg(&self.data_root);
-        command.arg("--exec-root").arg(path("e")).arg("--pidfile").arg(path("pid")).arg("--listen-addr").arg(format!("127.0.0.1:{udp_port}"));
+        command.arg("--exec-root").arg(path("e")).arg("--pidfile").arg(path("pid")).arg("--listen-addr").arg(format!("{}:{udp_port}", self.addr));
         command.args(&self.flags).env_remove("WSW_HOST").env_remove("DOCKER_HOST");
         for name in ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"] {
             command.env(name, &self.proxy);

@@ -43,7 +43,7 @@ pub(crate) struct Want {
 pub(crate) struct Downloads {
     folder: PathBuf,
     active: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
-    slots: Semaphore,
+    pub(super) slots: Semaphore,
 }
 
 impl Downloads {
@@ -84,15 +84,20 @@ impl Downloads {
         }
     }
 
-    fn path(&self, digest: &str) -> PathBuf {
+    pub(super) fn path(&self, digest: &str) -> PathBuf {
         self.folder.join(digest.trim_start_matches("sha256:"))
     }
 
     /// Brings one blob to `target`: a second name of the same file.
     pub(crate) async fn fetch(&self, session: &Session, blobs: &Blobs, want: &Want, target: &Path, sink: &Sink) -> Result<(), Failure> {
+        self.alone(want, self.bring(session, blobs, want, target, sink)).await
+    }
+
+    /// Runs what brings a blob while nobody else brings the same one.
+    pub(super) async fn alone<T>(&self, want: &Want, work: impl Future<Output = T>) -> T {
         let lock = self.active.lock().unwrap_or_else(PoisonError::into_inner).entry(want.digest.clone()).or_default().clone();
         let held = lock.lock().await;
-        let done = self.bring(session, blobs, want, target, sink).await;
+        let done = work.await;
         drop(held);
         let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
         // Ours and the map's: nobody else waits.
@@ -120,7 +125,7 @@ impl Downloads {
     }
 
     /// A full disk is told before the first byte.
-    fn check_room(&self, size: u64) -> Result<()> {
+    pub(super) fn check_room(&self, size: u64) -> Result<()> {
         let Ok(disk) = rustix::fs::statvfs(&self.folder) else { return Ok(()) };
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         if size.saturating_add(RESERVE) > free {
@@ -174,14 +179,14 @@ fn is_range_refused(failure: &Failure) -> bool {
 }
 
 /// What there is of a blob.
-struct Part {
+pub(super) struct Part {
     file: tokio::fs::File,
     hash: Sha256,
-    size: u64,
+    pub(super) size: u64,
 }
 
 impl Part {
-    async fn open(path: PathBuf, limit: u64) -> Result<Self> {
+    pub(super) async fn open(path: PathBuf, limit: u64) -> Result<Self> {
         let opened = files::blocking(move || {
             let mut file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
             let (mut hash, mut size, mut buffer) = (Sha256::new(), 0_u64, vec![0_u8; 64 * 1024]);
@@ -212,7 +217,12 @@ impl Part {
         cleared.await.map(drop).map_err(|e| Error::io("write a download", &e))
     }
 
-    async fn add(&mut self, piece: &[u8]) -> Result<()> {
+    /// What was added may be read by another.
+    pub(super) async fn flush(&mut self) -> Result<()> {
+        self.file.flush().await.map_err(|e| Error::io("write a download", &e))
+    }
+
+    pub(super) async fn add(&mut self, piece: &[u8]) -> Result<()> {
         self.file.write_all(piece).await.map_err(|e| Error::io("write a download", &e))?;
         self.hash.update(piece);
         self.size += piece.len() as u64;
@@ -261,12 +271,12 @@ fn starts_at(answer: &Response) -> Option<u64> {
 }
 
 /// The last look before it gets its name.
-async fn finish(mut have: Part, want: &Want, part: &Path, whole: &Path) -> Result<(), Failure> {
+pub(super) async fn finish(mut have: Part, want: &Want, part: &Path, whole: &Path) -> Result<(), Failure> {
     have.file.flush().await.map_err(|e| Error::io("write a download", &e))?;
     let found = format!("sha256:{}", hex::encode(have.hash.finalize()));
     if found != want.digest {
         let _ = files::remove(part);
-        return Err(Error::Invalid(format!("filesystem layer verification failed for digest {}: the registry sent {found}", want.digest)).into());
+        return Err(Error::Invalid(format!("filesystem layer verification failed for digest {}: what came is {found}", want.digest)).into());
     }
     std::fs::rename(part, whole).map_err(|e| Error::io("keep a download", &e))?;
     Ok(())

@@ -16,6 +16,7 @@ mod failure;
 mod http;
 mod insecure;
 mod login;
+mod peers;
 mod pull;
 mod push;
 mod session;
@@ -25,6 +26,7 @@ mod words;
 pub use certs::Trust;
 pub use credentials::Credentials;
 pub use insecure::Insecure;
+pub use peers::{BlobReader, Peers};
 pub use pull::{PullRequest, Pulled};
 
 pub(crate) use downloads::Downloads;

@@ -127,7 +127,13 @@ impl Images {
         let key =
             format!("{} {:?}", request.reference, request.auth.as_ref().map(RegistryAuth::reveal).map(|text| crate::images::blobs::digest_of(text.as_bytes())));
         let cell = self.pulls.lock().await.entry(key.clone()).or_default().clone();
-        let done = cell.get_or_init(|| async { self.bring(&request, &Sink::default()).await }).await.clone();
+        let bring = Box::pin(async {
+            match self.ask_peers(&request).await {
+                Some(pulled) => Ok(pulled),
+                None => self.bring(&request, &Sink::default()).await,
+            }
+        });
+        let done = cell.get_or_init(|| bring).await.clone();
         let mut pulls = self.pulls.lock().await;
         // Those that come later look again: this answer may be old by then.
         if pulls.get(&key).is_some_and(|known| Arc::ptr_eq(known, &cell)) {
@@ -205,7 +211,7 @@ impl Images {
 }
 
 /// Configuration and layers, in this order, each once.
-fn wants(manifest: &ImageManifest) -> Result<Vec<Want>> {
+pub(super) fn wants(manifest: &ImageManifest) -> Result<Vec<Want>> {
     let layers = manifest.layers();
     if layers.len() > MAX_LAYERS {
         return Err(Error::Invalid(format!("the manifest lists {} layers; at most {MAX_LAYERS} are taken", layers.len())));

@@ -6,5 +6,6 @@ pub(crate) mod fixture;
 mod formats;
 mod hostile;
 mod names;
+mod peers;
 mod registry;
 mod stand_in;

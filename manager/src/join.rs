@@ -1,0 +1,54 @@
+//! A node joins: its token is held against the cluster's, its key gets a certificate.
+//!
+//! Invariants: nothing changes for a wrong token; the role comes from the token, the id from the key, so that a request which is sent twice
+//! makes one node; the node is in the state before its certificate leaves.
+
+use crate::identity::ca::{Request, Root};
+use crate::identity::token;
+use crate::manager::{Manager, internal};
+use std::io;
+use time::Duration;
+use wsw_api::control::Write;
+use wsw_api::join::{JoinRequest, Joined};
+use wsw_api::object::Cluster;
+use wsw_api::spec::NodeRole;
+use wsw_api::{Error, Result};
+
+/// SwarmKit's words for a token that is not, or no longer, the cluster's.
+const WRONG_TOKEN: &str = "rpc error: code = InvalidArgument desc = A valid join token is necessary to join this cluster";
+
+impl Manager {
+    /// Lets a node in, or says why not.
+    pub async fn admit(&self, request: JoinRequest) -> Result<Joined> {
+        let store = self.read().await?;
+        let cluster = store.cluster().ok_or_else(|| Error::unavailable("this node is not part of a swarm"))?;
+        let role = role_of(cluster, &request.token)?;
+        if role == NodeRole::Manager {
+            return Err(Error::unimplemented("this version has one manager for each swarm: join with the worker token (swarm join-token worker)"));
+        }
+        let key =
+            Request::read(&request.csr).map_err(|_| Error::invalid("the certificate request cannot be used: it is damaged, or not for an ECDSA P-256 key"))?;
+        let node = key.node();
+        let write = Write::AddNode { id: node, role, availability: request.availability, hostname: request.hostname, addr: request.addr };
+        self.write(write).await?;
+        let certificate = sign(cluster, &key, role).map_err(internal)?;
+        let managers = store.nodes().filter_map(|node| node.manager.as_ref()).map(|manager| manager.addr.clone()).collect();
+        tracing::info!(%node, ?role, "a node joined");
+        Ok(Joined { node, cluster: cluster.id, role, certificate, managers })
+    }
+}
+
+fn role_of(cluster: &Cluster, text: &str) -> Result<NodeRole> {
+    let tokens = &cluster.join_tokens;
+    match (token::same(text, &tokens.worker), token::same(text, &tokens.manager)) {
+        (true, _) => Ok(NodeRole::Worker),
+        (_, true) => Ok(NodeRole::Manager),
+        _ => Err(Error::invalid(WRONG_TOKEN)),
+    }
+}
+
+fn sign(cluster: &Cluster, key: &Request, role: NodeRole) -> io::Result<String> {
+    let life = Duration::nanoseconds(cluster.spec.node_cert_expiry.try_into().unwrap_or(i64::MAX));
+    let root = Root::from_pem(&cluster.root_ca, &cluster.root_key).map_err(io::Error::other)?;
+    root.sign(key, cluster.id, role, life).map_err(io::Error::other)
+}
