@@ -8,7 +8,7 @@ use futures_util::stream::BoxStream;
 use std::net::SocketAddr;
 use wsw_api::control::Write;
 use wsw_api::entry::Outcome;
-use wsw_api::event::Event;
+use wsw_api::event::{Event, Kind};
 use wsw_api::spec::{Availability, ClusterSpec, Platform};
 use wsw_api::usage::Usage;
 use wsw_api::{ClusterId, NodeId, Result, ServiceId, TaskId, Time, log};
@@ -149,6 +149,14 @@ pub trait Backend: ImageStore + VolumeStore {
     async fn task_usage(&self, id: TaskId) -> Result<Usage>;
     /// Waits for it; answers what was last known of the task, none when this node does not know it.
     async fn task_wait(&self, id: TaskId, until: Until) -> Option<LocalTask>;
+    /// Shows an ended task of this node no more; it stays its service's history.
+    async fn task_put_away(&self, id: TaskId) -> Result<()>;
+    /// User and parent of a process of this node; none where that cannot be looked up.
+    fn process(&self, _pid: u32) -> Option<(u32, u32)> {
+        None
+    }
+    /// A prune of this node's objects is over: those who watch events are told.
+    fn pruned(&self, kind: Kind, reclaimed: u64);
     /// Nanoseconds of processor time that this machine has spent since it started, idle time included, all processors together.
     fn machine_nanos(&self) -> u64;
 }

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Limited};
+use hyper::upgrade::OnUpgrade;
 use serde::{Serialize, de::DeserializeOwned};
 use std::sync::{Arc, Mutex, PoisonError};
 use wsw_api::Time;
@@ -28,6 +29,8 @@ pub struct Call {
     pub headers: HeaderMap,
     /// In a mutex that is never locked: it makes the call `Sync`, so that handlers may hold a reference while they wait.
     pub body: Mutex<Body>,
+    /// The connection, for a route that takes it over.
+    pub upgrade: Option<OnUpgrade>,
 }
 
 /// Query parameters in the order given.

@@ -29,7 +29,7 @@ mod stdcopy;
 pub mod volume_store;
 
 pub use backend::Backend;
-pub use convert::event::of_task as task_event;
+pub use convert::event::{of_prune as prune_event, of_task as task_event, of_volume as volume_event};
 pub use convert::task::container_id;
 pub use negotiate::{ApiVersion, NEWEST, OLDEST};
 pub use router::router;

@@ -8,7 +8,9 @@ use crate::backend::Backend;
 use crate::call::{Call, Query};
 use crate::error::{Answer, ApiError};
 use crate::negotiate;
-use crate::routes::{containers, control, events, images, logs, networks, nodes, services, stats, stubs, swarm, system, tasks, transfers, volumes};
+use crate::routes::{
+    attach, containers, control, events, images, logs, networks, nodes, services, stats, stubs, swarm, system, tasks, top, transfers, volumes,
+};
 use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
@@ -43,17 +45,18 @@ macro_rules! table {
 }
 
 const RUN: &str = "containers are started and ended by services; use docker service";
-const EXEC: &str = "no command can be started in a running task yet";
-const ATTACH: &str = "no terminal can be attached to a task; use docker service logs";
+const EXEC: &str = "a Wasm task has no shell and no second process that a command could be started in";
+const TERMINAL: &str = "a Wasm task has no terminal";
+const FILES: &str = "a Wasm task has no file system of its own; docker inspect shows where its volumes are on the node";
 const BUILD: &str = "images are built elsewhere; load them with docker load";
 const SEARCH: &str = "registries have no search of their own; Docker Hub has a web page for it";
 const NETWORKS: &str = "a task is on the networks of its service; use docker service update --network-add";
 const SECRETS: &str = "secrets come with a later version";
 const CONFIGS: &str = "configs come with a later version";
 const PLUGINS: &str = "there are no plugins; shims are named by the label wsw.runtime";
-const PAUSE: &str = "a task cannot be paused; scale its service instead";
-const REPLACED: &str = "a task is replaced, never started again; use docker service update --force";
-const KEPT: &str = "an ended task is its service's history, bounded by docker swarm update --task-history-limit; docker kill ends a running one";
+const PAUSE: &str = "a Wasm task has no processes of its own that could be frozen; scale its service instead";
+const REPLACED: &str =
+    "a Wasm task is never started again in its place; docker stop ends it and its service starts another, docker service update --force replaces all";
 const SPEC: &str = "a task has its name and limits from its service; use docker service update";
 
 static ROUTES: &[Route] = table! {
@@ -124,21 +127,21 @@ static ROUTES: &[Route] = table! {
     POST "/containers/{}/rename" => [SPEC];
     POST "/containers/{}/update" => [SPEC];
     POST "/containers/{}/wait" => control::wait;
-    DELETE "/containers/{}" => [KEPT];
-    POST "/containers/{}/attach" => [ATTACH];
-    GET "/containers/{}/attach/ws" => [ATTACH];
-    POST "/containers/{}/resize" => [ATTACH];
+    DELETE "/containers/{}" => control::remove;
+    POST "/containers/{}/attach" => attach::attach;
+    GET "/containers/{}/attach/ws" => ["attach over a web socket; use POST /containers/{id}/attach"];
+    POST "/containers/{}/resize" => [TERMINAL];
     POST "/containers/{}/exec" => [EXEC];
     POST "/exec/{}/start" => [EXEC];
     POST "/exec/{}/resize" => [EXEC];
     GET "/exec/{}/json" => [EXEC];
-    GET "/containers/{}/top" => control::top;
+    GET "/containers/{}/top" => top::top;
     GET "/containers/{}/stats" => stats::stats;
-    GET "/containers/{}/changes" => ["the files of a task cannot be compared with its image"];
-    GET "/containers/{}/export" => ["the files of a task cannot be read from outside"];
-    GET "/containers/{}/archive" => ["the files of a task cannot be read from outside"];
-    HEAD "/containers/{}/archive" => ["the files of a task cannot be read from outside"];
-    PUT "/containers/{}/archive" => ["the files of a task cannot be changed from outside"];
+    GET "/containers/{}/changes" => [FILES];
+    GET "/containers/{}/export" => [FILES];
+    GET "/containers/{}/archive" => [FILES];
+    HEAD "/containers/{}/archive" => [FILES];
+    PUT "/containers/{}/archive" => [FILES];
     GET "/containers/{}/checkpoints" => ["tasks cannot be frozen to disk"];
     POST "/containers/{}/checkpoints" => ["tasks cannot be frozen to disk"];
     DELETE "/containers/{}/checkpoints/{}" => ["tasks cannot be frozen to disk"];
@@ -198,7 +201,7 @@ async fn answer(backend: Arc<dyn Backend>, request: Request) -> Response {
 }
 
 async fn dispatch(backend: Arc<dyn Backend>, request: Request) -> Answer {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let (version, path) = negotiate::split(parts.uri.path());
     let Some((route, name)) = find(&parts.method, path) else {
         return Err(ApiError::not_found("page not found"));
@@ -209,7 +212,8 @@ async fn dispatch(backend: Arc<dyn Backend>, request: Request) -> Answer {
         Action::Serve(handler) => {
             let query = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
                 .map_err(|error| ApiError::invalid(format!("query could not be read: {error}")))?;
-            handler(Call { backend, version, name, query: Query(query.0), headers: parts.headers, body: Mutex::new(body) }).await
+            let upgrade = parts.extensions.remove();
+            handler(Call { backend, version, name, query: Query(query.0), headers: parts.headers, body: Mutex::new(body), upgrade }).await
         }
     }
 }

@@ -4,8 +4,8 @@
 //! stopping waits for short requests only.
 
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use std::sync::Arc;
@@ -60,7 +60,9 @@ async fn accept(listener: &UnixListener, places: &Arc<Semaphore>) -> Option<(Uni
 
 async fn connection(stream: UnixStream, place: OwnedSemaphorePermit, router: Router, watcher: Watcher) {
     let service = TowerToHyperService::new(router);
-    let serving = http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).serve_connection(TokioIo::new(stream), service);
+    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(serving).await {
         tracing::debug!(%error, "API connection ended");
     }

@@ -109,20 +109,17 @@ pub(crate) fn check_history(world: &World) {
         let keeps = if attempts > 0 { i64::try_from(attempts).unwrap() + 1 } else { limit };
         let Ok(keeps) = usize::try_from(keeps) else { continue };
         let global = service.spec.mode.is_global();
-        let mut slots: BTreeMap<(u32, Option<NodeId>), (usize, usize, bool)> = BTreeMap::new();
+        let mut slots: BTreeMap<(u32, Option<NodeId>), (usize, usize)> = BTreeMap::new();
         for task in world.store.tasks_of_service(&service.id) {
-            let (all, live, wanted) = slots.entry((task.slot, task.node.filter(|_| global))).or_default();
+            let (all, live) = slots.entry((task.slot, task.node.filter(|_| global))).or_default();
             *all += 1;
-            // What is complete, or ended within its delay and rests until that is over, stands for its slot and stays.
-            let stands = (task.status.state == TaskState::Complete && service.spec.mode.is_job()) || task.desired == DesiredState::Ready;
-            *live += usize::from(task.status.state.is_live() || stands);
-            *wanted |= task.desired.wants_run();
+            // What the policy gives no successor stands for its slot and stays.
+            *live += usize::from(task.status.state.is_live() || (task.status.state == TaskState::Complete && task.desired == DesiredState::Complete));
         }
-        for ((slot, node), (all, live, wanted)) in slots {
+        for ((slot, node), (all, live)) in slots {
             let records = if service.spec.task.restart.window > 0 { usize::try_from(attempts).unwrap() } else { 0 };
             // What is stopping of a job's earlier iterations is beside its slot's history.
-            // The last task of a slot that gets no successor stays too.
-            let bound = usize::from(!wanted) + if service.spec.mode.is_job() { keeps + live } else { keeps.max(live + records) };
+            let bound = if service.spec.mode.is_job() { keeps + live } else { keeps.max(live + records) };
             assert!(all <= bound.max(1), "slot {slot} {node:?} of {} keeps {all} tasks, {live} of them live, with a limit of {keeps}", service.name());
         }
     }

@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{
     body::Incoming,
     client::conn::http1::{SendRequest, handshake},
+    upgrade::Upgraded,
 };
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -203,6 +204,22 @@ impl Client {
         Err(self.refusal(parts.status, &parts.headers, &String::from_utf8_lossy(&bytes), &route))
     }
 
+    /// Asks for a connection of its own: the daemon answers that HTTP is over, and what follows is the stream.
+    pub async fn hijack(&self, path: &str, query: Query<'_>) -> Result<Upgraded, Error> {
+        let route = self.route(path, query).await?;
+        let headers = [("connection", "Upgrade".to_owned()), ("upgrade", "tcp".to_owned())];
+        let mut connection = self.connect(&Method::POST, &route).await?;
+        let answer = connection.send_request(request(Method::POST, &route, &headers, None)?).await.map_err(|error| self.broken(&error))?;
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return hyper::upgrade::on(answer).await.map_err(|error| self.broken(&error));
+        }
+        let (parts, bytes) = self.read(answer).await?.into_parts();
+        if parts.status.as_u16() < 400 {
+            return Err(Error::Plain(format!("unable to upgrade to tcp, received {}", parts.status.as_u16())));
+        }
+        Err(self.refusal(parts.status, &parts.headers, &String::from_utf8_lossy(&bytes), &route))
+    }
+
     /// Uploads `body` chunk by chunk (an image archive may be large).
     pub async fn upload<B>(&self, path: &str, query: Query<'_>, kind: &'static str, body: B) -> Result<Response<Incoming>, Error>
     where
@@ -278,7 +295,7 @@ where
     let (sender, connection) = handshake(TokioIo::new(stream)).await?;
     // Its end shows at the sender; there is nobody else to tell.
     tokio::spawn(async move {
-        let _ = connection.await;
+        let _ = connection.with_upgrades().await;
     });
     Ok(sender)
 }

@@ -2,14 +2,18 @@
 
 use super::{
     args::{Arity, Command, Flag, check, help},
-    completion, container, image, login, network, node, service, swarm, system, up, volume,
+    completion,
+    container::commands as container,
+    image, login, network, node, service, swarm, system, up, volume,
 };
 
+/// A command's function as the tables hold it.
 macro_rules! go {
     ($run:path) => {
         |session, matches| Box::pin($run(session, matches))
     };
 }
+pub(super) use go;
 
 pub const FORMAT_HELP: &str = "Format output using a custom template:\n'table':            Print output in table format with column headers (default)\n\
      'table TEMPLATE':   Print output in table format using the given Go template\n'json':             Print in JSON format\n\
@@ -17,15 +21,15 @@ pub const FORMAT_HELP: &str = "Format output using a custom template:\n'table': 
 const INSPECT_HELP: &str = "Format output using a custom template:\n'json':             Print in JSON format\n\
      'TEMPLATE':         Print output using the given Go template.\nRefer to https://docs.docker.com/go/formatting/ for more information about formatting output with templates";
 
-const FORMAT: Flag = Flag::string("format", FORMAT_HELP);
-const INSPECT_FORMAT: Flag = Flag::string("format", INSPECT_HELP).short('f');
-const FILTER: Flag = Flag::custom("filter", "filter", check::filter, "Filter output based on conditions provided").short('f');
+pub const FORMAT: Flag = Flag::string("format", FORMAT_HELP);
+pub const INSPECT_FORMAT: Flag = Flag::string("format", INSPECT_HELP).short('f');
+pub const FILTER: Flag = Flag::custom("filter", "filter", check::filter, "Filter output based on conditions provided").short('f');
 const QUIET_IDS: Flag = Flag::boolean("quiet", "Only display IDs").short('q');
 const PRETTY: Flag = Flag::boolean("pretty", "Print the information in a human friendly format");
 const DETACH: Flag = Flag::boolean("detach", "Exit immediately instead of waiting for the service to converge").short('d');
 const QUIET_PROGRESS: Flag = Flag::boolean("quiet", "Suppress progress output").short('q');
 
-const LIST: &[Flag] = &[FILTER, FORMAT, QUIET_IDS];
+pub const LIST: &[Flag] = &[FILTER, FORMAT, QUIET_IDS];
 const INSPECT: &[Flag] = &[INSPECT_FORMAT, PRETTY];
 const TASKS: &[Flag] = &[
     FILTER,
@@ -72,17 +76,6 @@ const IMAGE_RM: &[Flag] = &[
     Flag::boolean("no-prune", "Do not delete untagged parents"),
     Flag::custom("platform", "strings", check::any, "Remove only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"),
 ];
-const CONTAINERS: &[Flag] = &[
-    Flag::boolean("all", "Show all containers (default shows just running)").short('a'),
-    FILTER,
-    FORMAT,
-    Flag::int("last", "Show n last created containers (includes all states)").short('n').default("-1"),
-    Flag::boolean("latest", "Show the latest created container (includes all states)").short('l'),
-    Flag::boolean("no-trunc", "Don't truncate output"),
-    Flag::boolean("quiet", "Only display container IDs").short('q'),
-    Flag::boolean("size", "Display total file sizes").short('s'),
-];
-const CONTAINER_INSPECT: &[Flag] = &[INSPECT_FORMAT, Flag::boolean("size", "Display total file sizes").short('s')];
 const EVENTS: &[Flag] = &[
     FILTER,
     Flag::string("format", INSPECT_HELP),
@@ -173,7 +166,6 @@ const NODE: &[Command] = &[
 
 const IMAGE_LS_ALIASES: &[&str] = &["image ls", "image list", "images"];
 const IMAGE_RM_ALIASES: &[&str] = &["image rm", "image remove", "rmi"];
-const CONTAINER_LS_ALIASES: &[&str] = &["container ls", "container list", "container ps", "ps"];
 
 const fn image_ls(name: &'static str, aliases: &'static [&'static str]) -> Command {
     Command::leaf(name, "[OPTIONS] [REPOSITORY[:TAG]]", "List images", Arity::AtMost(1), go!(image::ls)).flags(&[IMAGES]).aliases(aliases, IMAGE_LS_ALIASES)
@@ -188,51 +180,6 @@ const fn image_rm(name: &'static str, aliases: &'static [&'static str]) -> Comma
 const IMAGE_LOAD: Command = Command::leaf("load", "[OPTIONS]", "Load an image from a tar archive or STDIN", Arity::None, go!(image::load))
     .flags(&[LOAD])
     .aliases(&[], &["image load", "load"]);
-
-const fn container_ls(name: &'static str, aliases: &'static [&'static str]) -> Command {
-    Command::leaf(name, "[OPTIONS]", "List containers", Arity::None, go!(container::ls)).flags(&[CONTAINERS]).aliases(aliases, CONTAINER_LS_ALIASES)
-}
-
-/// Commands of `container` that stand at the top as well.
-const KILL: Command =
-    Command::leaf("kill", "[OPTIONS] CONTAINER [CONTAINER...]", "Kill one or more running containers", Arity::AtLeast(1), go!(container::kill))
-        .flags(&[container::flags::KILL])
-        .aliases(&[], &["container kill", "kill"]);
-const CONTAINER_LOGS: Command = Command::leaf("logs", "[OPTIONS] CONTAINER", "Fetch the logs of a container", Arity::Exact(1), go!(container::logs))
-    .flags(&[container::flags::LOGS])
-    .aliases(&[], &["container logs", "logs"]);
-const PORT: Command = Command::leaf(
-    "port",
-    "CONTAINER [PRIVATE_PORT[/PROTO]]",
-    "List port mappings or a specific mapping for the container",
-    Arity::Between(1, 2),
-    go!(container::port),
-)
-.aliases(&[], &["container port", "port"]);
-const STATS: Command = Command::leaf(
-    "stats",
-    "[OPTIONS] [CONTAINER...]",
-    "Display a live stream of container(s) resource usage statistics",
-    Arity::AtLeast(0),
-    go!(container::stats),
-)
-.flags(&[container::flags::STATS])
-.aliases(&[], &["container stats", "stats"]);
-const STOP: Command =
-    Command::leaf("stop", "[OPTIONS] CONTAINER [CONTAINER...]", "Stop one or more running containers", Arity::AtLeast(1), go!(container::stop))
-        .flags(&[container::flags::STOP])
-        .aliases(&[], &["container stop", "stop"]);
-const TOP: Command = Command::leaf("top", "CONTAINER [ps OPTIONS]", "Display the running processes of a container", Arity::AtLeast(1), go!(container::top))
-    .rest_is_command()
-    .aliases(&[], &["container top", "top"]);
-const WAIT: Command = Command::leaf(
-    "wait",
-    "CONTAINER [CONTAINER...]",
-    "Block until one or more containers stop, then print their exit codes",
-    Arity::AtLeast(1),
-    go!(container::wait),
-)
-.aliases(&[], &["container wait", "wait"]);
 
 const INFO: Command = Command::leaf("info", "[OPTIONS]", "Display system-wide information", Arity::None, go!(system::info))
     .flags(&[&[INSPECT_FORMAT]])
@@ -316,26 +263,6 @@ const IMAGE: &[Command] = &[
     IMAGE_TAG,
 ];
 
-const CONTAINER: &[Command] = &[
-    Command::leaf(
-        "inspect",
-        "[OPTIONS] CONTAINER [CONTAINER...]",
-        "Display detailed information on one or more containers",
-        Arity::AtLeast(1),
-        go!(container::inspect),
-    )
-    .flags(&[CONTAINER_INSPECT]),
-    KILL,
-    CONTAINER_LOGS,
-    container_ls("ls", &["list", "ps"]),
-    PORT,
-    Command::leaf("prune", "[OPTIONS]", "Remove all stopped containers", Arity::None, go!(container::prune)).flags(&[container::flags::PRUNE]),
-    STATS,
-    STOP,
-    TOP,
-    WAIT,
-];
-
 const NETWORK: &[Command] = &[
     Command::leaf("connect", "[OPTIONS] NETWORK CONTAINER", "Connect a container to a network", Arity::Exact(2), go!(network::connect))
         .flags(&[network::flags::CONNECT]),
@@ -397,7 +324,7 @@ pub static ROOT: Command = Command::group(
     "wsw",
     "A workload orchestrator: containers and WebAssembly side by side",
     &[
-        Command::group("container", "Manage containers", CONTAINER),
+        Command::group("container", "Manage containers", container::CONTAINER),
         Command::group("image", "Manage images", IMAGE),
         Command::group("network", "Manage networks", NETWORK),
         Command::group("node", "Manage Swarm nodes", NODE),
@@ -406,36 +333,42 @@ pub static ROOT: Command = Command::group(
         Command::group("system", "Manage the daemon", SYSTEM),
         Command::group("volume", "Manage volumes", VOLUME),
         Command::group("completion", "Print the completion script of a shell", COMPLETION),
+        container::ATTACH,
         Command::leaf("daemon", "[OPTIONS]", "Run the daemon of this node", Arity::AtLeast(0), go!(up::misplaced_daemon)),
         Command::leaf("down", "[OPTIONS]", "Stop the daemon that runs in the background", Arity::None, go!(up::down))
             .flags(&[up::DOWN])
             .details(up::DOWN_DETAILS),
         EVENTS_COMMAND,
+        container::EXEC,
         IMAGE_HISTORY,
         image_ls("images", &[]),
         INFO,
         Command::leaf("inspect", "[OPTIONS] NAME|ID [NAME|ID...]", "Return low-level information on objects", Arity::AtLeast(1), go!(system::inspect))
             .flags(&[OBJECT_INSPECT]),
-        KILL,
+        container::KILL,
         IMAGE_LOAD,
-        CONTAINER_LOGS,
-        PORT,
+        container::LOGS,
+        container::PAUSE,
+        container::PORT,
         Command::leaf("login", "[OPTIONS] [SERVER]", "Authenticate to a registry", Arity::AtMost(1), go!(login::login)).flags(&[LOGIN]),
         Command::leaf("logout", "[SERVER]", "Log out from a registry", Arity::AtMost(1), go!(login::logout)),
-        container_ls("ps", &[]),
+        container::ls("ps", &[]),
         IMAGE_PULL,
         IMAGE_PUSH,
+        container::RESTART,
+        container::RM,
         image_rm("rmi", &[]),
         IMAGE_SAVE,
-        STATS,
-        STOP,
+        container::STATS,
+        container::STOP,
         IMAGE_TAG,
-        TOP,
+        container::TOP,
+        container::UNPAUSE,
         Command::leaf("up", "[OPTIONS]", "Start a daemon in the background and make a swarm of one", Arity::None, go!(up::up))
             .flags(&[up::UP])
             .details(up::UP_DETAILS),
         Command::leaf("version", "[OPTIONS]", "Show the version information", Arity::None, go!(system::version)).flags(&[&[INSPECT_FORMAT]]),
-        WAIT,
+        container::WAIT,
     ],
 )
 .flags(&[&[

@@ -19,6 +19,7 @@ mod network;
 mod node;
 mod output;
 mod pack;
+mod prune;
 mod registry;
 mod service;
 mod session;

@@ -14,6 +14,14 @@ pub fn print(text: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// Prints bytes as they are and flushes.
+pub fn bytes(bytes: &[u8]) -> Result<(), Error> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
+    out.flush()?;
+    Ok(())
+}
+
 pub fn line(text: &str) -> Result<(), Error> {
     print(&format!("{text}\n"))
 }

@@ -2,8 +2,10 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::{body::Incoming, upgrade::Upgraded};
+use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
+use tokio::io::AsyncReadExt;
 
 use super::errors::Error;
 
@@ -14,9 +16,16 @@ const LARGEST_FRAME: usize = 64 << 20;
 
 /// Reads a body piece by piece.
 pub struct Reader {
-    body: Incoming,
+    source: Source,
     buffer: BytesMut,
     ended: bool,
+}
+
+/// Where the pieces come from.
+enum Source {
+    Body(Incoming),
+    /// A connection that is no HTTP any more.
+    Connection(TokioIo<Upgraded>),
 }
 
 /// Which stream a frame belongs to.
@@ -30,13 +39,24 @@ pub enum Channel {
 
 impl Reader {
     pub fn new(body: Incoming) -> Reader {
-        Reader { body, buffer: BytesMut::new(), ended: false }
+        Reader { source: Source::Body(body), buffer: BytesMut::new(), ended: false }
+    }
+
+    pub fn hijacked(connection: Upgraded) -> Reader {
+        Reader { source: Source::Connection(TokioIo::new(connection)), buffer: BytesMut::new(), ended: false }
     }
 
     /// Adds the next piece; false at the end.
     async fn fill(&mut self) -> Result<bool, Error> {
         while !self.ended {
-            match self.body.frame().await {
+            let body = match &mut self.source {
+                Source::Body(body) => body,
+                Source::Connection(connection) => {
+                    self.ended = connection.read_buf(&mut self.buffer).await? == 0;
+                    return Ok(!self.ended);
+                }
+            };
+            match body.frame().await {
                 None => self.ended = true,
                 Some(Err(error)) => return Err(Error::Plain(format!("unexpected EOF: {error}"))),
                 Some(Ok(frame)) => {

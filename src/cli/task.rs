@@ -99,7 +99,7 @@ pub async fn print(tasks: &[Value], names: &Names, view: View<'_>) -> Result<(),
     for (name, task) in &named {
         let shown = if name == previous { format!("{indent}{name}") } else { name.clone() };
         previous = name;
-        rows.push(row(task, shown, names.node(text(&task["NodeID"])).await, view.truncate && !view.quiet));
+        rows.push(row(task, shown, names.node(text(&task["NodeID"])).await, view.truncate));
     }
     output::print(&table::render(&format, &COLUMNS, &rows)?)
 }

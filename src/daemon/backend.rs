@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use wsw_api::control::Write;
 use wsw_api::entry::Outcome;
-use wsw_api::event::Event;
+use wsw_api::event::{Event, Kind};
 use wsw_api::spec::ClusterSpec;
 use wsw_api::usage::Usage;
 use wsw_api::{Error, NodeId, Result, TaskId, Time, log};
@@ -140,6 +140,20 @@ impl Backend for DaemonBackend {
             until == Until::NotRunning && !matches!(task.status.state, wsw_api::TaskState::Starting | wsw_api::TaskState::Running)
         };
         self.node.worker()?.wait(id, done).await.map(local_task)
+    }
+
+    async fn task_put_away(&self, id: TaskId) -> Result<()> {
+        self.worker()?.put_away(id).await;
+        Ok(())
+    }
+
+    fn process(&self, pid: u32) -> Option<(u32, u32)> {
+        host::process(pid)
+    }
+
+    fn pruned(&self, kind: Kind, reclaimed: u64) {
+        // Nobody listening is no error.
+        let _ = self.node.local_events.send(wsw_dockerapi::prune_event(host::now(), kind, reclaimed));
     }
 
     fn machine_nanos(&self) -> u64 {

@@ -95,6 +95,13 @@ pub fn machine_nanos() -> u64 {
     ticks.saturating_mul(10_000_000)
 }
 
+/// User and parent of a process.
+pub fn process(pid: u32) -> Option<(u32, u32)> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok());
+    Some((field("Uid:")?, field("PPid:")?))
+}
+
 /// Root's socket is for root and the group `wsw` (0660), a user's for the user alone.
 pub fn restrict_socket(path: &Path) -> Result<()> {
     let group = rustix::process::geteuid().is_root().then(|| group_id(SOCKET_GROUP)).flatten();

@@ -58,7 +58,7 @@ pub struct Node {
     pub installation_id: String,
     pub wasm: Arc<Wasm>,
     flags: Flags,
-    /// Events of this node's own objects (images).
+    /// Events of this node's own objects (images, volumes).
     pub local_events: Ring<Event>,
     member: RwLock<Option<Arc<Member>>>,
     /// One init or leave at a time.
@@ -93,6 +93,13 @@ impl Node {
             member: RwLock::new(None),
             transition: tokio::sync::Mutex::new(()),
         });
+        let watcher = Arc::downgrade(&node);
+        node.wasm.volumes().watch(Arc::new(move |name, change| {
+            if let Some(node) = watcher.upgrade() {
+                // Nobody listening is no error.
+                let _ = node.local_events.send(super::volumes::event(name, change));
+            }
+        }));
         match membership {
             Some(record) => node.resume(record).await?,
             None => node.clear_leftovers().await,

@@ -60,7 +60,15 @@ fn refused_signals_and_ended_containers() {
         (&["kill", "nosuch"], "No such container: nosuch"),
         (&["stop", "nosuch"], "No such container: nosuch"),
         (&["wait", "nosuch"], "No such container: nosuch"),
-        (&["top", &id], "a Wasm task has no process of its own"),
+        (&["top", &id, "aux"], "a Wasm task is one line of ps -ef"),
+        (&["rm", &id], "container is running: stop the container before removing or force remove"),
+        (&["rm", "nosuch"], "No such container: nosuch"),
+        (&["restart", &id], "never started again in its place"),
+        (&["pause", &id], "no processes of its own"),
+        (&["unpause", &id], "no processes of its own"),
+        (&["exec", &id, "sh"], "a Wasm task has no shell"),
+        (&["exec", "nosuch", "sh"], "No such container: nosuch"),
+        (&["attach", "nosuch"], "No such container: nosuch"),
         (&["port", &id, "80"], "no public port '80/tcp' published"),
         (&["stats", "--no-stream", "nosuch"], "No such container: nosuch"),
     ] {
@@ -72,8 +80,58 @@ fn refused_signals_and_ended_containers() {
     assert!(node.wsw(&["kill", &id]).failed().contains("is not running"));
     node.wsw(&["stop", &id]).ok();
     assert_eq!(node.wsw(&["wait", &id]).ok().trim(), "143");
-    assert!(node.wsw(&["container", "prune", "-f"]).ok().contains("Total reclaimed space: 0B"));
-    assert!(node.wsw(&["logs", "--tail", "1", &id]).ok().contains("tick"), "its log is kept");
+    assert!(node.wsw(&["attach", &id]).failed().contains("cannot attach to a stopped container"));
+    assert!(node.wsw(&["logs", "--tail", "1", &id]).ok().contains("tick"));
+    let pruned = node.wsw(&["container", "prune", "-f"]).ok();
+    assert!(pruned.contains(&format!("Deleted Containers:\n{id}\n\nTotal reclaimed space: 0B")), "{pruned}");
+    assert_eq!(node.wsw(&["ps", "-aq"]).ok(), "");
+    assert!(node.wsw(&["service", "ps", "ticking"]).ok().contains("ticking.1"), "it stays its service's history");
+    assert!(node.wsw(&["service", "logs", "--tail", "1", "ticking"]).ok().contains("tick"), "with its log");
+}
+
+/// Removing a container leaves what its service knows of it; a running one is replaced. The daemon's end changes nothing.
+#[test]
+fn removed_containers_stay_history() {
+    let mut node = Node::swarm();
+    node.wsw(&["service", "create", "--name", "ticking", "--restart-delay", "0s", &path("tick")]).ok();
+    for program in std::iter::once(Path::new(WSW).to_owned()).chain(harness::docker_clients()) {
+        let first = containers(&node).pop().expect("one runs");
+        assert_eq!(run(&mut node.client(&program, &["rm", "-f", &first])).ok().trim(), first);
+        let second = until("the replacement", || match containers(&node).as_slice() {
+            [only] if *only != first => Ok(only.clone()),
+            others => Err(format!("{others:?}")),
+        });
+        assert_eq!(node.wsw(&["ps", "-aq", "--no-trunc"]).ok().trim(), second, "the first is shown no more");
+        run(&mut node.client(&program, &["stop", &second])).ok();
+        let removed = run(&mut node.client(&program, &["rm", &second]));
+        assert_eq!(removed.ok().trim(), second);
+        until("the next", || if containers(&node).is_empty() { Err("none yet".to_owned()) } else { Ok(()) });
+    }
+    let history = node.wsw(&["service", "ps", "-q", "ticking"]).ok().lines().count();
+    assert!(history > 2, "{history}");
+    let running = containers(&node);
+    node.kill();
+    node.restart();
+    until("the running one, and no removed one", || match node.wsw(&["ps", "-aq", "--no-trunc"]).out {
+        shown if shown.split_whitespace().eq(running.iter()) => Ok(()),
+        shown => Err(shown),
+    });
+    assert_eq!(node.wsw(&["service", "ps", "-q", "ticking"]).ok().lines().count(), history);
+}
+
+#[test]
+fn attached_to_its_end() {
+    let node = Node::swarm();
+    node.wsw(&["service", "create", "--name", "ticking", "--restart-condition", "none", "--replicas", "4", &path("tick")]).ok();
+    let programs: Vec<_> = std::iter::once(Path::new(WSW).to_owned()).chain(harness::docker_clients()).collect();
+    for (program, id) in programs.iter().zip(containers(&node)) {
+        let attached = Follow::start(&mut node.client(program, &["attach", "--no-stdin", &id]));
+        attached.line("what it writes from now on", |line| line.contains("tick"));
+        let top = run(&mut node.client(program, &["top", &id])).ok();
+        assert!(top.starts_with("UID") && top.lines().count() == 2 && top.contains("tick"), "{top}");
+        node.wsw(&["stop", &id]).ok();
+        assert_eq!(attached.end(), 143, "its exit code is the client's");
+    }
 }
 
 #[test]
@@ -94,6 +152,11 @@ fn stats_are_real_numbers() {
         stream.line("the table", |line| line.contains("CONTAINER ID") && line.contains("MEM USAGE / LIMIT"));
         stream.line("a running task", |line| line.contains("ticking.") && line.contains("/ 64MiB"));
     }
+    // A server that has nothing to do holds its code all the same.
+    node.wsw(&["service", "create", "--name", "idle", &path("hello_http")]).ok();
+    let idle = node.wsw(&["ps", "-q", "--filter", "name=idle"]).ok().trim().to_owned();
+    let shown = node.wsw(&["stats", "--no-stream", "--format", "{{.MemUsage}}", &idle]).ok();
+    assert!(!shown.starts_with("0B") && shown.contains("iB / "), "{shown}");
     let usage = node.json(&format!("/containers/{}/stats?stream=0&one-shot=1", containers(&node)[0]));
     assert!(usage["cpu_stats"]["system_cpu_usage"].as_u64() > Some(0) && usage["memory_stats"]["usage"].as_u64() > Some(0), "{usage}");
 }

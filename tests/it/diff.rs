@@ -237,17 +237,25 @@ const SAME_HELP: &[&str] = &[
     "volume prune",
     "volume rm",
     "volume update",
+    "attach",
+    "container attach",
+    "container exec",
     "container inspect",
     "container kill",
     "container logs",
     "container ls",
+    "container pause",
     "container port",
     "container prune",
+    "container restart",
+    "container rm",
     "container stats",
     "container stop",
     "container top",
+    "container unpause",
     "container wait",
     "events",
+    "exec",
     "image history",
     "image inspect",
     "image load",
@@ -278,8 +286,11 @@ const SAME_HELP: &[&str] = &[
     "node ps",
     "node rm",
     "node update",
+    "pause",
     "port",
     "ps",
+    "restart",
+    "rm",
     "rmi",
     "service",
     "service create",
@@ -306,6 +317,7 @@ const SAME_HELP: &[&str] = &[
     "system info",
     "system prune",
     "top",
+    "unpause",
     "wait",
 ];
 
@@ -371,26 +383,11 @@ fn node_with_services() -> Node {
     node
 }
 
-fn compare(docker: &Path, lists: &[&[&str]]) {
+/// Both programs with every line of `lists`, against one node.
+pub fn compare(docker: &Path, lists: &[&[&str]]) {
     let node = node_with_services();
     let differences: Vec<String> = lists.iter().flat_map(|list| list.iter()).filter_map(|typed| difference(&node, docker, typed)).collect();
     assert!(differences.is_empty(), "{} differences to {}:\n{}", differences.len(), docker.display(), differences.join("\n"));
-}
-
-/// The major version of a docker client.
-fn major(docker: &Path) -> u32 {
-    let version = std::process::Command::new(docker).arg("--version").output().expect("the client starts");
-    let text = String::from_utf8_lossy(&version.stdout).into_owned();
-    text.split_whitespace().nth(2).and_then(|version| version.split('.').next()?.parse().ok()).unwrap_or_else(|| panic!("{text:?}"))
-}
-
-/// The newest docker client, if it is of version 28 or newer: what differs among older ones is not compared.
-pub fn newest() -> Option<std::path::PathBuf> {
-    let newest = harness::docker_clients().into_iter().max_by_key(|docker| major(docker)).filter(|docker| major(docker) >= 28);
-    if newest.is_none() {
-        println!("skipped: no docker client of version 28 or newer on this machine");
-    }
-    newest
 }
 
 #[test]
@@ -402,14 +399,14 @@ fn all_clients() {
 
 #[test]
 fn the_newest_client() {
-    let Some(newest) = newest() else { return };
+    let newest = harness::newest_docker();
     compare(&newest, &[SAME_IN_NEWEST]);
 }
 
 /// Formats that a user keeps in docker's settings.
 #[test]
 fn formats_of_config_json() {
-    let Some(newest) = newest() else { return };
+    let newest = harness::newest_docker();
     let node = node_with_services();
     let folder = tempfile::tempdir().unwrap();
     let settings = r#"{"psFormat": "{{.Names}}", "servicesFormat": "table {{.Name}}\\t{{.Mode}}", "tasksFormat": "{{.Name}}/{{.Image}}", "nodesFormat": "{{.Hostname}}", "imagesFormat": "{{.Repository}}", "networksFormat": "{{.Name}}={{.Driver}}"}"#;
@@ -433,7 +430,7 @@ fn formats_of_config_json() {
 /// What is said of the server; the client describes itself before.
 #[test]
 fn info() {
-    let Some(newest) = newest() else { return };
+    let newest = harness::newest_docker();
     let node = node_with_services();
     let server = |text: String| text.split_once("Server:").map(|(_, server)| renamed(server)).unwrap_or_default();
     // Clocks and counters go on between the two.
@@ -447,7 +444,7 @@ fn info() {
 
 #[test]
 fn help() {
-    let Some(newest) = newest() else { return };
+    let newest = harness::newest_docker();
     let node = Node::swarm();
     let mut wrong = Vec::new();
     for command in SAME_HELP {

@@ -99,7 +99,7 @@ fn task(node: &Node, service: &str, lines: usize) -> String {
 
 #[test]
 fn every_flag() {
-    let Some(docker) = diff::newest() else { return };
+    let docker = crate::harness::newest_docker();
     let node = Node::swarm();
     let details = ["--container-label", "tier=back, front", "-e", "COLOUR=red", "-e", "OTHER=x"];
     let options = ["--log-driver", "json-file", "--log-opt", "labels=tier,com.docker.swarm.service.name,nosuch", "--log-opt", "env=COLOUR,NOSUCH"];

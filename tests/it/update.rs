@@ -82,7 +82,7 @@ fn spec(node: &Node, service: &str) -> Value {
 
 #[test]
 fn every_flag_of_service_update() {
-    let Some(docker) = crate::diff::newest() else { return };
+    let docker = harness::newest_docker();
     let node = Node::swarm();
     let folder = tempfile::tempdir().unwrap();
     for (name, file) in [("tick", guest("tick")), ("other", guest("sum"))] {
@@ -125,7 +125,7 @@ fn every_flag_of_service_update() {
 
 #[test]
 fn node_and_swarm_update() {
-    let Some(docker) = crate::diff::newest() else { return };
+    let docker = harness::newest_docker();
     let node = Node::swarm();
     let own = node.wsw(&["node", "ls", "-q"]).ok().trim().to_owned();
     let changes: [&[&str]; 5] = [

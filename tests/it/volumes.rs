@@ -1,6 +1,6 @@
 //! Mounts of tasks, with a guest that does with files what it is told: binds, volumes, tmpfs, who owns what, and what must not be reached.
 
-use crate::harness::{Node, Setup, guest, module, until};
+use crate::harness::{self, Node, Setup, free_tcp_port, guest, module, until};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -161,6 +161,10 @@ fn what_is_full_is_full() {
         }
         assert_eq!(lines[4], "read:/tmp/y = again");
     }
+    // The interface itself tells a component what it was.
+    let flags = ["--mount", "type=tmpfs,target=/tmp,tmpfs-size=1m"];
+    let told = &steps(&node, "told", &flags, &["space:/tmp/x"])[0];
+    assert!(told.contains("insufficient-space"), "{told}");
     nothing_mounted(&node);
 }
 
@@ -319,4 +323,113 @@ fn mounts_are_shown_and_changed_as_docker_does() {
     assert_eq!(shown(&node).trim(), r#"[{"Type":"bind","Source":"/srv","Target":"/b"}]"#);
     let twice = node.wsw(&["service", "create", "--mount", "source=aa,target=/a", "--mount", "source=bb,target=/a", &guest("tick").to_string_lossy()]).failed();
     assert!(twice.contains("ContainerSpec: duplicate mount point: /a"), "{twice}");
+}
+
+/// A file system that cannot map owners (ramfs can not): files keep theirs, and a task has what all users have.
+#[test]
+fn where_owners_cannot_be_mapped() {
+    if !root() {
+        return;
+    }
+    let node = Node::swarm();
+    let ram = folder(&node, "ram", 0o755);
+    rustix::mount::mount("none", &ram, "ramfs", rustix::mount::MountFlags::empty(), None).expect("the kernel has ramfs");
+    let [open, readable, closed, fresh] =
+        [("ram/open", 0o777), ("ram/readable", 0o755), ("ram/closed", 0o700), ("ram/fresh", 0o700)].map(|(name, mode)| folder(&node, name, mode));
+    std::fs::write(readable.join("f"), "text").expect("it is ours");
+    let flags = ["--mount", &bind(&open, "target=/open"), "--mount", &bind(&readable, "target=/readable")];
+    let lines = steps(&node, "reader", &flags, &["read:/readable/f", "write:/readable/g:no", "write:/open/g:yes"]);
+    assert_eq!(lines[0], "read:/readable/f = text");
+    assert!(lines[1].contains("Permission denied"), "{lines:#?}");
+    assert_eq!(lines[2], "write:/open/g:yes = done");
+    let shim = std::fs::metadata(open.join("g")).expect("it was written").uid();
+    assert!(shim != 0, "a file belongs to who wrote it, which is not root");
+    // A fresh volume is handed over to whoever can use it.
+    let options = format!("source=vv,target=/v,volume-opt=type=none,volume-opt=o=bind,volume-opt=device={}", fresh.display());
+    assert_eq!(steps(&node, "owner", &["--user", "1000", "--mount", &options], &["write:/v/x:mine"])[0], "write:/v/x:mine = done");
+    assert_eq!(std::fs::metadata(&fresh).expect("it is there").uid(), shim);
+    create(&node, "closed", &["--user", "1000", "--mount", &bind(&closed, "target=/a")], &guest("files"), &["list:/a"]);
+    let why = node.wait_task("closed", "rejected")["Status"]["Err"].as_str().unwrap_or_default().to_owned();
+    let path = closed.display();
+    let words = format!("bind source {path} belongs to 0:0 (mode 0700): Wasm runs as user {shim}, which cannot read and enter it; run: chown {shim} {path}");
+    assert!(why.contains(&words), "{why}");
+}
+
+/// A server has its folders as a command has them.
+#[test]
+fn an_http_server_has_a_volume() {
+    let node = Node::swarm();
+    let port = free_tcp_port();
+    let (publish, lab) = (format!("{port}:80"), guest("lab_http").to_string_lossy().into_owned());
+    let words = ["service", "create", "--name", "lab", "-p", &publish, "--replicas", "2", "--mount", "source=shared,target=/data", &lab];
+    node.wsw(&words).ok();
+    let get = |path: &str| harness::get(port, path).unwrap();
+    assert_eq!(get("/read/f").status, 500);
+    assert_eq!(get("/keep/f").status, 200);
+    // Whichever replica answers: the volume is one.
+    for _ in 0..4 {
+        assert!(get("/read/f").body.starts_with("kept"), "{:?}", get("/read/f"));
+    }
+    let data = node.json("/volumes/shared")["Mountpoint"].as_str().map(PathBuf::from).expect("it is there");
+    assert_eq!(std::fs::read_to_string(data.join("f")).expect("it is there"), "kept\n");
+    node.wsw(&["service", "update", "-d", "--mount-add", "source=shared,target=/data,readonly", "lab"]).ok();
+    let status = |path: &str| harness::get(port, path).map(|answer| answer.status);
+    until("the read-only replicas alone", || match [status("/keep/g"), status("/keep/g"), status("/read/f")] {
+        [Ok(500), Ok(500), Ok(200)] => Ok(()),
+        answers => Err(format!("{answers:?}")),
+    });
+}
+
+/// A Wasm image has no accounts: a user is a number, with mounts and without.
+#[test]
+fn a_user_by_name_is_refused() {
+    let node = Node::swarm();
+    node.wsw(&["volume", "create", "data"]).ok();
+    for (name, flags) in [("plain", &["--user", "app"][..]), ("mounted", &["--user", "app", "--mount", "source=data,target=/data"])] {
+        create(&node, name, flags, &guest("files"), &["list:/data"]);
+        let task = node.wait_task(name, "rejected");
+        assert_eq!(task["Status"]["Err"], "user app: a Wasm image has no accounts; use numbers (UID or UID:GID)");
+    }
+    create(&node, "numbers", &["--user", "1000:1000"], &guest("files"), &[]);
+    node.wait_task("numbers", "complete");
+}
+
+/// What is told of volumes, and how containers show them.
+#[test]
+fn volumes_are_told_of_and_shown() {
+    let node = Node::swarm();
+    node.wsw(&["volume", "create", "kept"]).ok();
+    let kept = "source=kept,target=/data,readonly";
+    let tmpfs = if root() { &["--mount", "type=tmpfs,target=/t"][..] } else { &[] };
+    let words = ["service", "create", "--name", "ticking", "--mount", kept, "--mount", "target=/own"];
+    node.wsw(&[&words[..], tmpfs, &[&guest("tick").to_string_lossy()]].concat()).ok();
+    let id = node.wsw(&["ps", "-q", "--no-trunc"]).ok().trim().to_owned();
+    let inspected = node.json(&format!("/containers/{id}/json"));
+    let mounts = inspected["Mounts"].as_array().expect("a list");
+    assert_eq!(mounts[0]["Name"], "kept");
+    assert!(mounts[0]["Source"].as_str().is_some_and(|path| Path::new(path).is_dir()) && mounts[0]["Driver"] == "local", "{inspected}");
+    assert_eq!((&mounts[0]["Destination"], &mounts[0]["RW"], &mounts[0]["Type"]), (&"/data".into(), &false.into(), &"volume".into()));
+    let own = mounts[1]["Name"].as_str().expect("it has a name").to_owned();
+    assert!(own.len() == 64 && mounts[1]["RW"] == true && mounts.len() == if root() { 3 } else { 2 }, "{inspected}");
+    let shown = |filter: &str| node.wsw(&["ps", "--filter", filter, "--no-trunc", "--format", "{{.Mounts}} {{.LocalVolumes}}"]).ok();
+    assert!(shown("volume=kept").starts_with(&format!("kept,{own}")) && shown("volume=kept").trim().ends_with('2'), "{}", shown("volume=kept"));
+    assert!(!shown("volume=/own").is_empty() && shown("volume=nosuch").is_empty());
+    node.wsw(&["service", "rm", "ticking"]).ok();
+    until("the volumes to be free", || match node.wsw(&["volume", "rm", "kept"]) {
+        run if run.code == 0 => Ok(()),
+        run => Err(run.err),
+    });
+    node.wsw(&["volume", "prune", "-f"]).ok();
+    let format = "{{.Action}} {{.Actor.ID}} {{json .Actor.Attributes}}";
+    let told = node.wsw(&["events", "--since", "1h", "--until", "0s", "--filter", "type=volume", "--format", format]).ok();
+    let of = |name: &str| told.lines().filter(|line| line.contains(name)).map(|line| line.split(' ').next().unwrap_or_default()).collect::<Vec<_>>();
+    assert_eq!(of(" kept "), ["create", "mount", "unmount", "destroy"], "{told}");
+    assert_eq!(of(&format!(" {own} ")), ["create", "mount", "unmount", "destroy"], "{told}");
+    let mount = told.lines().find(|line| line.starts_with("mount kept")).expect("it was told");
+    for part in [format!("\"container\":\"{id}\""), "\"destination\":\"/data\"".into(), "\"read/write\":\"false\"".into(), "\"driver\":\"local\"".into()] {
+        assert!(mount.contains(&part), "{part} in {mount}");
+    }
+    assert!(told.lines().any(|line| line.starts_with("prune") && line.contains("\"reclaimed\"")), "{told}");
+    let only = node.wsw(&["events", "--since", "1h", "--until", "0s", "--filter", "volume=kept", "--format", "{{.Action}}"]).ok();
+    assert_eq!(only.lines().collect::<Vec<_>>(), ["create", "mount", "unmount", "destroy"]);
 }

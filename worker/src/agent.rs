@@ -23,7 +23,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use wsw_api::object::NodeDescription;
 use wsw_api::session::{Goodbye, ManagerFrame, WorkerFrame};
-use wsw_api::{NodeId, SessionId};
+use wsw_api::{NodeId, SessionId, TaskId};
 
 /// How long the last frame may wait for a leader that does not read.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -42,6 +42,8 @@ pub enum Command {
     Stop(oneshot::Sender<()>),
     /// End all tasks, then the loop.
     Leave(oneshot::Sender<()>),
+    /// Show an ended task no more.
+    PutAway(TaskId, oneshot::Sender<()>),
 }
 
 /// The channel ends of a session that is to begin: one place, the newest wins.
@@ -143,6 +145,11 @@ impl Agent {
         run.problems.mark_changed();
         let last = loop {
             match run.next().await {
+                Event::Command(Some(Command::PutAway(id, done))) => {
+                    run.agent.tasks.put_away(id);
+                    // Nobody waiting any more is no error.
+                    let _ = done.send(());
+                }
                 Event::Command(command) => break command,
                 event => run.apply(event),
             }
@@ -151,7 +158,7 @@ impl Agent {
         match last {
             Some(Command::Leave(done)) => run.leave(done).await,
             Some(Command::Stop(done)) => run.stop(done).await,
-            None => run.stop(oneshot::channel().0).await,
+            Some(Command::PutAway(..)) | None => run.stop(oneshot::channel().0).await,
         }
     }
 }

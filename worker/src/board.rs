@@ -26,6 +26,8 @@ pub struct LocalTask {
     pub created: Time,
     pub started: Option<Time>,
     pub finished: Option<Time>,
+    /// A user removed what was left of it: it is its service's history only.
+    pub put_away: bool,
 }
 
 #[derive(Debug)]
@@ -115,13 +117,13 @@ impl Board {
     pub fn add(&self, task: &AssignedTask, wanted: bool) {
         let now = clock::now();
         let status = TaskStatus::new(TaskState::Assigned, now, "assigned");
-        let local = LocalTask { id: task.id, service: task.service, slot: task.slot, status, created: now, started: None, finished: None };
+        let local = LocalTask { id: task.id, service: task.service, slot: task.slot, status, created: now, started: None, finished: None, put_away: false };
         self.lock().rows.entry(task.id).or_insert(Row { local, template: None, told: false, wanted, queued: false });
     }
 
     /// A task as the disk remembers it.
     pub fn restore(&self, local: LocalTask, wanted: bool) {
-        let told = local.status.state >= TaskState::Running;
+        let told = local.status.state >= TaskState::Running && !local.put_away;
         self.lock().rows.insert(local.id, Row { local, template: None, told, wanted, queued: false });
     }
 
@@ -266,6 +268,17 @@ impl Board {
             .filter_map(|(id, row)| row.template.as_ref().map(|template| ((template.service, template.version), (template, *id))))
             .collect();
         templates.values().map(|(template, id)| (template.spec.container.image.as_str().into(), *id)).collect()
+    }
+
+    /// A user removes what is left of an ended task; false when there is no such task.
+    pub fn put_away(&self, id: TaskId) -> bool {
+        let mut inner = self.lock();
+        let Some(row) = inner.rows.get_mut(&id).filter(|row| !row.local.status.state.is_live() && !row.local.put_away) else { return false };
+        row.local.put_away = true;
+        if std::mem::take(&mut row.told) {
+            self.events.send(row.event(clock::now(), What::Destroyed, self.node));
+        }
+        true
     }
 
     /// Drops a task that is gone for good.

@@ -158,7 +158,10 @@ mod tests {
 
     fn record() -> Record {
         let task = assigned(1, DesiredState::Running);
-        Record { tasks: vec![StoredTask { task, removed: false, status: None, created: Time(1), started: None, finished: None }], ..Record::default() }
+        Record {
+            tasks: vec![StoredTask { task, removed: false, status: None, created: Time(1), started: None, finished: None, put_away: false }],
+            ..Record::default()
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -56,6 +56,8 @@ pub struct StoredTask {
     pub started: Option<Time>,
     #[serde(default)]
     pub finished: Option<Time>,
+    #[serde(default)]
+    pub put_away: bool,
 }
 
 /// One change of the set; whole rows, later ones replace earlier ones.
@@ -119,6 +121,7 @@ impl StoredTask {
             created: self.created,
             started: self.started,
             finished: self.finished,
+            put_away: self.put_away,
         }
     }
 }
@@ -273,7 +276,7 @@ mod tests {
     use wsw_api::{DesiredState, TaskState};
 
     fn stored(n: u8) -> StoredTask {
-        StoredTask { task: assigned(n, DesiredState::Running), removed: false, status: None, created: Time(1), started: None, finished: None }
+        StoredTask { task: assigned(n, DesiredState::Running), removed: false, status: None, created: Time(1), started: None, finished: None, put_away: false }
     }
 
     fn first() -> Record {

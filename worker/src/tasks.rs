@@ -259,6 +259,14 @@ impl Tasks {
         self.disk.batch().record.tasks.extend(stored);
     }
 
+    /// A user removes what is left of an ended task; the disk remembers it.
+    pub fn put_away(&mut self, id: TaskId) {
+        if self.board.put_away(id) {
+            self.settle(id);
+            self.kick();
+        }
+    }
+
     /// The next write or driver that is over; pending for ever while there is none.
     pub async fn work(&mut self) -> Work {
         let Self { disk, drivers, .. } = self;
@@ -350,7 +358,15 @@ async fn next_ended(drivers: &mut JoinSet<TaskId>) -> TaskId {
 fn stored(board: &Board, entry: &Assigned) -> Option<StoredTask> {
     let row = board.get(entry.task.id)?;
     let status = (row.status.state >= TaskState::Running).then_some(row.status);
-    Some(StoredTask { task: entry.task.clone(), removed: entry.removed, status, created: row.created, started: row.started, finished: row.finished })
+    Some(StoredTask {
+        task: entry.task.clone(),
+        removed: entry.removed,
+        status,
+        created: row.created,
+        started: row.started,
+        finished: row.finished,
+        put_away: row.put_away,
+    })
 }
 
 fn remove_dir_all(folder: &Path) -> io::Result<()> {

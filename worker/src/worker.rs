@@ -108,9 +108,20 @@ impl Worker {
         self.connected.clone()
     }
 
-    /// The tasks of this node that are not forgotten yet, by id.
+    /// The tasks of this node that are neither forgotten nor put away, by id.
     pub fn tasks(&self) -> Vec<LocalTask> {
-        self.board.tasks()
+        let mut tasks = self.board.tasks();
+        tasks.retain(|task| !task.put_away);
+        tasks
+    }
+
+    /// Shows an ended task no more; it stays its service's history.
+    pub async fn put_away(&self, task: TaskId) {
+        let (done, over) = oneshot::channel();
+        if self.commands.send(Command::PutAway(task, done)).await.is_ok() {
+            // An agent that ended meanwhile keeps it.
+            let _ = over.await;
+        }
     }
 
     /// The node as the leader is told.

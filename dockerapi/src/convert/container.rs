@@ -7,11 +7,12 @@ use super::{some_list, task::container_id, time};
 use crate::backend::{Image, LocalTask};
 use crate::filters::Filters;
 use crate::model::{Empty, Map, container as api};
+use crate::volume_store::{Volume, VolumeStore};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use wsw_api::network::NetworkAttachment;
 use wsw_api::object::Template;
-use wsw_api::spec::{ContainerSpec, PublishMode};
+use wsw_api::spec::{ContainerSpec, Mount, MountKind, PublishMode};
 use wsw_api::time::SECOND;
 use wsw_api::{NodeId, ServiceId, Task, TaskId, TaskState, Time};
 use wsw_planner::Store;
@@ -26,6 +27,8 @@ pub struct Container<'a> {
     node: Option<NodeId>,
     now: Time,
     store: Option<&'a Store>,
+    volumes: &'a [Volume],
+    own_volumes: &'a dyn VolumeStore,
 }
 
 /// Where containers are looked up.
@@ -34,6 +37,10 @@ pub struct Surroundings<'a> {
     pub images: &'a [Image],
     pub node: Option<NodeId>,
     pub now: Time,
+    /// By name.
+    pub volumes: &'a [Volume],
+    /// Knows the names of volumes that nobody named.
+    pub own_volumes: &'a dyn VolumeStore,
 }
 
 impl<'a> Surroundings<'a> {
@@ -48,7 +55,8 @@ impl<'a> Surroundings<'a> {
         let template = task.and_then(|task| store?.template(&task.service, task.template));
         let service_name = store.and_then(|store| store.service(&local.service)).map_or("", |service| service.name());
         let image = template.and_then(|template| find_image(images, &template.spec.container.image));
-        Container { local, task, template, service_name, image, node: self.node, now: self.now, store }
+        let (volumes, own_volumes) = (self.volumes, self.own_volumes);
+        Container { local, task, template, service_name, image, node: self.node, now: self.now, store, volumes, own_volumes }
     }
 }
 
@@ -72,6 +80,13 @@ pub fn swarm_labels(task: TaskId, service: ServiceId, node: Option<NodeId>, serv
     .map(|(key, value)| (format!("com.docker.swarm.{key}"), value))
 }
 
+impl api::MountPoint {
+    /// moby's: by its name (a bind by its source), or by where it is.
+    fn is_called(&self, name: &str) -> bool {
+        [self.name.as_ref().or(self.source.as_ref()), self.target.as_ref()].into_iter().flatten().any(|text| text == name)
+    }
+}
+
 impl Container<'_> {
     /// 64 hexadecimal digits.
     pub fn id(&self) -> String {
@@ -86,6 +101,16 @@ impl Container<'_> {
     /// True while it runs.
     pub fn is_running(&self) -> bool {
         matches!(self.local.status.state, TaskState::Starting | TaskState::Running)
+    }
+
+    /// True once it has ended.
+    pub fn is_ended(&self) -> bool {
+        self.state() == "exited"
+    }
+
+    /// The labels of `container prune`.
+    pub fn is_pruned_by(&self, filters: &Filters) -> bool {
+        filters.labels("label", &self.labels()) && filters.without_labels("label!", &self.labels())
     }
 
     fn state(&self) -> &'static str {
@@ -131,6 +156,12 @@ impl Container<'_> {
         let spec = self.spec();
         let entrypoint = of(spec.map(|spec| &spec.command), self.image.map(|image| &image.entrypoint));
         (entrypoint, of(spec.map(|spec| &spec.args), self.image.map(|image| &image.cmd)))
+    }
+
+    /// Entrypoint and arguments in one line.
+    pub fn command_line(&self) -> String {
+        let (entrypoint, args) = self.command();
+        [entrypoint, args].concat().join(" ")
     }
 
     fn ports(&self) -> Vec<api::PortSummary> {
@@ -191,7 +222,7 @@ impl Container<'_> {
             && filters.any("network", |value| self.networks().iter().any(|(name, place)| name == value || place.network_id.as_deref() == Some(value)))
             && ["publish", "expose"].into_iter().all(|key| filters.any(key, |value| self.has_port(value, key == "publish")))
             && filters.exact("isolation", "")
-            && !filters.has("volume")
+            && filters.any("volume", |value| self.mounts().iter().any(|mount| mount.is_called(value)))
     }
 
     /// `80`, `80/tcp`, `8000-8010/udp`: of the ports that it shows, or only of those that are open on this node.
@@ -201,6 +232,37 @@ impl Container<'_> {
         let (Ok(first), Ok(last)) = (first.parse::<u16>(), last.parse::<u16>()) else { return false };
         let number = |port: &api::PortSummary| if published { port.public } else { port.private };
         self.ports().iter().any(|port| port.kind == Some(protocol) && number(port).is_some_and(|number| (first..=last).contains(&number)))
+    }
+
+    /// What it sees of the node's files.
+    fn mounts(&self) -> Vec<api::MountPoint> {
+        self.spec().into_iter().flat_map(|spec| &spec.mounts).map(|mount| self.mount(mount)).collect()
+    }
+
+    fn mount(&self, mount: &Mount) -> api::MountPoint {
+        let volume = (mount.kind == MountKind::Volume).then(|| match mount.source.as_str() {
+            "" => self.own_volumes.own_volume(self.local.id, &mount.target),
+            name => name.to_owned(),
+        });
+        let source = match (&volume, mount.kind) {
+            (Some(name), _) => {
+                let found = self.volumes.binary_search_by(|one| one.name.as_str().cmp(name)).ok();
+                found.and_then(|at| self.volumes.get(at)).map(|one| one.mountpoint.display().to_string()).unwrap_or_default()
+            }
+            (None, MountKind::Tmpfs) => String::new(),
+            (None, _) => mount.source.clone(),
+        };
+        api::MountPoint {
+            kind: Some(mount.kind.as_str()),
+            driver: volume.is_some().then(|| mount.driver().to_owned()),
+            name: volume,
+            source: Some(source),
+            target: Some(mount.target.clone()),
+            // moby's: a volume's label is shared, a bind has none.
+            mode: Some(if mount.kind == MountKind::Volume { "z" } else { "" }),
+            writable: Some(!mount.read_only),
+            propagation: Some(if mount.kind == MountKind::Bind { "rprivate" } else { "" }),
+        }
     }
 
     /// When it was made, for `before` and `since`.
@@ -216,13 +278,12 @@ impl Container<'_> {
     /// A line of `docker ps`.
     pub fn summary(&self, size: bool) -> api::ContainerSummary {
         let (size_rw, size_root) = self.sizes(size);
-        let (entrypoint, args) = self.command();
         api::ContainerSummary {
             id: Some(self.id()),
             names: Some(vec![format!("/{}", self.name())]),
             image: Some(self.image_name()),
             image_id: Some(self.image.map(|image| image.digest.clone()).unwrap_or_default()),
-            command: Some([entrypoint, args].concat().join(" ")),
+            command: Some(self.command_line()),
             created: Some(self.local.created.0 / SECOND),
             ports: Some(self.ports()),
             size_rw,
@@ -232,7 +293,7 @@ impl Container<'_> {
             status: Some(self.status()),
             host_config: Some(api::NetworkMode { mode: Some("default") }),
             network: Some(api::NetworkSettings { ports: None, networks: Some(self.networks()) }),
-            mounts: Some(Vec::new()),
+            mounts: Some(self.mounts()),
         }
     }
 
@@ -256,7 +317,7 @@ impl Container<'_> {
             host_config: Some(self.host_config()),
             size_rw,
             size_root,
-            mounts: Some(Vec::new()),
+            mounts: Some(self.mounts()),
             config: Some(self.config(exposed)),
             network: Some(api::NetworkSettings { ports: Some(self.bindings()), networks: Some(self.networks()) }),
         }

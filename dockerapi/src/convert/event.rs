@@ -3,7 +3,10 @@
 use super::{container::swarm_labels, task::container_id};
 use crate::filters::Filters;
 use crate::model::system as api;
+use std::collections::BTreeMap;
+use wsw_api::Time;
 use wsw_api::event::{Action, Event, Kind, TaskEvent, What};
+use wsw_api::mount::LOCAL_DRIVER;
 use wsw_api::time::SECOND;
 
 /// Keys of `docker events --filter`.
@@ -80,6 +83,19 @@ pub fn of_task(event: &TaskEvent) -> Event {
     Event { time: event.at, kind: Kind::Container, action, id: container_id(event.task), attributes }
 }
 
+/// What happened to a volume of this node; `details` are moby's beside the driver.
+pub fn of_volume(at: Time, action: Action, name: &str, details: &[(&str, String)]) -> Event {
+    let mut attributes = BTreeMap::from([("driver".to_owned(), LOCAL_DRIVER.to_owned())]);
+    attributes.extend(details.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+    Event { time: at, kind: Kind::Volume, action, id: name.to_owned(), attributes }
+}
+
+/// The end of a prune.
+pub fn of_prune(at: Time, kind: Kind, reclaimed: u64) -> Event {
+    let attributes = BTreeMap::from([("reclaimed".to_owned(), reclaimed.to_string())]);
+    Event { time: at, kind, action: Action::Prune, id: String::new(), attributes }
+}
+
 /// One line.
 pub fn write(event: &Event) -> api::Event {
     let local = is_local(event.kind);
@@ -127,8 +143,7 @@ fn without_tag(reference: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
-    use wsw_api::{NodeId, ServiceId, TaskId, Time};
+    use wsw_api::{NodeId, ServiceId, TaskId};
 
     fn died() -> Event {
         let what = What::Ended { code: 137, ran_for: 3 * SECOND };

@@ -20,7 +20,18 @@ answers! {
         status: String = "Status",
         host_config: NetworkMode = "HostConfig",
         network: NetworkSettings = "NetworkSettings",
-        mounts: Vec<Empty> = "Mounts",
+        mounts: Vec<MountPoint> = "Mounts",
+    }
+    /// What it sees of the node's files, at one place.
+    MountPoint {
+        kind: &'static str = "Type",
+        name: String = "Name",
+        source: String = "Source",
+        target: String = "Destination",
+        driver: String = "Driver",
+        mode: &'static str = "Mode",
+        writable: bool = "RW",
+        propagation: &'static str = "Propagation",
     }
     /// One port of a container.
     PortSummary { ip: String = "IP", private: u16 = "PrivatePort", public: u16 = "PublicPort", kind: &'static str = "Type" }
@@ -41,7 +52,7 @@ answers! {
         host_config: HostConfig = "HostConfig",
         size_rw: u64 = "SizeRw",
         size_root: u64 = "SizeRootFs",
-        mounts: Vec<Empty> = "Mounts",
+        mounts: Vec<MountPoint> = "Mounts",
         config: ContainerConfig = "Config",
         network: NetworkSettings = "NetworkSettings",
     }

@@ -7,6 +7,7 @@ use crate::convert::{system::node_id, task::container_id};
 use crate::error::{Answer, ApiError};
 use crate::filters::Filters;
 use crate::model::container::ContainerSummary;
+use crate::volume_store::Volume;
 use wsw_api::{TaskId, Time};
 use wsw_planner::Store;
 
@@ -19,6 +20,7 @@ const STATES: &[&str] = &["created", "running", "paused", "restarting", "removin
 struct Known {
     store: Option<Store>,
     tasks: Vec<LocalTask>,
+    volumes: Vec<Volume>,
 }
 
 impl Known {
@@ -26,12 +28,13 @@ impl Known {
     async fn of(call: &Call) -> Self {
         let mut tasks = call.backend.tasks();
         tasks.sort_by_key(|task| (std::cmp::Reverse(task.created), task.id));
-        Self { store: call.backend.view().await.ok(), tasks }
+        Self { store: call.backend.view().await.ok(), tasks, volumes: call.backend.volumes() }
     }
 
-    fn containers<'a>(&'a self, call: &Call, images: &'a [Image]) -> Vec<Container<'a>> {
+    fn containers<'a>(&'a self, call: &'a Call, images: &'a [Image]) -> Vec<Container<'a>> {
         let local = call.backend.local();
-        let surroundings = Surroundings { store: self.store.as_ref(), images, node: node_id(&local.swarm), now: local.now };
+        let (store, volumes) = (self.store.as_ref(), self.volumes.as_slice());
+        let surroundings = Surroundings { store, images, node: node_id(&local.swarm), now: local.now, volumes, own_volumes: &*call.backend };
         self.tasks.iter().map(|task| surroundings.container(task)).collect()
     }
 }
@@ -76,6 +79,14 @@ pub async fn summaries(call: &Call, images: &[Image], all: bool) -> Vec<Containe
     known.containers(call, images).into_iter().filter(|found| all || found.is_running()).map(|found| found.summary(true)).collect()
 }
 
+/// Ended containers that the filters of a prune mean.
+pub async fn ended(call: &Call, filters: &Filters, until: Option<Time>) -> Vec<(TaskId, String)> {
+    let known = Known::of(call).await;
+    let containers = known.containers(call, &[]);
+    let wanted = |found: &Container<'_>| found.is_ended() && until.is_none_or(|until| found.created() < until) && found.is_pruned_by(filters);
+    known.tasks.iter().zip(&containers).filter(|(_, found)| wanted(found)).map(|(task, found)| (task.id, found.id())).collect()
+}
+
 /// `GET /containers/{id}/json`.
 pub async fn inspect(call: Call) -> Answer {
     let id = find(&call).await?;
@@ -97,6 +108,14 @@ pub async fn name_of(call: &Call, task: TaskId) -> String {
     let known = Known::of(call).await;
     let wanted = container_id(task);
     known.containers(call, &[]).iter().find(|found| found.id() == wanted).map_or_else(|| task.to_string(), Container::name)
+}
+
+/// What it runs, in one line.
+pub async fn command_of(call: &Call, task: TaskId) -> String {
+    let images = call.backend.images().await.unwrap_or_default();
+    let known = Known::of(call).await;
+    let wanted = container_id(task);
+    known.containers(call, &images).iter().find(|found| found.id() == wanted).map(Container::command_line).unwrap_or_default()
 }
 
 /// The task of a container: by full id, name, or unique id prefix.

@@ -1,9 +1,9 @@
-//! `/containers/{id}/kill`, `stop`, `wait`, `top`, and `/containers/prune`: what may be done to one task past its service.
+//! `/containers/{id}/kill`, `stop`, `wait`, `DELETE /containers/{id}`, and `/containers/prune`: what may be done to one task past its service.
 //!
 //! A task that ends here has ended by itself: its service replaces it as its restart policy says, as with Docker's swarm.
 //! Invariant: a stop waits for the end with a bound; `wait` answers its head at once.
 
-use super::containers::find;
+use super::containers::{self, find, name_of};
 use crate::backend::{LocalTask, Until};
 use crate::call::{self, Call};
 use crate::convert::task::container_id;
@@ -17,6 +17,7 @@ use futures_util::stream;
 use http::{StatusCode, header};
 use std::convert::Infallible;
 use std::time::Duration;
+use wsw_api::event::Kind;
 use wsw_api::time::SECOND;
 use wsw_api::{Error, TaskId, TaskState};
 
@@ -34,11 +35,11 @@ answers! {
     WaitError { message: String = "Message" }
 }
 
-fn runs(task: &LocalTask) -> bool {
+pub(super) fn runs(task: &LocalTask) -> bool {
     matches!(task.status.state, TaskState::Starting | TaskState::Running)
 }
 
-fn local(call: &Call, id: TaskId) -> Result<LocalTask, ApiError> {
+pub(super) fn local(call: &Call, id: TaskId) -> Result<LocalTask, ApiError> {
     call.backend.tasks().into_iter().find(|task| task.id == id).ok_or_else(|| ApiError::not_found(format!("No such container: {}", call.name)))
 }
 
@@ -134,19 +135,38 @@ fn exit_code(task: &LocalTask) -> u32 {
     task.status.exit_code.unwrap_or(u32::from(failed))
 }
 
-/// `GET /containers/{id}/top`: a Wasm task has no process that could be listed.
-pub async fn top(call: Call) -> Answer {
-    let id = find(&call).await?;
-    let task = local(&call, id)?;
-    if !runs(&task) {
-        return Err(Error::conflict(format!("container {} is not running", container_id(id))).into());
+/// `DELETE /containers/{id}`: a running one only by force (its service starts another). What has ended stays its service's history, with its logs.
+pub async fn remove(call: Call) -> Answer {
+    if call.query.flag("link") {
+        return Err(ApiError::missing("link", "tasks have no links; services find each other by name"));
     }
-    let pid = task.status.pid.unwrap_or_default();
-    Err(ApiError::missing("top", &format!("a Wasm task has no process of its own, it is one of many in the shim with process id {pid}; use docker stats")))
+    let id = find(&call).await?;
+    if runs(&local(&call, id)?) {
+        if !call.query.flag("force") {
+            let name = name_of(&call, id).await;
+            let why = "container is running: stop the container before removing or force remove";
+            return Err(Error::conflict(format!("cannot remove container \"/{name}\": {why}")).into());
+        }
+        call.backend.task_kill(id, signals::SIGKILL).await?;
+        if tokio::time::timeout(KILL_LIMIT, call.backend.task_wait(id, Until::NotRunning)).await.is_err() {
+            let limit = KILL_LIMIT.as_secs();
+            return Err(Error::internal(format!("cannot remove container: {}: it did not end within {limit} s of SIGKILL", call.name)).into());
+        }
+    }
+    call.backend.task_put_away(id).await?;
+    no_content()
 }
 
-/// `POST /containers/prune`: an ended task is its service's history, which `swarm update --task-history-limit` bounds.
+/// `POST /containers/prune`: all that have ended.
 pub async fn prune(call: Call) -> Answer {
-    call.query.filters(PRUNE_FILTERS)?;
-    call::ok(&Pruned { deleted: Some(Vec::new()), reclaimed: Some(0) })
+    let filters = call.query.filters(PRUNE_FILTERS)?;
+    let until = filters.until(call.backend.local().now)?;
+    let mut deleted = Vec::new();
+    for (task, id) in containers::ended(&call, &filters, until).await {
+        call.backend.task_put_away(task).await?;
+        deleted.push(id);
+    }
+    // Their logs are their service's history.
+    call.backend.pruned(Kind::Container, 0);
+    call::ok(&Pruned { deleted: Some(deleted), reclaimed: Some(0) })
 }

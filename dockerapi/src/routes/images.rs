@@ -107,6 +107,7 @@ pub async fn prune(call: Call) -> Answer {
     let list = |key: &str| filters.get(key).map(str::to_owned).collect();
     let prune = Prune { all: !filters.bool("dangling")?.unwrap_or(true), until, labels: list("label"), not_labels: list("label!") };
     let (done, freed) = call.backend.image_prune(prune).await?;
+    call.backend.pruned(wsw_api::event::Kind::Image, freed);
     call::ok(&image::pruned(&done, freed))
 }
 

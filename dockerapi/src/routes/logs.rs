@@ -51,6 +51,17 @@ pub async fn container(call: Call) -> Answer {
     stream(&call, LogsOf::Task(task.id), query, false, has_tty(&store, task.service, task.template)).await
 }
 
+/// Whether a task writes to a terminal; one that is not known does not.
+pub async fn is_terminal(call: &Call, task: wsw_api::TaskId) -> bool {
+    let Ok(store) = call.backend.view().await else { return false };
+    store.task(&task).is_some_and(|task| has_tty(&store, task.service, task.template))
+}
+
+/// The frames are the same in both; clients before 1.42 know one name only.
+pub fn content_type(call: &Call, tty: bool) -> &'static str {
+    if !tty && call.version.has(42) { MULTIPLEXED } else { RAW }
+}
+
 /// A terminal's output has no frames.
 fn has_tty(store: &Store, service: ServiceId, template: u64) -> bool {
     store.template(&service, template).is_some_and(|template| template.spec.container.tty)
@@ -103,9 +114,7 @@ async fn stream(call: &Call, of: LogsOf, query: Query, context: bool, tty: bool)
         };
         Some((Ok::<Bytes, Infallible>(frame), (lines, details)))
     });
-    // the frames are the same in both; clients before 1.42 know one name only
-    let content_type = if !tty && call.version.has(42) { MULTIPLEXED } else { RAW };
-    Ok(([(header::CONTENT_TYPE, content_type)], Body::from_stream(frames)).into_response())
+    Ok(([(header::CONTENT_TYPE, content_type(call, tty))], Body::from_stream(frames)).into_response())
 }
 
 /// The details of each task, looked up once.

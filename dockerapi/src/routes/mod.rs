@@ -2,6 +2,7 @@
 //!
 //! Never: decides anything about the cluster; refuses what the planner would refuse.
 
+pub mod attach;
 pub mod containers;
 pub mod control;
 pub mod events;
@@ -15,5 +16,6 @@ pub mod stubs;
 pub mod swarm;
 pub mod system;
 pub mod tasks;
+pub mod top;
 pub mod transfers;
 pub mod volumes;

@@ -11,6 +11,7 @@ use http::StatusCode;
 use wsw_api::Error;
 use wsw_api::control::Write;
 use wsw_api::entry::Outcome;
+use wsw_api::event::Kind;
 use wsw_api::network::Network;
 use wsw_planner::Store;
 
@@ -95,6 +96,7 @@ pub async fn prune(call: Call) -> Answer {
             Err(error) => return Err(error.into()),
         }
     }
+    call.backend.pruned(Kind::Network, 0);
     call::ok(&api::NetworksPruned { deleted: Some(deleted) })
 }
 

@@ -7,6 +7,7 @@ use crate::model::volume::{Pruned, Volumes};
 use crate::volume_store::{ANONYMOUS, Volume};
 use axum::response::IntoResponse;
 use http::StatusCode;
+use wsw_api::event::Kind;
 
 /// Before this minor version a prune took named volumes, too.
 const PRUNES_ANONYMOUS: u32 = 42;
@@ -82,5 +83,6 @@ pub async fn prune(call: Call) -> Answer {
             deleted.push(one.name);
         }
     }
+    call.backend.pruned(Kind::Volume, reclaimed);
     call::ok(&Pruned { deleted: Some(deleted), reclaimed: Some(reclaimed) })
 }

@@ -23,8 +23,43 @@ async fn kill_wait_and_stop() {
     assert_eq!(post(format!("{}/stop?t=1", ids[1])).await, "204 ");
     assert_eq!(post(format!("{}/wait", ids[1])).await, "200 {\"StatusCode\":143}\n");
     assert!(text(&fixture, &format!("GET /containers/{}/top", ids[1]), "").await.starts_with("409 "));
+    let until = text(&fixture, r#"POST /containers/prune?filters={"until":["24h"]}"#, "").await;
+    assert_eq!(until, "200 {\"ContainersDeleted\":[],\"SpaceReclaimed\":0}\n", "they are younger");
+    let pruned = post("prune".into()).await;
+    assert!(ids.iter().all(|id| pruned.contains(id)), "{pruned}");
     assert_eq!(post("prune".into()).await, "200 {\"ContainersDeleted\":[],\"SpaceReclaimed\":0}\n");
     assert!(text(&fixture, r#"POST /containers/prune?filters={"nosuch":["x"]}"#, "").await.starts_with("400 "));
+}
+
+#[tokio::test]
+async fn what_is_removed_is_shown_no_more() {
+    let (fixture, _) = with_service().await;
+    let task = fixture.store().tasks().next().unwrap().clone();
+    let (id, name) = (container_id(task.id), task.name("web"));
+    let ask = async |request: String| text(&fixture, &request, "").await;
+    let refused = ask(format!("DELETE /v1.50/containers/{id}")).await;
+    let words = "container is running: stop the container before removing or force remove";
+    assert_eq!(refused, format!("409 {{\"message\":\"cannot remove container \\\"/{name}\\\": {words}\"}}\n"));
+    assert_eq!(ask("DELETE /containers/nosuch".into()).await, "404 {\"message\":\"No such container: nosuch\"}\n");
+    assert!(ask(format!("DELETE /containers/{id}?link=1")).await.starts_with("501 "));
+    assert_eq!(ask(format!("DELETE /containers/{id}?force=1")).await, "204 ");
+    assert!(ask(format!("GET /containers/{id}/json")).await.starts_with("404 "));
+    assert!(fixture.store().task(&task.id).is_some(), "it stays its service's history");
+}
+
+#[tokio::test]
+async fn top_is_one_line_and_attach_wants_no_input() {
+    let (fixture, _) = with_service().await;
+    let id = container_id(fixture.store().tasks().next().unwrap().id);
+    let top = json(&fixture, &format!("GET /containers/{id}/top?ps_args=-ef")).await;
+    assert_eq!(top["Titles"].as_array().unwrap().len(), 8);
+    assert_eq!(top["Processes"], serde_json::json!([["0", "42", "0", "0", "22:13", "?", "00:00:00", "/app.wasm"]]));
+    assert!(text(&fixture, &format!("GET /containers/{id}/top?ps_args=aux"), "").await.contains("leave the options out"));
+    let attach = async |query: &str| text(&fixture, &format!("POST /v1.50/containers/{id}/attach?{query}"), "").await;
+    assert!(attach("stream=1&stdin=1&stdout=1").await.contains("attach with --no-stdin"));
+    assert!(text(&fixture, "POST /containers/nosuch/attach?stdout=1", "").await.starts_with("404 "));
+    let past = attach("logs=1&stdout=1&stderr=1").await;
+    assert!(past.starts_with("200 ") && past.len() > 20, "a client that asks for no upgrade gets the frames as a body: {past}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -47,14 +82,7 @@ async fn stats_are_two_readings() {
 #[tokio::test]
 async fn what_stays_refused() {
     let (fixture, _) = with_service().await;
-    for request in [
-        "POST /containers/x/exec",
-        "POST /containers/x/attach",
-        "POST /commit",
-        "GET /containers/x/archive",
-        "POST /containers/x/pause",
-        "DELETE /containers/x",
-    ] {
+    for request in ["POST /containers/x/exec", "POST /commit", "GET /containers/x/archive", "POST /containers/x/pause", "POST /containers/x/restart"] {
         let answer = text(&fixture, request, "{}").await;
         assert!(answer.starts_with("501 {\"message\":\"") && answer.contains("is not implemented by wsw: "), "{request}: {answer}");
     }

@@ -27,8 +27,11 @@ use wsw_api::usage::Usage;
 use wsw_api::{Cluster, ClusterId, Error, NetworkId, Node, NodeId, Result, Service, ServiceId, SessionId, TaskId, TaskState, TaskStatus, Time};
 use wsw_dockerapi::backend::{Backend, InitRequest, JoinSwarm, LocalNode, LocalTask, LogStream, LogsOf, Rotate, SwarmState, Until};
 use wsw_dockerapi::image_store::{Archive, Code, Image, ImageStore, Look, Progress, ProgressStream, Prune, Removed, Step};
-use wsw_dockerapi::volume_store::{NewVolume, Volume, VolumeStore};
+use wsw_dockerapi::volume_store::Volume;
 use wsw_planner::Store;
+
+#[path = "fixture_volumes.rs"]
+mod volumes;
 
 /// The moment at which the tests live: 2023-11-14T22:13:20Z.
 pub const NOW: Time = Time(1_700_000_000 * SECOND);
@@ -50,6 +53,7 @@ pub struct State {
     pub images: Vec<Image>,
     pub loaded: Vec<u8>,
     pub volumes: BTreeMap<String, Volume>,
+    pub put_away: Vec<TaskId>,
 }
 
 impl Fixture {
@@ -59,7 +63,15 @@ impl Fixture {
     }
 
     pub fn new(clock: fn() -> Time) -> Arc<Self> {
-        let state = State { store: Store::default(), swarm: false, past: Vec::new(), images: vec![image()], loaded: Vec::new(), volumes: BTreeMap::new() };
+        let state = State {
+            store: Store::default(),
+            swarm: false,
+            past: Vec::new(),
+            images: vec![image()],
+            loaded: Vec::new(),
+            volumes: BTreeMap::new(),
+            put_away: Vec::new(),
+        };
         Arc::new(Self { clock, state: Mutex::new(state), counter: AtomicU64::new(0), events: broadcast::channel(64).0 })
     }
 
@@ -357,7 +369,8 @@ impl Backend for Fixture {
             started: Some(task.status.at),
             finished: None,
         };
-        store.tasks_on_node(&NODE).map(local).collect()
+        let put_away = self.state.lock().unwrap().put_away.clone();
+        store.tasks_on_node(&NODE).map(local).filter(|task| !put_away.contains(&task.id)).collect()
     }
 
     async fn task_kill(&self, id: TaskId, signal: u32) -> Result<()> {
@@ -377,6 +390,15 @@ impl Backend for Fixture {
 
     async fn task_wait(&self, id: TaskId, _until: Until) -> Option<LocalTask> {
         self.tasks().into_iter().find(|task| task.id == id)
+    }
+
+    async fn task_put_away(&self, id: TaskId) -> Result<()> {
+        self.state.lock().unwrap().put_away.push(id);
+        Ok(())
+    }
+
+    fn pruned(&self, kind: Kind, reclaimed: u64) {
+        let _ = self.events.send(wsw_dockerapi::prune_event((self.clock)(), kind, reclaimed));
     }
 
     fn machine_nanos(&self) -> u64 {
@@ -469,30 +491,6 @@ impl ImageStore for Fixture {
 
     async fn registry_login(&self, auth: RegistryAuth) -> Result<()> {
         if auth.reveal().is_empty() { Err(Error::forbidden("no")) } else { Ok(()) }
-    }
-}
-
-/// Volumes in memory; the one called `held` is always in use.
-#[async_trait]
-impl VolumeStore for Fixture {
-    fn volumes(&self) -> Vec<Volume> {
-        self.state.lock().unwrap().volumes.values().cloned().collect()
-    }
-
-    async fn volume_size(&self, _: &str) -> Result<u64> {
-        Ok(1_000)
-    }
-
-    async fn volume_create(&self, new: NewVolume) -> Result<Volume> {
-        let NewVolume { name, labels, options, .. } = new;
-        let users = if name == "held" { vec![TaskId::from_bytes([1; 16])] } else { Vec::new() };
-        let volume = Volume { created: (self.clock)(), labels, options, mountpoint: format!("/volumes/{name}/_data").into(), users, name: name.clone() };
-        Ok(self.state.lock().unwrap().volumes.entry(name).or_insert(volume).clone())
-    }
-
-    async fn volume_remove(&self, name: &str, _: bool) -> Result<()> {
-        self.state.lock().unwrap().volumes.remove(name);
-        Ok(())
     }
 }
 

@@ -1,7 +1,8 @@
 //! Does with files what its arguments say, one step an argument, and prints what came of it. For tests: also what must not work.
 //!
 //! `write:PATH:TEXT` `read:PATH` `list:PATH` `mkdir:PATH` `rm:PATH` `fill:PATH` (writes until it cannot) `link:FROM:TO` (hard)
-//! `symlink:TARGET:PATH` `rename:FROM:TO` `append:PATH:TEXT` `wait` (for ever) `sleep:MS` `await:PATH` (until it is there)
+//! `symlink:TARGET:PATH` `space:PATH` (fills and says what the interface calls the end) `rename:FROM:TO` `append:PATH:TEXT`
+//! `wait` (for ever) `sleep:MS` `await:PATH` (until it is there)
 //!
 //! What takes more than its share: `hold:PATH:N` (opens it N times and keeps it) `sockets:N` `leak:N` (handles of the host) `eat:MIB`; these end
 //! the program when they are refused.
@@ -46,6 +47,7 @@ fn run(step: &str) -> std::io::Result<String> {
         "fill" => fill(path),
         "link" => fs::hard_link(path, more).map(done),
         "symlink" => symlink(path, more).map(done),
+        "space" => space(path),
         "rename" => fs::rename(path, more).map(done),
         "sleep" => {
             std::thread::sleep(Duration::from_millis(path.parse().unwrap_or(0)));
@@ -110,11 +112,40 @@ fn fill(path: &str) -> std::io::Result<String> {
 /// The standard library has no links for wasi; the interface has.
 #[cfg(target_env = "p2")]
 fn symlink(target: &str, path: &str) -> std::io::Result<()> {
-    let folders = wasip2::filesystem::preopens::get_directories();
-    let inside = |root: &str| path.strip_prefix(root).map(|rest| rest.trim_start_matches('/').to_owned());
-    let found = folders.iter().filter_map(|(folder, root)| Some((folder, root.len(), inside(root)?))).max_by_key(|(_, length, _)| *length);
-    let (folder, _, rest) = found.ok_or_else(|| std::io::Error::other("no such folder"))?;
+    let (folder, rest) = folder_of(path)?;
     folder.symlink_at(target, &rest).map_err(|code| std::io::Error::other(format!("{code:?}")))
+}
+
+/// The folder that a path is in, and the rest of it.
+#[cfg(target_env = "p2")]
+fn folder_of(path: &str) -> std::io::Result<(wasip2::filesystem::types::Descriptor, String)> {
+    let inside = |root: &str| path.strip_prefix(root).map(|rest| rest.trim_start_matches('/').to_owned());
+    let folders = wasip2::filesystem::preopens::get_directories().into_iter();
+    let found = folders.filter_map(|(folder, root)| Some((inside(&root)?, root.len(), folder))).max_by_key(|(_, length, _)| *length);
+    found.map(|(rest, _, folder)| (folder, rest)).ok_or_else(|| std::io::Error::other("no such folder"))
+}
+
+/// What the C library calls an I/O error has a name of its own in the interface.
+#[cfg(target_env = "p2")]
+fn space(path: &str) -> std::io::Result<String> {
+    use wasip2::filesystem::types::{DescriptorFlags, OpenFlags, PathFlags, filesystem_error_code};
+    use wasip2::io::streams::StreamError;
+    let other = |code| std::io::Error::other(format!("{code:?}"));
+    let (folder, rest) = folder_of(path)?;
+    let file = folder.open_at(PathFlags::empty(), &rest, OpenFlags::CREATE, DescriptorFlags::WRITE).map_err(other)?;
+    let stream = file.write_via_stream(0).map_err(other)?;
+    loop {
+        match stream.blocking_write_and_flush(&[b'x'; 4_096]) {
+            Ok(()) => {}
+            Err(StreamError::LastOperationFailed(error)) => return Ok(format!("{:?}", filesystem_error_code(&error))),
+            Err(StreamError::Closed) => return Err(std::io::Error::other("closed")),
+        }
+    }
+}
+
+#[cfg(not(target_env = "p2"))]
+fn space(_: &str) -> std::io::Result<String> {
+    Err(std::io::ErrorKind::Unsupported.into())
 }
 
 #[cfg(not(target_env = "p2"))]

@@ -13,6 +13,7 @@
 //! | `/shortly/N` | the same as `/short`, N milliseconds after its head and half of its body |
 //! | `/lengths` | two different lengths |
 //! | `/late` | begins an answer, then never goes on |
+//! | `/read/NAME`, `/keep/NAME` | reads, writes a file below `/data` |
 //! | `/request` | method, target, authority of the request |
 
 use wasip2::clocks::monotonic_clock;
@@ -23,6 +24,13 @@ use wasip2::io::streams::{InputStream, OutputStream, StreamError};
 wasip2::http::proxy::export!(Lab);
 
 struct Lab;
+
+fn file(out: ResponseOutparam, done: std::io::Result<Vec<u8>>) {
+    match done {
+        Ok(content) => respond(out, 200, &[], &content),
+        Err(error) => respond(out, 500, &[], format!("{error}\n").as_bytes()),
+    }
+}
 
 /// One call writes at most this.
 const PIECE: usize = 4096;
@@ -51,6 +59,8 @@ impl Guest for Lab {
             "long" => respond(out, 200, &[("content-length", "5")], b"1234567890"),
             "lengths" => respond(out, 200, &[("content-length", "5"), ("content-length", "6")], b"12345"),
             "late" => late(out),
+            "read" => file(out, std::fs::read(path.replacen("/read/", "/data/", 1))),
+            "keep" => file(out, std::fs::write(path.replacen("/keep/", "/data/", 1), "kept\n").map(|()| b"done\n".to_vec())),
             "request" => {
                 let authority = request.authority().unwrap_or_default();
                 text(out, &format!("{:?} {path} {authority}\n", request.method()));

@@ -6,7 +6,7 @@ use super::nodes::Verdict;
 use super::restart;
 use super::work::{Judgement, Op, Work};
 use std::sync::Arc;
-use wsw_api::task::{DesiredState, Task, TaskState};
+use wsw_api::task::{DesiredState, Task};
 use wsw_api::time::{Nanos, SECOND};
 
 /// SwarmKit's limit when there is no cluster object.
@@ -22,6 +22,7 @@ pub(super) fn trim(work: &mut Work<'_>, tasks: &[&Arc<Task>], created: bool) {
     if limit < 0 {
         return;
     }
+    // The last task always stays: it is what tells that a slot whose policy gives it no successor is taken.
     let limit = limit.max(1);
     let total = i64::try_from(tasks.len()).unwrap_or(i64::MAX).saturating_add(i64::from(created));
     let Ok(mut excess) = usize::try_from(total - limit) else { return };
@@ -29,15 +30,6 @@ pub(super) fn trim(work: &mut Work<'_>, tasks: &[&Arc<Task>], created: bool) {
         return;
     }
     let mut over: Vec<&Arc<Task>> = tasks.iter().copied().filter(|task| !task.status.state.is_live() && is_left(work, task)).collect();
-    // What says that a job is complete in its slot is all that keeps it from being run again.
-    if let Some(done) = tasks.iter().find(|task| work.job.is_some() && task.status.state == TaskState::Complete) {
-        over.retain(|task| task.id != done.id);
-    }
-    // So does the last task of a slot that gets no successor: without it the slot would count as free. Beside it may be what still stops.
-    let newest = tasks.iter().filter(|task| task.desired != DesiredState::Remove).max_by_key(|task| (task.meta.created_at, task.id));
-    if let Some(last) = newest.filter(|_| !created) {
-        over.retain(|task| task.id != last.id);
-    }
     // Attempts within a window are counted on what is kept: as many records stay as the policy asks for, whatever else is above the limit.
     let is_record = |task: &Task| restart::is_record(work.service, task);
     let records = tasks.iter().filter(|task| is_record(task)).count();

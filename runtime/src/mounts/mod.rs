@@ -63,12 +63,13 @@ impl Mounts {
 
     /// Finds all sources; what is missing or wrong is refused before anything runs. Volumes count as used by the task from now on.
     pub(crate) async fn find(&self, task: TaskId, container: &ContainerSpec) -> Result<Vec<Found>> {
+        // A user whom nobody knows is refused even where no file asks who it is.
+        let user = User::of_service(&container.user)?;
         if container.mounts.is_empty() {
             return Ok(Vec::new());
         }
-        let (this, mounts, user) = (self.clone(), container.mounts.clone(), container.user.clone());
+        let (this, mounts) = (self.clone(), container.mounts.clone());
         files::blocking(move || {
-            let user = User::of_service(&user)?;
             let found = mounts.iter().map(|mount| this.find_one(task, mount, user)).collect::<Result<Vec<_>>>();
             if found.is_err() {
                 this.volumes.release(task)?;
@@ -99,7 +100,7 @@ impl Mounts {
             return Err(no_tmpfs(&mount.target));
         }
         let new = NewVolume { name: mount.source.clone(), driver: driver.name, labels: options.labels, options: driver.options };
-        let (volume, kind) = self.volumes.take(task, &mount.target, new)?;
+        let (volume, kind) = self.volumes.take(task, (&mount.target, mount.read_only), new)?;
         let (name, data) = (volume.name.as_str(), volume.mountpoint.as_path());
         let look = Look { read_only: mount.read_only, deep: true, recursive: false };
         match kind {

@@ -207,7 +207,8 @@ impl Shim {
         let (cpu, memory, pids) = (metrics.cpu.unwrap_or_default(), metrics.memory.unwrap_or_default(), metrics.pids.unwrap_or_default());
         Ok(Usage {
             cpu_nanos: cpu.usage_usec.saturating_mul(1_000),
-            memory_bytes: memory.usage,
+            // A server without a request has no instance: what it holds is its code, which the kernel counts to a group's usage and our shim apart.
+            memory_bytes: memory.usage.max(memory.file),
             // cgroup v2's word for "no limit".
             memory_limit: Some(memory.usage_limit).filter(|limit| *limit != 0 && *limit != u64::MAX),
             pids: pids.current,

@@ -11,7 +11,10 @@
 mod disk;
 mod options;
 
+mod watch;
+
 pub use options::Kind;
+pub use watch::{Change, Watch};
 
 use crate::error::{Error, Result};
 use crate::files;
@@ -23,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use wsw_api::TaskId;
 use wsw_api::mount::{LOCAL_DRIVER, volume_name};
 use wsw_api::volume::ANONYMOUS;
@@ -39,8 +42,11 @@ struct State {
     volumes: BTreeMap<String, Meta>,
     /// By volume, and by task, which of them are together.
     users: BTreeMap<String, BTreeSet<TaskId>>,
-    used: BTreeMap<TaskId, BTreeSet<String>>,
+    used: BTreeMap<TaskId, BTreeMap<String, Targets>>,
 }
+
+/// Where a task sees a volume; empty where an earlier daemon knew it.
+type Targets = BTreeSet<String>;
 
 /// All volumes of a node.
 #[derive(Clone)]
@@ -48,6 +54,7 @@ pub struct Volumes {
     folder: Arc<PathBuf>,
     /// Held over file work of single volumes (a few system calls), so that use and removal cannot cross.
     state: Arc<Mutex<State>>,
+    watch: Arc<OnceLock<Watch>>,
 }
 
 impl Volumes {
@@ -56,11 +63,23 @@ impl Volumes {
         files::folder(&folder, mode)?;
         let found = disk::scan(&folder).map_err(|e| Error::io(format_args!("read {}", folder.display()), &e))?;
         let state = State { volumes: found.into_iter().collect(), ..State::default() };
-        Ok(Self { folder: Arc::new(folder), state: Arc::new(Mutex::new(state)) })
+        Ok(Self { folder: Arc::new(folder), state: Arc::new(Mutex::new(state)), watch: Arc::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells `watch` of every change from now on; the first who asks is told.
+    pub fn watch(&self, watch: Watch) {
+        let _ = self.watch.set(watch);
+    }
+
+    /// Below the lock, so that changes of one volume are told in their order.
+    fn tell(&self, name: &str, change: Change<'_>) {
+        if let Some(watch) = self.watch.get() {
+            watch(name, change);
+        }
     }
 
     fn shown(&self, state: &State, name: &str, meta: &Meta) -> Volume {
@@ -99,13 +118,13 @@ impl Volumes {
     }
 
     /// The volume that a task uses from now on; made when it is missing. Without a name it is the task's own, at `target`.
-    pub(crate) fn take(&self, task: TaskId, target: &str, mut new: NewVolume) -> Result<(Volume, Kind)> {
+    pub(crate) fn take(&self, task: TaskId, (target, read_only): (&str, bool), mut new: NewVolume) -> Result<(Volume, Kind)> {
         if new.name.is_empty() {
-            new.name = hex::encode(Sha256::digest(format!("{task}:{target}")));
+            new.name = own_name(task, target);
             new.labels.insert(ANONYMOUS.into(), String::new());
             new.labels.insert(OWNER.into(), task.to_string());
         }
-        let volume = self.make(new, Some(task))?;
+        let volume = self.make(new, Some((task, target, read_only)))?;
         let kind = Kind::read(&volume.options).map_err(|why| Error::Invalid(format!("volume {}: {why}", volume.name)))?;
         if let Kind::Tmpfs { size, mode, uid, gid, files } = kind {
             let _turn = self.lock();
@@ -118,7 +137,7 @@ impl Volumes {
         Ok((volume, kind))
     }
 
-    fn make(&self, new: NewVolume, user: Option<TaskId>) -> Result<Volume> {
+    fn make(&self, new: NewVolume, user: Option<(TaskId, &str, bool)>) -> Result<Volume> {
         let NewVolume { name, driver, labels, options } = new;
         volume_name(&name).map_err(|why| Error::Invalid(format!("create {name}: {why}")))?;
         if !driver.is_empty() && driver != LOCAL_DRIVER {
@@ -135,12 +154,15 @@ impl Volumes {
                 let meta = Meta { created: crate::shim::now(), labels, options };
                 disk::make(&self.folder, &name, &meta).map_err(|e| Error::io(format_args!("make volume {name}"), &e))?;
                 state.volumes.insert(name.clone(), meta.clone());
+                self.tell(&name, Change::Created);
                 meta
             }
         };
-        if let Some(task) = user {
+        if let Some((task, target, read_only)) = user {
             state.users.entry(name.clone()).or_default().insert(task);
-            state.used.entry(task).or_default().insert(name.clone());
+            if state.used.entry(task).or_default().entry(name.clone()).or_default().insert(target.to_owned()) {
+                self.tell(&name, Change::Mounted { task, target, read_only });
+            }
         }
         Ok(self.shown(&state, &name, &meta))
     }
@@ -151,14 +173,14 @@ impl Volumes {
         for name in names {
             if state.volumes.contains_key(name) {
                 state.users.entry(name.clone()).or_default().insert(task);
-                state.used.entry(task).or_default().insert(name.clone());
+                state.used.entry(task).or_default().entry(name.clone()).or_default();
             }
         }
     }
 
     /// What the task uses.
     pub(crate) fn used_by(&self, task: TaskId) -> Vec<String> {
-        self.lock().used.get(&task).into_iter().flatten().cloned().collect()
+        self.lock().used.get(&task).into_iter().flat_map(BTreeMap::keys).cloned().collect()
     }
 
     /// The task uses none any more; those that were its own go. Memory that nobody uses is given back.
@@ -166,7 +188,9 @@ impl Volumes {
         let mut free = Vec::new();
         {
             let mut state = self.lock();
-            for name in state.used.remove(&task).unwrap_or_default() {
+            for (name, targets) in state.used.remove(&task).unwrap_or_default() {
+                // One that an earlier daemon mounted is told once.
+                (0..targets.len().max(1)).for_each(|_| self.tell(&name, Change::Unmounted { task }));
                 let users = state.users.entry(name.clone()).or_default();
                 users.remove(&task);
                 if !users.is_empty() {
@@ -218,6 +242,7 @@ impl Volumes {
             self.deactivate(&state, name)?;
             let gone = disk::take_away(&self.folder, name).map_err(|e| Error::io(format_args!("remove volume {name}"), &e))?;
             state.volumes.remove(name);
+            self.tell(name, Change::Removed);
             gone
         };
         // It is no volume any more; what cannot be deleted now is, at the next start.
@@ -243,6 +268,11 @@ impl Volumes {
         }
         Ok(())
     }
+}
+
+/// The name of a task's own volume at `target`.
+pub fn own_name(task: TaskId, target: &str) -> String {
+    hex::encode(Sha256::digest(format!("{task}:{target}")))
 }
 
 /// True when something is mounted on the folder.
@@ -297,11 +327,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn every_change_is_told_once_and_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let volumes = opened(dir.path());
+        let (told, heard) = std::sync::mpsc::channel();
+        volumes.watch(Arc::new(move |name, change| told.send(format!("{name} {change:?}")).unwrap()));
+        let (task, adopted) = (TaskId::from_bytes([1; 16]), TaskId::from_bytes([2; 16]));
+        for target in ["/x", "/y", "/x"] {
+            volumes.take(task, (target, true), new("vol")).unwrap();
+        }
+        volumes.adopt(adopted, &["vol".into()]);
+        volumes.release(task).unwrap();
+        volumes.release(adopted).unwrap();
+        volumes.remove("vol", false).await.unwrap();
+        volumes.remove("vol", true).await.unwrap();
+        let words: Vec<String> = heard.try_iter().map(|line: String| line.split(' ').nth(1).unwrap_or_default().to_owned()).collect();
+        assert_eq!(words, ["Created", "Mounted", "Mounted", "Unmounted", "Unmounted", "Unmounted", "Removed"]);
+    }
+
+    #[tokio::test]
     async fn a_volume_in_use_stays() {
         let dir = tempfile::tempdir().unwrap();
         let volumes = opened(dir.path());
         let (a, b) = (TaskId::from_bytes([1; 16]), TaskId::from_bytes([2; 16]));
-        volumes.take(a, "/x", new("vol")).unwrap();
+        volumes.take(a, ("/x", false), new("vol")).unwrap();
         volumes.adopt(b, &["vol".into(), "unknown".into()]);
         assert_eq!(volumes.list()[0].users, [a, b]);
         let error = volumes.remove("vol", true).await.unwrap_err();
@@ -318,9 +367,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let volumes = opened(dir.path());
         let task = TaskId::from_bytes([1; 16]);
-        let (first, _) = volumes.take(task, "/x", new("")).unwrap();
-        let (second, _) = volumes.take(task, "/y", new("")).unwrap();
-        assert_eq!(volumes.take(task, "/x", new("")).unwrap().0.name, first.name, "a step that is done again");
+        let (first, _) = volumes.take(task, ("/x", false), new("")).unwrap();
+        let (second, _) = volumes.take(task, ("/y", false), new("")).unwrap();
+        assert_eq!(volumes.take(task, ("/x", false), new("")).unwrap().0.name, first.name, "a step that is done again");
         assert!(first.name != second.name && first.name.len() == 64);
         std::fs::write(first.mountpoint.join("f"), "x").unwrap();
         volumes.release(task).unwrap();

@@ -1,4 +1,4 @@
-//! `container kill`, `stop`, `wait` and `top`: what may be done to one task past its service.
+//! `container kill`, `stop`, `restart`, `pause`, `unpause`, `rm`, `exec`, `wait` and `top`: what may be done to one task past its service.
 
 use http::Method;
 
@@ -29,6 +29,48 @@ pub async fn stop(session: Session, matches: Matches) -> Result<(), Error> {
     each(&session, &matches.args, "stop", &query).await
 }
 
+pub async fn restart(session: Session, matches: Matches) -> Result<(), Error> {
+    each(&session, &matches.args, "restart", &[]).await
+}
+
+pub async fn pause(session: Session, matches: Matches) -> Result<(), Error> {
+    each(&session, &matches.args, "pause", &[]).await
+}
+
+pub async fn unpause(session: Session, matches: Matches) -> Result<(), Error> {
+    each(&session, &matches.args, "unpause", &[]).await
+}
+
+/// The daemon says why there is none.
+pub async fn exec(session: Session, matches: Matches) -> Result<(), Error> {
+    let name = escape(&matches.args[0]);
+    session.client.get(&format!("/containers/{name}/json"), &[]).await?;
+    let body = serde_json::json!({"Cmd": matches.args[1..]});
+    session.client.post(&format!("/containers/{name}/exec"), &[], Some(&body)).await.map(drop)
+}
+
+pub async fn rm(session: Session, matches: Matches) -> Result<(), Error> {
+    let query: Vec<_> = [("force", "force"), ("link", "link"), ("v", "volumes")]
+        .into_iter()
+        .filter(|(_, flag)| matches.on(flag))
+        .map(|(name, _)| (name, "1".to_owned()))
+        .collect();
+    let mut errors = Vec::new();
+    for name in &matches.args {
+        let path = name.trim_matches('/');
+        if path.is_empty() {
+            return Err(Error::plain("container name cannot be empty"));
+        }
+        match session.client.delete(&format!("/containers/{}", escape(path)), &query).await {
+            Ok(_) => output::line(name)?,
+            // By force, what is not there is as good as removed.
+            Err(error) if matches.on("force") && error.is_not_found() => output::warn(&error.to_string()),
+            Err(error) => errors.push(error),
+        }
+    }
+    Error::join(errors)
+}
+
 /// The same for all at once: each grace period runs beside the others.
 async fn each(session: &Session, names: &[String], verb: &str, query: Query<'_>) -> Result<(), Error> {
     let calls = names.iter().map(|name| async move {
@@ -57,7 +99,8 @@ pub async fn wait(session: Session, matches: Matches) -> Result<(), Error> {
     Error::join(errors)
 }
 
-async fn code(session: &Session, name: &str) -> Result<u64, Error> {
+/// Waits for a task's end; its exit code.
+pub async fn code(session: &Session, name: &str) -> Result<u64, Error> {
     let answer = session.client.stream(Method::POST, &format!("/containers/{}/wait", escape(name)), &[], None).await?;
     let waited: serde_json::Value = Reader::new(answer.into_body()).json().await?.unwrap_or_default();
     match text(&waited["Error"]["Message"]) {

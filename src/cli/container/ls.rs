@@ -48,7 +48,9 @@ pub async fn run(session: Session, matches: Matches) -> Result<(), Error> {
     if !given.is_empty() && quiet {
         output::warn("WARNING: Ignoring custom format, because both --format and --quiet are set.");
     }
-    let asks_for_size = !given.is_empty() && !quiet && !matches.changed("size") && Template::parse("", given).is_ok_and(|template| template.mentions("Size"));
+    // `{{json .}}` shows all there is, sizes too.
+    let mentions_size = || given.contains("{{json .}}") || Template::parse("", given).is_ok_and(|template| template.mentions("Size"));
+    let asks_for_size = !given.is_empty() && !quiet && !matches.changed("size") && mentions_size();
     let size = matches.on("size") || asks_for_size;
     let last = matches.int("last").unwrap_or(-1);
     let limit = if matches.on("latest") && last == -1 { 1 } else { last };

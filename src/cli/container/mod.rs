@@ -1,7 +1,9 @@
 //! `wsw container` and `wsw ps`: the containers (and Wasm tasks) of the daemon's own node.
 
 mod act;
-pub mod flags;
+mod attach;
+pub mod commands;
+mod flags;
 mod inspect;
 mod logs;
 mod ls;
@@ -9,7 +11,8 @@ mod port;
 mod prune;
 mod stats;
 
-pub use act::{kill, stop, top, wait};
+pub use act::{exec, kill, pause, restart, rm, stop, top, unpause, wait};
+pub use attach::run as attach;
 pub use inspect::{get as inspect_one, run as inspect};
 pub use logs::run as logs;
 pub use ls::{COLUMNS, row, run as ls};

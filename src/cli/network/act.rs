@@ -6,11 +6,10 @@ use crate::cli::{
     Session,
     args::Matches,
     client::{escape, filter_query, given_filters},
-    confirm,
     errors::Error,
     format::inspect::{Inspected, Inspector},
     output,
-    task::text,
+    prune::{self, Report},
 };
 
 pub async fn inspect(session: Session, matches: Matches) -> Result<(), Error> {
@@ -39,13 +38,9 @@ pub async fn rm(session: Session, matches: Matches) -> Result<(), Error> {
 }
 
 pub async fn prune(session: Session, matches: Matches) -> Result<(), Error> {
-    if !matches.on("force") {
-        let question = "WARNING! This will remove all custom networks not used by at least one container.\nAre you sure you want to continue?";
-        confirm::ask(question)?;
-    }
+    prune::ask(matches.on("force"), "WARNING! This will remove all custom networks not used by at least one container.")?;
     let report = session.client.post("/networks/prune", &filter_query(&given_filters(matches.list("filter"))), None).await?;
-    let names: Vec<&str> = report["NetworksDeleted"].as_array().into_iter().flatten().map(text).collect();
-    if names.is_empty() { Ok(()) } else { output::line(&format!("Deleted Networks:\n{}\n", names.join("\n"))) }
+    Report::networks(&report).print().map(drop)
 }
 
 pub async fn connect(session: Session, matches: Matches) -> Result<(), Error> {

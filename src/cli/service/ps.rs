@@ -24,7 +24,7 @@ pub async fn run(session: Session, matches: Matches) -> Result<(), Error> {
     let tasks = client.get("/tasks", &[("filters", text)]).await?;
     let names = Names::new(session.client.clone(), !matches.on("no-resolve"));
     let format = crate::cli::format::config::format(&matches, "tasksFormat");
-    let view = task::View { format: format.as_deref(), quiet: matches.on("quiet"), truncate: !matches.on("no-trunc") };
+    let view = task::View { format: format.as_deref(), quiet: matches.on("quiet"), truncate: !matches.on("no-trunc") && !matches.on("quiet") };
     task::print(tasks.as_array().map_or(&[], Vec::as_slice), &names, view).await?;
     Error::join(missing)
 }

@@ -11,5 +11,5 @@ pub use df::run as df;
 pub use events::{run as events, timestamp};
 pub use info::run as info;
 pub use inspect::run as inspect;
-pub use prune::{pruned_containers, reclaimed, run as prune};
+pub use prune::run as prune;
 pub use version::run as version;

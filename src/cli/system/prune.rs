@@ -8,17 +8,14 @@ use crate::cli::{
     Session,
     args::Matches,
     client::{filter_query, given_filters},
-    confirm,
     errors::Error,
-    format::units,
-    output,
-    task::text,
+    prune::{self, Report},
 };
 
 /// One kind of thing: where it is pruned, and how its report reads.
 struct Kind {
     path: &'static str,
-    report: fn(&Value) -> (String, u64),
+    report: fn(&Value) -> Report,
 }
 
 pub async fn run(session: Session, matches: Matches) -> Result<(), Error> {
@@ -27,31 +24,23 @@ pub async fn run(session: Session, matches: Matches) -> Result<(), Error> {
     if volumes && filters.iter().any(|(key, _)| key == "until") {
         return Err(Error::plain("ERROR: The \"until\" filter is not supported with \"--volumes\""));
     }
-    if !matches.on("force") {
-        confirm::ask(&question(all, volumes, matches.list("filter")))?;
-    }
-    let mut kinds = vec![
-        Kind { path: "/containers/prune", report: pruned_containers },
-        Kind { path: "/networks/prune", report: |report| listed(report, "NetworksDeleted", "Deleted Networks:") },
-    ];
+    prune::ask(matches.on("force"), &question(all, volumes, matches.list("filter")))?;
+    let mut kinds = vec![Kind { path: "/containers/prune", report: Report::containers }, Kind { path: "/networks/prune", report: Report::networks }];
     if volumes {
-        kinds.push(Kind { path: "/volumes/prune", report: |report| listed(report, "VolumesDeleted", "Deleted Volumes:") });
+        kinds.push(Kind { path: "/volumes/prune", report: Report::volumes });
     }
-    kinds.push(Kind { path: "/images/prune", report: images });
-    kinds.push(Kind { path: "/build/prune", report: |report| listed(report, "CachesDeleted", "Deleted build cache objects:") });
+    kinds.push(Kind { path: "/images/prune", report: Report::images });
+    kinds.push(Kind { path: "/build/prune", report: |report| Report::listed(report, "CachesDeleted", "Deleted build cache objects:") });
     let mut total = 0;
     for kind in kinds {
         let mut filters = filters.clone();
         if kind.path == "/images/prune" {
             filters.push(("dangling".into(), (!all).to_string()));
         }
-        let (report, reclaimed) = (kind.report)(&session.client.post(kind.path, &filter_query(&filters), None).await?);
-        total += reclaimed;
-        if !report.is_empty() {
-            output::line(&report)?;
-        }
+        let report = session.client.post(kind.path, &filter_query(&filters), None).await?;
+        total += (kind.report)(&report).print()?;
     }
-    output::line(&reclaimed(total))
+    prune::reclaimed(total)
 }
 
 fn question(all: bool, volumes: bool, filters: &[String]) -> String {
@@ -60,37 +49,10 @@ fn question(all: bool, volumes: bool, filters: &[String]) -> String {
         text += "  - all anonymous volumes not used by at least one container\n";
     }
     text += if all { "  - all images without at least one container associated to them\n" } else { "  - all dangling images\n" };
-    text += if all { "  - all build cache\n\n" } else { "  - unused build cache\n\n" };
+    text += if all { "  - all build cache\n" } else { "  - unused build cache\n" };
     if !filters.is_empty() {
-        text += "  Items to be pruned will be filtered with:\n";
+        text += "\n  Items to be pruned will be filtered with:\n";
         text += &filters.iter().map(|filter| format!("  - {filter}\n")).collect::<String>();
-        text.push('\n');
     }
-    text + "Are you sure you want to continue?"
-}
-
-/// The last line of every prune.
-pub fn reclaimed(bytes: u64) -> String {
-    format!("Total reclaimed space: {}", units::human_size(bytes as f64))
-}
-
-/// What `POST /containers/prune` removed.
-pub fn pruned_containers(report: &Value) -> (String, u64) {
-    listed(report, "ContainersDeleted", "Deleted Containers:")
-}
-
-fn listed(report: &Value, key: &str, title: &str) -> (String, u64) {
-    let names: Vec<&str> = report[key].as_array().into_iter().flatten().map(text).collect();
-    let text = if names.is_empty() { String::new() } else { format!("{title}\n{}\n", names.join("\n")) };
-    (text, report["SpaceReclaimed"].as_u64().unwrap_or(0))
-}
-
-fn images(report: &Value) -> (String, u64) {
-    let line = |gone: &Value| match text(&gone["Untagged"]) {
-        "" => format!("deleted: {}\n", text(&gone["Deleted"])),
-        untagged => format!("untagged: {untagged}\n"),
-    };
-    let lines: String = report["ImagesDeleted"].as_array().into_iter().flatten().map(line).collect();
-    let text = if lines.is_empty() { lines } else { format!("Deleted Images:\n{lines}") };
-    (text, report["SpaceReclaimed"].as_u64().unwrap_or(0))
+    text
 }

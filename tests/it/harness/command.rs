@@ -127,6 +127,14 @@ impl Follow {
     }
 }
 
+impl Follow {
+    /// Waits for the program's own end; its exit code.
+    #[track_caller]
+    pub fn end(mut self) -> i32 {
+        wait(&mut self.child, BOUND).map(code).unwrap_or_else(|| panic!("did not end within {BOUND:?}"))
+    }
+}
+
 impl Drop for Follow {
     fn drop(&mut self) {
         let _ = self.child.kill();

@@ -29,7 +29,7 @@ pub use registry::{Authority, Registry, digest};
 pub use user::{give_to_ordinary_user, ordinary_user};
 pub use wait::{BOUND, free_tcp_port, free_udp_port, settled, stays, until};
 
-/// The stock docker clients of this machine: the one on the path (a new one, on developers' machines) and Debian's, which `scripts/setup` fetches.
+/// The stock docker clients of this machine: the one on the path, Debian's, and one of version 28 or newer; `scripts/setup` fetches what is missing.
 pub fn docker_clients() -> Vec<std::path::PathBuf> {
     let cache = std::env::var_os("WSW_CACHE").map(std::path::PathBuf::from).or_else(|| {
         let base = std::env::var_os("XDG_CACHE_HOME").map(std::path::PathBuf::from);
@@ -37,7 +37,23 @@ pub fn docker_clients() -> Vec<std::path::PathBuf> {
     });
     let on_path = std::env::var_os("PATH").into_iter().flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>()).map(|folder| folder.join("docker"));
     let mut found: Vec<_> = on_path.filter(|file| file.is_file()).take(1).collect();
-    found.extend(cache.map(|folder| folder.join("docker-debian/usr/bin/docker")).filter(|file| file.is_file()));
+    for fetched in ["docker-debian", "docker-newest"] {
+        found.extend(cache.iter().map(|folder| folder.join(fetched).join("usr/bin/docker")).filter(|file| file.is_file()));
+    }
     assert!(!found.is_empty(), "no docker client on this machine: run scripts/setup");
     found
+}
+
+/// The newest docker client. What is compared word by word is compared with it alone: older ones differ among themselves.
+pub fn newest_docker() -> std::path::PathBuf {
+    let newest = docker_clients().into_iter().max_by_key(|docker| major(docker)).expect("there is one");
+    assert!(major(&newest) >= 28, "no docker client of version 28 or newer on this machine: run scripts/setup");
+    newest
+}
+
+/// The major version of a docker client.
+fn major(docker: &std::path::Path) -> u32 {
+    let version = std::process::Command::new(docker).arg("--version").output().expect("the client starts");
+    let text = String::from_utf8_lossy(&version.stdout).into_owned();
+    text.split_whitespace().nth(2).and_then(|version| version.split('.').next()?.parse().ok()).unwrap_or_else(|| panic!("{text:?}"))
 }

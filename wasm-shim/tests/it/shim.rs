@@ -68,6 +68,7 @@ async fn stats_count_memory() {
     shim.instantiated("sleep").await;
     let metrics = shim.stats("sleep").await;
     assert_eq!((metrics.memory.usage, metrics.memory.usage_limit, metrics.pids.current), (65_536, 1_000_000, 1));
+    assert!(metrics.memory.file > 1_000, "its compiled code");
 }
 
 #[tokio::test]
