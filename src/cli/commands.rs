@@ -4,7 +4,7 @@ use super::{
     args::{Arity, Command, Flag, check, help},
     completion,
     container::commands as container,
-    image, login, network, node, service, swarm, system, up, volume,
+    image, login, network, node, service, stack, swarm, system, up, volume,
 };
 
 /// A command's function as the tables hold it.
@@ -329,6 +329,7 @@ pub static ROOT: Command = Command::group(
         Command::group("network", "Manage networks", NETWORK),
         Command::group("node", "Manage Swarm nodes", NODE),
         Command::group("service", "Manage Swarm services", SERVICE),
+        Command::group("stack", "Manage Swarm stacks", stack::commands::STACK),
         Command::group("swarm", "Manage Swarm", SWARM),
         Command::group("system", "Manage the daemon", SYSTEM),
         Command::group("volume", "Manage volumes", VOLUME),

@@ -159,7 +159,7 @@ fn docker_prints_jobs_alike() {
         if open.is_empty() { Ok(()) } else { Err(format!("{open:?}")) }
     });
     for docker in harness::docker_clients() {
-        let newest = diff::newest().is_some_and(|newest| newest == docker);
+        let newest = harness::newest_docker() == docker;
         let lines = SAME.iter().chain(if newest { SAME_IN_NEWEST } else { &[] });
         let differences: Vec<String> = lines.filter_map(|typed| diff::difference(&node, &docker, typed)).collect();
         assert!(differences.is_empty(), "{} differences to {}:\n{}", differences.len(), docker.display(), differences.join("\n"));

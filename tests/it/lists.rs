@@ -113,6 +113,8 @@ const LISTS: &[&str] = &[
     "pause nosuch",
     "attach nosuch",
     "exec nosuch sh",
+    "stack ls",
+    "stack ps nosuch",
 ];
 
 #[test]

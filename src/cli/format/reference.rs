@@ -29,6 +29,23 @@ pub fn parse(image: &str) -> Option<Reference<'_>> {
     Some(Reference { familiar, tag, digest })
 }
 
+/// Why `image` is no image name, in docker's words; `None` where it is one.
+pub fn fault(image: &str) -> Option<String> {
+    if parse(image).is_some() {
+        return None;
+    }
+    let name = image.split('@').next().unwrap_or_default();
+    let host_and_path = name.split_once('/').filter(|(host, _)| host.contains(['.', ':']) || *host == "localhost");
+    let path = match host_and_path {
+        Some((_, path)) => path.to_owned(),
+        None if name.contains('/') => name.to_owned(),
+        None => format!("library/{name}"),
+    };
+    let path = path.rsplit_once(':').map_or(path.as_str(), |(path, _)| path);
+    let lower = if path.to_lowercase() == path { String::new() } else { format!(": repository name ({path}) must be lowercase") };
+    Some(format!("invalid reference format{lower}"))
+}
+
 /// The image of a service or task in a table: a digest behind a tag is not shown.
 pub fn without_digest(image: &str) -> String {
     match parse(image) {
@@ -40,6 +57,14 @@ pub fn without_digest(image: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn faults_are_told() {
+        assert_eq!(fault("app:1"), None);
+        assert_eq!(fault("a b").as_deref(), Some("invalid reference format"));
+        assert_eq!(fault("App:1").as_deref(), Some("invalid reference format: repository name (library/App) must be lowercase"));
+        assert_eq!(fault("reg.example/a/B").as_deref(), Some("invalid reference format: repository name (a/B) must be lowercase"));
+    }
 
     #[test]
     fn names_are_shown_familiar() {

@@ -26,10 +26,15 @@ pub async fn run(session: Session, matches: Matches) -> Result<(), Error> {
         query.push(("status", "true".into()));
     }
     let answer = session.client.get("/services", &query).await?;
-    let mut services: Vec<&Value> = answer.as_array().into_iter().flatten().collect();
+    print(answer.as_array().map_or(&[], Vec::as_slice), &matches)
+}
+
+/// Services as a list, by the `--format` and `--quiet` of `matches`.
+pub fn print(services: &[Value], matches: &Matches) -> Result<(), Error> {
+    let mut services: Vec<&Value> = services.iter().collect();
     services.sort_by(|a, b| natural::compare(text(&a["Spec"]["Name"]), text(&b["Spec"]["Name"])));
     let rows: Vec<Val> = services.into_iter().map(row).collect();
-    let format = table::choose(crate::cli::format::config::format(&matches, "servicesFormat").as_deref(), quiet, &COLUMNS);
+    let format = table::choose(crate::cli::format::config::format(matches, "servicesFormat").as_deref(), matches.on("quiet"), &COLUMNS);
     output::print(&table::render(&format, &COLUMNS, &rows)?)
 }
 

@@ -174,7 +174,8 @@ pub fn with_caller_value(text: &str) -> String {
     std::env::var(text).map_or_else(|_| text.to_owned(), |value| format!("{text}={value}"))
 }
 
-fn env_file(path: &str) -> Result<Vec<String>, Error> {
+/// The variables of an environment file, one a line.
+pub fn env_file(path: &str) -> Result<Vec<String>, Error> {
     let content = std::fs::read_to_string(path).map_err(|error| Error::Plain(format!("open {path}: {}", os_text(&error))))?;
     let mut lines = Vec::new();
     for line in content.trim_start_matches('\u{feff}').lines().map(str::trim_start) {
