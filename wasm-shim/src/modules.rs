@@ -14,7 +14,10 @@ use std::{
     collections::HashMap,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use wasmtime::{Engine, Module, component::Component};
 use wsw_api::shim::Kind;
@@ -41,6 +44,8 @@ pub struct Program {
     engines: Arc<Engines>,
     pool: Option<Linked>,
     on_demand: OnceLock<Linked>,
+    /// An instance was made, or is being made.
+    used: AtomicBool,
 }
 
 impl Program {
@@ -54,7 +59,7 @@ impl Program {
             }
             _ => None,
         };
-        let program = Self { path, kind, engines, pool, on_demand: OnceLock::new() };
+        let program = Self { path, kind, engines, pool, on_demand: OnceLock::new(), used: AtomicBool::new(false) };
         if program.pool.is_none() {
             program.on_demand()?;
         }
@@ -74,6 +79,11 @@ impl Program {
         let engine = self.engines.on_demand().map_err(|error| Error::Load { path: self.path.display().to_string(), text: format!("{error:#}") })?;
         let linked = link(engine, &self.path, self.kind)?;
         Ok(self.on_demand.get_or_init(|| linked))
+    }
+
+    /// True for the first who asks.
+    pub fn is_unused(&self) -> bool {
+        !self.used.swap(true, Ordering::Relaxed)
     }
 
     pub const fn engines(&self) -> &Arc<Engines> {

@@ -17,7 +17,10 @@ use crate::{
 };
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::{Body, Incoming};
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 use tokio::{sync::oneshot, time::Instant};
 use wasmtime::{PoolConcurrencyLimitError, Store};
 use wasmtime_wasi_http::{
@@ -30,6 +33,8 @@ use wasmtime_wasi_http::{
 
 /// When a client that was turned away for want of room may come again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+/// How long the start of a service's first replica waits for an instance: it takes a few milliseconds, and a guest may spin in it.
+const WARM_FOR: Duration = Duration::from_millis(100);
 
 type GuestResponse = Result<Response<HyperOutgoingBody>, ErrorCode>;
 
@@ -126,6 +131,21 @@ async fn instantiate(replica: &Replica, linked: Result<&Linked, crate::modules::
     interrupt_by_epochs(&mut store);
     let proxy = pre.instantiate_async(&mut store).await?;
     Ok((store, proxy))
+}
+
+/// Makes an instance and drops it: what only the first one costs (pages of code, the image of the memory) is paid before a request comes.
+/// Whatever goes wrong shows again with the request.
+pub async fn warm(replica: Arc<Replica>) {
+    let (ticker, cpu, cut) = (replica.program.engines().ticker().clone(), replica.task.cpu.clone(), replica.clone());
+    let instance = async move { instantiate(&replica, replica.program.pooled()).await.map(drop) };
+    tokio::select! {
+        made = tokio::time::timeout(WARM_FOR, Metered::new(instance, ticker, cpu)) => match made {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(task = cut.task.id, "not warmed: {error:#}"),
+            Err(_) => tracing::debug!(task = cut.task.id, "not warmed in time"),
+        },
+        () = cut.task.killed() => {}
+    }
 }
 
 enum Outcome {

@@ -123,7 +123,7 @@ impl shim_async::Task for TaskApi {
 
     async fn start(&self, _: &TtrpcContext, request: api::StartRequest) -> ttrpc::Result<api::StartResponse> {
         no_exec(&request.exec_id)?;
-        answer(self.tasks.start(&request.id))?;
+        answer(self.tasks.start(&request.id).await)?;
         let mut response = api::StartResponse::new();
         response.pid = self.pid;
         Ok(response)

@@ -1,7 +1,8 @@
 //! All tasks of the shim: the table, its bounds, and the steps of a task's life.
 //!
 //! Owns: which ids exist. Invariants: an id is used once until `Delete`; at most `capacity` tasks live at a time, and as many more may
-//! have ended without having been deleted. Task lives run on the guest runtime; nothing here waits for them.
+//! have ended without having been deleted. Task lives run on the guest runtime; nothing here waits for them, but for
+//! a bounded time for the first instance of a server's program.
 
 use crate::{
     bundle, command,
@@ -10,6 +11,7 @@ use crate::{
     net,
     quota::Descriptors,
     replica::{self, Replica, Services},
+    request,
     task::{NewTask, Stop, Task},
 };
 use std::{
@@ -135,8 +137,8 @@ impl Tasks {
         Ok(Reserved { tasks: self, id: id.to_owned(), filled: false })
     }
 
-    /// Starts the guest (or makes the server ready) and returns at once.
-    pub fn start(self: &Arc<Self>, id: &str) -> Result<(), Error> {
+    /// Starts the guest, or makes the server ready: the first of its program once that has had an instance ([`request::warm`]).
+    pub async fn start(self: &Arc<Self>, id: &str) -> Result<(), Error> {
         let (task, program) = {
             let mut table = self.table();
             let loaded = table.tasks.get_mut(id).and_then(Option::as_mut).ok_or_else(|| Error::NotFound(id.to_owned()))?;
@@ -152,6 +154,10 @@ impl Tasks {
         match (task.spec.kind, task.spec.service) {
             (Kind::Http, Some(service)) => {
                 let replica = Replica::new(task, program);
+                if replica.program.is_unused() {
+                    // A panic of the guest's would show again with its first request.
+                    let _ = self.guests.spawn(request::warm(replica.clone())).await;
+                }
                 self.services.add(service, replica.clone());
                 self.guests.spawn(async move {
                     replica::run(own.services.clone(), service, replica).await;

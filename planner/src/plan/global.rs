@@ -37,7 +37,9 @@ pub(super) fn reconcile(work: &mut Work<'_>) {
         let tasks = tasks.as_slice();
         let node = view.node(home);
         let free = slot::kind(work, tasks) == Kind::Empty;
-        if free && node.is_none() {
+        // What rests until its delay is over need not where its node is gone.
+        let over = || tasks.iter().all(|task| !task.status.state.is_live());
+        if node.is_none() && (free || over()) {
             slot::drop_all(work, tasks);
         } else if free && node.is_some_and(|node| takes_tasks(node)) && work.verdict(home) == Verdict::Fine {
             slot::refill(work, tasks, SLOT, Some(*home), &mut rollout);
