@@ -155,7 +155,8 @@ impl Reader {
                     self.tasks.values_mut().for_each(|task| task.source.go_on());
                 }
                 self.turn = Some(TaskId::default());
-                return false;
+                // What came while the history was given out, perhaps in many rounds, is looked for before anybody takes it for all.
+                return self.query.follow;
             };
             if let Some(line) = self.tasks.get_mut(&id).and_then(|task| task.lines.pop_front()) {
                 bytes += line.text.len() + size_of::<Line>();

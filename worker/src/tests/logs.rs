@@ -111,6 +111,21 @@ async fn following_a_task_ends_with_it() {
 }
 
 #[tokio::test]
+async fn a_task_that_ends_while_its_history_is_given_out_is_followed_to_its_end() {
+    let (folder, readers) = readers(1);
+    let path = log_path(folder.path(), task_id(1));
+    // More than one round, and than the channel takes.
+    let history: String = (0..3_000).map(|second| record(second, &format!("stdout F {}", "y".repeat(3_000)))).collect();
+    append(&path, &history);
+    let mut logs = readers.read(Selector::Task(task_id(1)), Query { follow: true, ..BOTH });
+    next(&mut logs).await;
+    append(&path, &record(3_500, "stdout F bye"));
+    readers.board.post(task_id(1), TaskStatus::new(TaskState::Complete, clock::now(), "finished"));
+    let rest = all(logs).await;
+    assert_eq!((rest.len(), rest.last().map(String::as_str)), (3_000, Some("bye\n")));
+}
+
+#[tokio::test]
 async fn following_ends_at_its_until() {
     let (_folder, readers) = readers(1);
     let logs = readers.read(SERVICE(), Query { follow: true, until: Some(Time(1)), ..BOTH });
