@@ -239,5 +239,7 @@ fn the_disk_that_compiled_code_takes_is_shown_and_given_back() {
         records if records.len() == 2 && records.iter().any(|record| record["InUse"] == false) => Ok(()),
         records => Err(format!("{records:?}")),
     });
+    // What has ended would be in the answer too.
+    node.wsw(&["container", "prune", "-f"]).ok();
     assert_eq!(node.wsw(&["system", "prune", "-f"]).ok(), theirs);
 }
