@@ -19,7 +19,10 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::{runtime::Handle, sync::Notify};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, oneshot},
+};
 use wsw_api::shim::{ExitReport, Kind, LOG_SCHEME};
 
 /// Why a step was refused.
@@ -153,16 +156,19 @@ impl Tasks {
         let own = self.clone();
         match (task.spec.kind, task.spec.service) {
             (Kind::Http, Some(service)) => {
-                let replica = Replica::new(task, program);
-                if replica.program.is_unused() {
-                    // A panic of the guest's would show again with its first request.
-                    let _ = self.guests.spawn(request::warm(replica.clone())).await;
-                }
-                self.services.add(service, replica.clone());
+                let (replica, (ready, is_ready)) = (Replica::new(task, program), oneshot::channel());
+                // All in a task of its own: whoever asked may go away meanwhile, and what was begun with goes on.
                 self.guests.spawn(async move {
+                    if replica.program.is_unused() {
+                        // A panic of the guest's would show again with its first request.
+                        let _ = tokio::spawn(request::warm(replica.clone())).await;
+                    }
+                    own.services.add(service, replica.clone());
+                    let _ = ready.send(());
                     replica::run(own.services.clone(), service, replica).await;
                     own.ended();
                 });
+                let _ = is_ready.await;
             }
             _ => drop(self.guests.spawn(async move {
                 command::run(task, program).await;
