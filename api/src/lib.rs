@@ -19,6 +19,7 @@ pub mod network;
 pub mod object;
 pub mod outbound;
 pub mod registry;
+pub mod relay;
 pub mod session;
 pub mod shim;
 pub mod spec;

@@ -8,9 +8,10 @@ use crate::generic::GenericResource;
 use crate::id::{NodeId, ServiceId, SessionId, TaskId};
 use crate::object::{NodeDescription, Template};
 use crate::registry::RegistryAuth;
-use crate::spec::PortConfig;
+use crate::spec::{NodeRole, PortConfig};
 use crate::task::{DesiredState, TaskStatus};
 use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Statuses in one frame.
@@ -92,6 +93,18 @@ pub struct Assignments {
     /// Published services, whole rows; only those that changed.
     pub endpoints: Vec<ServiceEndpoint>,
     pub removed_endpoints: Vec<ServiceId>,
+    /// The nodes of the cluster, whole rows; only those that changed.
+    pub peers: Vec<PeerNode>,
+    /// Nodes that are not in the cluster any more.
+    pub removed_peers: Vec<NodeId>,
+}
+
+/// Where a node of the cluster is reached, and what it may ask of others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerNode {
+    pub node: NodeId,
+    pub addr: SocketAddr,
+    pub role: NodeRole,
 }
 
 /// One task for a worker.

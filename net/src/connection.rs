@@ -52,6 +52,16 @@ impl Connection {
         Ok((SendStream::new(send), RecvStream(receive)))
     }
 
+    /// How long a packet takes to the other side and back, as far as it is known.
+    pub fn rtt(&self) -> Duration {
+        self.inner.rtt()
+    }
+
+    /// True when nothing goes over it any more.
+    pub fn is_closed(&self) -> bool {
+        self.inner.close_reason().is_some()
+    }
+
     /// Closes it at once; what is still on its way is lost.
     pub fn close(&self, why: Close, reason: &str) {
         self.inner.close(why.code(), reason.as_bytes());

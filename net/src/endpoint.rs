@@ -86,14 +86,19 @@ impl Endpoint {
     /// Dials a member of the cluster. That it takes us is known with the first answer on a stream.
     pub async fn dial(&self, addr: SocketAddr, whom: Whom, protocol: Protocol) -> Result<Connection, Error> {
         let mut config = ClientConfig::new(Arc::new(tls::client(&self.credentials, protocol)?));
-        config.transport_config(Arc::new(transport::dialling()));
+        config.transport_config(Arc::new(transport::dialling(protocol)));
         let connecting = self.inner.connect_with(config, addr, &whom.name()).map_err(|error| Error::Unreachable(addr, error.to_string()))?;
         let connection = connecting.await.map_err(|ended| Error::of_dial(addr, &ended))?;
         let peer = identity(&connection)?.ok_or_else(|| Error::Untrusted(addr, "it shows no certificate".into()))?;
         if peer.cluster != self.credentials.own().cluster {
             return Err(Error::Untrusted(addr, "it is of another cluster".into()));
         }
-        Ok(Connection::new(connection, Some(Arc::new(peer))))
+        let connection = Connection::new(connection, Some(Arc::new(peer)));
+        if protocol.is_mutual() {
+            let limits = protocol.limits();
+            connection.grant(limits.streams, limits.window);
+        }
+        Ok(connection)
     }
 
     /// Asks the gate about every accepted connection again, and closes those whose peer may no longer have it.

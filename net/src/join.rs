@@ -31,7 +31,7 @@ pub async fn dial_unknown(addr: SocketAddr, is_root: Pinned) -> Result<(Connecti
     let endpoint = endpoint.map_err(|error| Error::Bind(addr, error.to_string()))?;
     let verifier = Arc::new(Verifier { is_root, seen: Mutex::default() });
     let mut config = ClientConfig::new(Arc::new(tls::anonymous(verifier.clone(), Protocol::Join)?));
-    config.transport_config(Arc::new(transport::dialling()));
+    config.transport_config(Arc::new(transport::dialling(Protocol::Join)));
     let connecting = endpoint.connect_with(config, addr, MANAGER).map_err(|error| Error::Unreachable(addr, error.to_string()))?;
     let shaken = connecting.await;
     match (shaken, verifier.seen()) {

@@ -2,6 +2,8 @@
 //!
 //! Owns: the names (with the version of what is spoken) and each protocol's bounds on streams and windows.
 
+use crate::transport::STREAM_WINDOW;
+
 /// One kind of connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
@@ -11,7 +13,12 @@ pub enum Protocol {
     Session,
     /// Parts of images, by digest.
     Blob,
+    /// Clients' connections to tasks on another node; both sides open streams.
+    Relay,
 }
+
+/// Relayed connections of one connection between nodes: the library keeps a place for each from the start (about 100 bytes).
+const RELAYED: u32 = 1_024;
 
 /// What the accepting side grants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +31,7 @@ pub(crate) struct Limits {
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Join, Self::Session, Self::Blob];
+    pub const ALL: [Self; 4] = [Self::Join, Self::Session, Self::Blob, Self::Relay];
 
     /// The name on the wire.
     pub const fn name(self) -> &'static str {
@@ -32,6 +39,7 @@ impl Protocol {
             Self::Join => "wsw-join/1",
             Self::Session => "wsw-session/1",
             Self::Blob => "wsw-blob/1",
+            Self::Relay => "wsw-relay/1",
         }
     }
 
@@ -39,12 +47,20 @@ impl Protocol {
         Self::ALL.into_iter().find(|protocol| protocol.name().as_bytes() == alpn)
     }
 
-    /// A join is one question and one answer, a session one stream; several blobs come at once, and their requests are small.
+    /// True when the side that dialled serves streams, too.
+    pub(crate) const fn is_mutual(self) -> bool {
+        matches!(self, Self::Relay)
+    }
+
+    /// A join is one question and one answer, a session one stream; several blobs come at once, and their requests are small. A relayed
+    /// connection must not stand still for another that nobody reads, so each stream's window fits in; how many there are is for the
+    /// relay to bound.
     pub(crate) const fn limits(self) -> Limits {
         match self {
             Self::Join => Limits { streams: 1, window: 32 << 10 },
             Self::Session => Limits { streams: 1, window: 1 << 20 },
             Self::Blob => Limits { streams: 16, window: 64 << 10 },
+            Self::Relay => Limits { streams: RELAYED, window: RELAYED * STREAM_WINDOW },
         }
     }
 }

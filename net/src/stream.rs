@@ -72,6 +72,13 @@ impl RecvStream {
     }
 }
 
+impl RecvStream {
+    /// Fills `pieces` with what has come, in order and without a copy; how many, none at a clean end.
+    pub async fn read_pieces(&mut self, pieces: &mut [Bytes]) -> Result<Option<usize>, Error> {
+        self.0.read_chunks(pieces).await.map_err(|error| of_read(&error))
+    }
+}
+
 impl AsyncRead for RecvStream {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
         AsyncRead::poll_read(Pin::new(&mut self.0), context, buffer)

@@ -11,6 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 use wsw_manager::Manager;
 use wsw_manager::identity::Identity;
 use wsw_net::{Credentials, Endpoint, Error, Gate, Handlers, Peer, Protocol};
+use wsw_worker::relay::Relay;
 
 /// Between two tries to bind the port.
 const REBIND: Duration = Duration::from_secs(1);
@@ -30,8 +31,9 @@ pub struct Listen {
     pub addr: SocketAddr,
     pub credentials: Credentials,
     pub handlers: Handlers,
-    /// None on a worker: every member of the cluster may ask it.
+    /// None on a worker: it knows what its leader says.
     pub manager: Option<Manager>,
+    pub relay: Arc<Relay>,
 }
 
 /// The identity as the network takes it.
@@ -80,18 +82,11 @@ impl Network {
 
     fn with(listen: &Listen, control: watch::Receiver<Option<Endpoint>>, binding: Option<AbortOnDropHandle<()>>) -> Result<Self, Error> {
         let bulk = Endpoint::dialler(listen.addr, listen.credentials.clone())?;
-        let rechecking = listen.manager.as_ref().map(|manager| {
-            let (mut applied, control) = (manager.applied(), control.clone());
-            AbortOnDropHandle::new(tokio::spawn(async move {
-                while applied.changed().await.is_ok() {
-                    if let Some(endpoint) = &*control.borrow() {
-                        endpoint.recheck();
-                    }
-                    tokio::time::sleep(RECHECK).await;
-                }
-            }))
-        });
-        Ok(Self { control, bulk: Some(bulk), _binding: binding, _rechecking: rechecking })
+        let rechecking = match &listen.manager {
+            Some(manager) => tokio::spawn(recheck(manager.applied(), control.clone())),
+            None => tokio::spawn(recheck(listen.relay.routes().peers(), control.clone())),
+        };
+        Ok(Self { control, bulk: Some(bulk), _binding: binding, _rechecking: Some(AbortOnDropHandle::new(rechecking)) })
     }
 
     /// The port's endpoint, as soon as it is bound; none when that will not happen any more.
@@ -115,21 +110,38 @@ impl Network {
     }
 }
 
+/// Judges connections anew whenever what decides about them has changed.
+async fn recheck<T>(mut decides: watch::Receiver<T>, control: watch::Receiver<Option<Endpoint>>) {
+    while decides.changed().await.is_ok() {
+        if let Some(endpoint) = &*control.borrow() {
+            endpoint.recheck();
+        }
+        tokio::time::sleep(RECHECK).await;
+    }
+}
+
 impl Listen {
     fn bind(&self) -> Result<Endpoint, Error> {
         let gate: Arc<dyn Gate> = match &self.manager {
             Some(manager) => Arc::new(manager.clone()),
-            None => Arc::new(Members),
+            None => Arc::new(Members(self.relay.clone())),
         };
         Endpoint::listen(self.addr, self.credentials.clone(), self.handlers.clone(), gate)
     }
 }
 
-/// A worker does not know who is in the cluster; a valid certificate is all that it can ask for.
-struct Members;
+/// A worker knows who is in the cluster from its leader, which may tell it later than it tells others.
+struct Members(Arc<Relay>);
 
 impl Gate for Members {
-    fn admit(&self, _: &Peer, _: Protocol) -> Result<(), Error> {
-        Ok(())
+    fn admit(&self, peer: &Peer, protocol: Protocol) -> Result<(), Error> {
+        let routes = self.0.routes();
+        match protocol {
+            Protocol::Relay if routes.peer(peer.node).is_some() => Ok(()),
+            Protocol::Relay if routes.peers().borrow().is_empty() => Err(Error::Busy("this node has not heard who is in the cluster".into())),
+            Protocol::Relay => Err(Error::Refused(wsw_planner::dispatcher::REMOVED.into())),
+            // Parts of images go to whoever has a valid certificate.
+            _ => Ok(()),
+        }
     }
 }

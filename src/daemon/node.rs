@@ -27,6 +27,7 @@ use wsw_manager::{InitSpec, Manager};
 use wsw_net::Protocol;
 use wsw_runtime::Wasm;
 use wsw_runtime::images::Peers;
+use wsw_worker::relay::{self, Relay, Shims};
 use wsw_worker::{Ring, Worker};
 
 /// moby's words.
@@ -61,6 +62,8 @@ pub struct Node {
     /// Events of this node's own objects (images, volumes).
     pub local_events: Ring<Event>,
     member: RwLock<Option<Arc<Member>>>,
+    /// This membership's end of connections between nodes.
+    relay: Mutex<Option<Arc<Relay>>>,
     /// One init or leave at a time.
     transition: tokio::sync::Mutex<()>,
 }
@@ -91,6 +94,7 @@ impl Node {
             flags,
             local_events: Ring::default(),
             member: RwLock::new(None),
+            relay: Mutex::new(None),
             transition: tokio::sync::Mutex::new(()),
         });
         let watcher = Arc::downgrade(&node);
@@ -161,7 +165,17 @@ impl Node {
         let network = Arc::new(network);
         let managers = || Arc::new(blobs::Managers { network: network.clone(), addrs: record.managers.clone() }) as Arc<dyn Peers>;
         self.wasm.images().set_peers((record.role == NodeRole::Worker).then(managers));
+        self.relay(record.node).dial_from(network.bulk().cloned());
         network
+    }
+
+    /// Made when it is first needed: before the worker, before the port.
+    fn relay(&self, node: NodeId) -> Arc<Relay> {
+        let mut relay = self.relay.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*relay {
+            Some(relay) if relay.node() == node => relay.clone(),
+            _ => relay.insert(Relay::new(node, self.host.memory_bytes, Box::new(Shims(self.wasm.clone())))).clone(),
+        }
     }
 
     async fn resume_manager(&self, record: &Membership) -> Control {
@@ -176,7 +190,9 @@ impl Node {
         let manager = if let Control::Manager(manager) = control { Some(manager.clone()) } else { None };
         let mut handlers = manager.as_ref().map(Manager::handlers).unwrap_or_default();
         handlers.insert(Protocol::Blob, Arc::new(blobs::Giver(self.wasm.clone())));
-        Ok(Listen { addr: record.listen, credentials: network::credentials(identity)?, handlers, manager })
+        let relay = self.relay(record.node);
+        handlers.insert(Protocol::Relay, Arc::new(relay::Server(relay.clone())));
+        Ok(Listen { addr: record.listen, credentials: network::credentials(identity)?, handlers, manager, relay })
     }
 
     fn manager_config(&self, record: &Membership) -> wsw_manager::Config {
@@ -197,6 +213,7 @@ impl Node {
             // All addresses, but a node that is only for this machine publishes only to this machine.
             publish_addr: Some(record.advertise.ip()).filter(|ip| ip.is_loopback()),
             description,
+            relay: self.relay(record.node),
         };
         Worker::start(config, self.wasm.clone(), self.wasm.clone()).await.map_err(anyhow::Error::from)
     }

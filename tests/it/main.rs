@@ -25,6 +25,7 @@ mod diff;
 mod foreign;
 mod harness;
 mod http;
+mod ingress;
 mod jobs;
 mod labels;
 mod laptop;

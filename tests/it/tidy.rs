@@ -14,7 +14,7 @@ const BELOW: [(&str, &[&str]); 8] = [
     ("wasm-shim", &["api"]),
     ("runtime", &["api"]),
     ("manager", &["api", "net", "planner"]),
-    ("worker", &["api", "runtime"]),
+    ("worker", &["api", "net", "runtime"]),
     ("dockerapi", &["api", "planner"]),
 ];
 

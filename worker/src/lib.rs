@@ -5,6 +5,7 @@
 //! leader ◄────────────► agent ──► tasks ──► driver ×n ────────► runtime (Executor, Controller)
 //!                         │         └─► disk (assignments)
 //!                         └─► ingress ──► listener ×ports ────► runtime (Handover)
+//! other nodes ◄──────────── relay ◄──┘        (streams)
 //! ```
 //! Invariants:
 //! - Tasks and ports do not depend on a leader: they come up from the disk and stay up without a session.
@@ -22,6 +23,8 @@ mod events;
 mod hands;
 mod ingress;
 pub mod logs;
+pub mod relay;
+mod routes;
 mod seam;
 mod session;
 mod set;
@@ -37,5 +40,6 @@ pub use events::Ring;
 pub use ingress::Counters;
 pub use logs::Selector;
 pub use logs::place::log_path;
+pub use routes::Routes;
 pub use seam::Handover;
 pub use worker::{Config, Error, Worker};

@@ -142,6 +142,8 @@ impl Session {
                 set.endpoints.extend(part.endpoints);
                 set.auths.extend(part.auths);
                 set.removed_endpoints.extend(part.removed_endpoints);
+                set.peers.extend(part.peers);
+                set.removed_peers.extend(part.removed_peers);
                 set
             }
         };

@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use wsw_api::registry::RegistryAuth;
-use wsw_api::session::{AssignedTask, Assignments, ServiceEndpoint};
-use wsw_api::{DesiredState, ServiceId, TaskId, Template};
+use wsw_api::session::{AssignedTask, Assignments, PeerNode, ServiceEndpoint};
+use wsw_api::{DesiredState, NodeId, ServiceId, TaskId, Template};
 
 /// One task as the leader wants it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct Set {
     pub tasks: BTreeMap<TaskId, Assigned>,
     pub templates: BTreeMap<(ServiceId, u64), Arc<Template>>,
     pub endpoints: BTreeMap<ServiceId, ServiceEndpoint>,
+    /// The nodes of the cluster.
+    pub peers: BTreeMap<NodeId, PeerNode>,
     /// What the services' tasks pull with: never on the disk, so after a start not known until the leader says it again.
     pub auths: BTreeMap<ServiceId, RegistryAuth>,
     /// Tasks by template.
@@ -46,6 +48,8 @@ pub struct Change {
     pub templates: Vec<Arc<Template>>,
     pub endpoints: Vec<ServiceEndpoint>,
     pub removed_endpoints: Vec<ServiceId>,
+    pub peers: Vec<PeerNode>,
+    pub removed_peers: Vec<NodeId>,
 }
 
 impl Change {
@@ -65,11 +69,14 @@ impl Set {
         let mut change = Change::default();
         let mut gone = frame.removed;
         let mut gone_endpoints = frame.removed_endpoints;
+        let mut gone_peers = frame.removed_peers;
         if frame.complete {
             let kept: std::collections::BTreeSet<_> = frame.tasks.iter().map(|task| task.id).collect();
             gone.extend(self.tasks.keys().filter(|id| !kept.contains(id)));
             let kept: std::collections::BTreeSet<_> = frame.endpoints.iter().map(|row| row.service).collect();
             gone_endpoints.extend(self.endpoints.keys().filter(|id| !kept.contains(id)));
+            let kept: std::collections::BTreeSet<_> = frame.peers.iter().map(|row| row.node).collect();
+            gone_peers.extend(self.peers.keys().filter(|id| !kept.contains(id)));
         }
         let mut brought = frame.templates;
         brought.retain(|template| {
@@ -104,6 +111,17 @@ impl Set {
         for service in gone_endpoints {
             if self.endpoints.remove(&service).is_some() {
                 change.removed_endpoints.push(service);
+            }
+        }
+        for row in frame.peers {
+            if self.peers.get(&row.node) != Some(&row) {
+                self.peers.insert(row.node, row.clone());
+                change.peers.push(row);
+            }
+        }
+        for node in gone_peers {
+            if self.peers.remove(&node).is_some() {
+                change.removed_peers.push(node);
             }
         }
         change

@@ -16,8 +16,8 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use wsw_api::session::{AssignedTask, ServiceEndpoint};
-use wsw_api::{ServiceId, TaskId, TaskStatus, Template, Time};
+use wsw_api::session::{AssignedTask, PeerNode, ServiceEndpoint};
+use wsw_api::{NodeId, ServiceId, TaskId, TaskStatus, Template, Time};
 
 const MAGIC: &[u8; 8] = b"wswtasks";
 /// Raised when an older build could misread the file; a newer one is refused.
@@ -69,6 +69,8 @@ pub struct Record {
     pub forgotten: Vec<TaskId>,
     pub endpoints: Vec<ServiceEndpoint>,
     pub removed_endpoints: Vec<ServiceId>,
+    pub peers: Vec<PeerNode>,
+    pub removed_peers: Vec<NodeId>,
 }
 
 impl Record {
@@ -106,6 +108,12 @@ impl Loaded {
         }
         for id in record.removed_endpoints {
             self.set.endpoints.remove(&id);
+        }
+        for row in record.peers {
+            self.set.peers.insert(row.node, row);
+        }
+        for id in record.removed_peers {
+            self.set.peers.remove(&id);
         }
     }
 }

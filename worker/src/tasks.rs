@@ -11,6 +11,7 @@ use crate::disk::{Disk, Written};
 use crate::driver::{Calls, Driver, Want};
 use crate::ingress;
 use crate::logs::place::{self, log_path};
+use crate::relay::Relay;
 use crate::seam::{Adopted, AdoptedState, Controller, Executor, TaskRequest};
 use crate::session::Sent;
 use crate::set::{Assigned, Set};
@@ -32,6 +33,8 @@ pub struct Place {
     pub hostname: String,
     /// Folder of the log files.
     pub logs: PathBuf,
+    /// What is known of other nodes goes there.
+    pub relay: Arc<Relay>,
 }
 
 /// What ended.
@@ -67,6 +70,7 @@ impl Tasks {
                 board.set_template(*id, template);
             }
         }
+        place.relay.routes().restore(&loaded.set);
         let (drivers, reapers, wants) = (JoinSet::new(), JoinSet::new(), BTreeMap::new());
         Self { set: loaded.set, disk, place, board, executor, calls: Arc::default(), drivers, wants, reapers, leaving: false }
     }
@@ -142,6 +146,7 @@ impl Tasks {
             }
         }
         let endpoints = change.touches_endpoints();
+        self.place.relay.routes().apply(&change);
         let rows: Vec<StoredTask> = change.added.iter().chain(&change.changed).filter_map(|id| self.stored(*id)).collect();
         let batch = self.disk.batch();
         if !batch.record.forgotten.is_empty() {
@@ -154,6 +159,10 @@ impl Tasks {
         batch.record.endpoints.retain(|row| !change.removed_endpoints.contains(&row.service));
         batch.record.endpoints.extend(change.endpoints);
         batch.record.removed_endpoints.extend(change.removed_endpoints);
+        batch.record.removed_peers.retain(|id| !change.peers.iter().any(|row| row.node == *id));
+        batch.record.peers.retain(|row| !change.removed_peers.contains(&row.node));
+        batch.record.peers.extend(change.peers);
+        batch.record.removed_peers.extend(change.removed_peers);
         batch.start.extend(change.added);
         for id in change.changed {
             let ended = !self.wants.contains_key(&id) && self.board.get(id).is_none_or(|row| !row.status.state.is_live());
@@ -304,6 +313,7 @@ impl Tasks {
             templates: set.templates.values().cloned().collect(),
             tasks: set.tasks.values().filter_map(|entry| stored(board, entry)).collect(),
             endpoints: set.endpoints.values().cloned().collect(),
+            peers: set.peers.values().cloned().collect(),
             ..Record::default()
         });
     }

@@ -10,6 +10,7 @@ use crate::events::Ring;
 use crate::hands;
 use crate::ingress::{self, Counters, Ingress};
 use crate::logs::{Logs, Readers, Selector};
+use crate::relay::Relay;
 use crate::seam::{Executor, Handover};
 use crate::store::{self, Store};
 use crate::tasks::{Place, Tasks};
@@ -40,6 +41,8 @@ pub struct Config {
     pub publish_addr: Option<IpAddr>,
     /// What is known of the node; the executor's platforms and plugins and the worker's problems are added.
     pub description: NodeDescription,
+    /// This node's end of connections between nodes.
+    pub relay: Arc<Relay>,
 }
 
 /// Why a worker cannot start.
@@ -70,9 +73,9 @@ impl Worker {
         let (disk, loaded) = tokio::task::spawn_blocking(move || Store::open(&folder).map(|(store, loaded)| (Disk::new(&folder, store), loaded))).await??;
         let board = Arc::new(Board::of(config.node));
         let logs = config.data_root.join(LOGS);
-        let place = Place { node: config.node, hostname: config.hostname.clone(), logs: logs.clone() };
+        let place = Place { node: config.node, hostname: config.hostname.clone(), logs: logs.clone(), relay: config.relay.clone() };
         let tasks = Tasks::new(place, Arc::clone(&board), Arc::clone(&executor), disk, loaded);
-        let shared = Arc::new(ingress::Shared::new(handover, Arc::clone(&board)));
+        let shared = Arc::new(ingress::Shared::new(handover, Arc::clone(&board), config.relay));
         let counters = Arc::clone(&shared.counters);
         let ingress = Ingress::start(config.publish_addr, tasks.table(), shared);
         let (description, descriptions) = watch::channel(Arc::new(described(&config.description, &*executor, Vec::new())));

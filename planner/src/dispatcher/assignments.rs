@@ -1,10 +1,10 @@
 //! What one worker was sent, and the frames that bring it up to date.
 //!
-//! Owns: the sent set, the templates that the worker holds, the pace of endpoint differences.
+//! Owns: the sent set, the templates that the worker holds, the pace of the tables' differences.
 //! Invariants: a template comes before, or with, the first task that names it; both sides forget it with its last task;
 //! no frame is larger than its bounds. Within a frame a worker takes templates, then tasks, then removals.
 
-use super::endpoints::Endpoints;
+use super::endpoints::{Seen, Tables};
 use crate::Store;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,13 +15,14 @@ use wsw_api::session::{AssignedTask, Assignments, MAX_TASKS};
 use wsw_api::task::{DesiredState, Task, TaskState};
 use wsw_api::time::{MILLISECOND, Nanos, Time};
 
-/// Endpoint differences of one session are at least so far apart (DESIGN section 8).
-const ENDPOINTS_EVERY: Nanos = 100 * MILLISECOND;
+/// Differences of the tables that all workers have are at least so far apart in one session (DESIGN section 8).
+const TABLES_EVERY: Nanos = 100 * MILLISECOND;
 /// Templates in one frame: a frame is then about the size of a log entry.
 const MAX_TEMPLATE_BYTES: usize = 1024 * 1024;
 /// Removed ids and endpoint rows in one frame; both are small, but neither may be without bound.
 const MAX_REMOVED: usize = 10_000;
 const MAX_ENDPOINTS: usize = 500;
+const MAX_PEERS: usize = 2_000;
 /// Credentials in one frame: each may be 64 KiB.
 const MAX_AUTHS: usize = 64;
 
@@ -37,8 +38,8 @@ pub(super) struct Sent {
     auths: BTreeMap<ServiceId, Option<RegistryAuth>>,
     /// Tasks that may have changed.
     dirty: BTreeSet<TaskId>,
-    endpoints_seen: u64,
-    endpoints_at: Time,
+    seen: Seen,
+    tables_at: Time,
 }
 
 impl Sent {
@@ -50,8 +51,8 @@ impl Sent {
             templates: BTreeMap::new(),
             auths: BTreeMap::new(),
             dirty: BTreeSet::new(),
-            endpoints_seen: 0,
-            endpoints_at: Time(0),
+            seen: Seen::default(),
+            tables_at: Time(0),
         }
     }
 
@@ -59,8 +60,8 @@ impl Sent {
         self.boot
     }
 
-    pub(super) fn endpoints_seen(&self) -> u64 {
-        self.endpoints_seen
+    pub(super) fn seen(&self) -> Seen {
+        self.seen
     }
 
     pub(super) fn mark(&mut self, tasks: &[TaskId]) {
@@ -70,17 +71,17 @@ impl Sent {
         }
     }
 
-    /// When the next endpoint difference may go, if there is one.
-    pub(super) fn flush_at(&self, endpoints: &Endpoints) -> Option<Time> {
-        (self.endpoints_seen < endpoints.last()).then_some(self.endpoints_at)
+    /// When the next difference of the tables may go, if there is one.
+    pub(super) fn flush_at(&self, tables: &Tables) -> Option<Time> {
+        (self.seen != tables.last()).then_some(self.tables_at)
     }
 
-    pub(super) fn is_pending(&self, endpoints: &Endpoints, now: Time) -> bool {
-        self.fresh || !self.dirty.is_empty() || self.flush_at(endpoints).is_some_and(|at| at <= now)
+    pub(super) fn is_pending(&self, tables: &Tables, now: Time) -> bool {
+        self.fresh || !self.dirty.is_empty() || self.flush_at(tables).is_some_and(|at| at <= now)
     }
 
     /// Everything that the worker has not been told.
-    pub(super) fn frames(&mut self, view: &Store, node: NodeId, endpoints: &Endpoints, now: Time) -> Vec<Assignments> {
+    pub(super) fn frames(&mut self, view: &Store, node: NodeId, tables: &Tables, now: Time) -> Vec<Assignments> {
         let mut frames = Frames { complete: std::mem::take(&mut self.fresh), ..Frames::default() };
         if frames.complete {
             for task in view.tasks_on_node(&node) {
@@ -94,18 +95,29 @@ impl Sent {
                 }
             }
         }
-        if self.flush_at(endpoints).is_some_and(|at| at <= now) {
-            for (id, row) in endpoints.since(self.endpoints_seen) {
-                frames.room(|open| open.endpoints.len() + open.removed_endpoints.len() < MAX_ENDPOINTS);
-                match row {
-                    Some(row) => frames.open.endpoints.push(row.clone()),
-                    None => frames.open.removed_endpoints.push(id),
-                }
-            }
-            self.endpoints_seen = endpoints.last();
-            self.endpoints_at = now.after(ENDPOINTS_EVERY);
+        if self.flush_at(tables).is_some_and(|at| at <= now) {
+            self.tables(tables, &mut frames);
+            self.tables_at = now.after(TABLES_EVERY);
         }
         frames.finish()
+    }
+
+    fn tables(&mut self, tables: &Tables, frames: &mut Frames) {
+        for (id, row) in tables.peers.since(self.seen.peers) {
+            frames.room(|open| open.peers.len() + open.removed_peers.len() < MAX_PEERS);
+            match row {
+                Some(row) => frames.open.peers.push(row.clone()),
+                None => frames.open.removed_peers.push(id),
+            }
+        }
+        for (id, row) in tables.endpoints.since(self.seen.endpoints) {
+            frames.room(|open| open.endpoints.len() + open.removed_endpoints.len() < MAX_ENDPOINTS);
+            match row {
+                Some(row) => frames.open.endpoints.push(row.clone()),
+                None => frames.open.removed_endpoints.push(id),
+            }
+        }
+        self.seen = tables.last();
     }
 
     fn task(&mut self, view: &Store, task: &Task, frames: &mut Frames) {

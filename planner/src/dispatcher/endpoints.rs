@@ -1,73 +1,53 @@
-//! Endpoint tables: where the published ports of each service lead, numbered by change.
+//! What every worker knows of the cluster: where the published ports of each service lead, and where each node is reached.
 //!
-//! Owns: the rows as they were last made from the store. A session only remembers the number up to which it was told.
+//! Owns: how the rows are made from the store. Invariant: a node that is in the state has a row as soon as its address is known, whatever
+//! state it is in: what goes on between two nodes does not end because the managers do not hear one of them.
 
+use super::rows::Rows;
 use crate::Store;
-use std::collections::BTreeMap;
-use wsw_api::id::ServiceId;
-use wsw_api::session::ServiceEndpoint;
-use wsw_api::spec::{PortConfig, PublishMode};
+use std::net::SocketAddr;
+use wsw_api::id::{NodeId, ServiceId};
+use wsw_api::object::Node;
+use wsw_api::session::{PeerNode, ServiceEndpoint};
+use wsw_api::spec::{NodeRole, PortConfig, PublishMode};
 
-/// Removed rows kept for sessions that have not heard of them; above this they are looked through.
-const MAX_GRAVES: usize = 256;
-
-/// The rows; none for a service that is not published any more.
+/// The rows as they were last made.
 #[derive(Debug, Default)]
-pub(super) struct Endpoints {
-    /// Number of the last change.
-    last: u64,
-    rows: BTreeMap<ServiceId, (u64, Option<ServiceEndpoint>)>,
-    by_number: BTreeMap<u64, ServiceId>,
-    graves: usize,
+pub(super) struct Tables {
+    pub(super) endpoints: Rows<ServiceId, ServiceEndpoint>,
+    pub(super) peers: Rows<NodeId, PeerNode>,
 }
 
-impl Endpoints {
-    pub(super) fn last(&self) -> u64 {
-        self.last
+/// The numbers of the last changes that somebody knows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) endpoints: u64,
+    pub(super) peers: u64,
+}
+
+impl Tables {
+    pub(super) fn last(&self) -> Seen {
+        Seen { endpoints: self.endpoints.last(), peers: self.peers.last() }
     }
 
-    /// Makes the service's row anew; it gets a number when it differs.
-    pub(super) fn refresh(&mut self, view: &Store, id: &ServiceId) {
-        let row = row(view, id);
-        let old = self.rows.get(id);
-        let known = old.and_then(|(_, old)| old.as_ref());
-        if known == row.as_ref() {
-            return;
-        }
-        if let Some((number, buried)) = old {
-            self.by_number.remove(number);
-            self.graves -= usize::from(buried.is_none());
-        }
-        self.last += 1;
-        self.graves += usize::from(row.is_none());
-        self.by_number.insert(self.last, *id);
-        self.rows.insert(*id, (self.last, row));
+    /// Makes the service's row anew.
+    pub(super) fn service(&mut self, view: &Store, id: &ServiceId) {
+        self.endpoints.put(*id, service_row(view, id));
     }
 
-    /// Rows that changed after number `seen`; none stands for removed.
-    pub(super) fn since(&self, seen: u64) -> impl Iterator<Item = (ServiceId, Option<&ServiceEndpoint>)> + '_ {
-        self.by_number.range(seen + 1..).map(|(_, id)| (*id, self.rows.get(id).and_then(|(_, row)| row.as_ref())))
+    /// Makes the node's row anew.
+    pub(super) fn node(&mut self, view: &Store, id: &NodeId) {
+        self.peers.put(*id, view.node(id).and_then(|node| peer_row(node)));
     }
 
-    /// Forgets removed rows that every session (the least has seen `seen`) was told of.
-    pub(super) fn prune(&mut self, seen: Option<u64>) {
-        if self.graves <= MAX_GRAVES {
-            return;
-        }
-        let seen = seen.unwrap_or(self.last);
-        let Self { rows, by_number, graves, .. } = self;
-        rows.retain(|_, (number, row)| {
-            let keep = row.is_some() || *number > seen;
-            if !keep {
-                by_number.remove(number);
-                *graves -= 1;
-            }
-            keep
-        });
+    /// Forgets what all of these have been told of.
+    pub(super) fn prune(&mut self, seen: impl Iterator<Item = Seen> + Clone) {
+        self.endpoints.prune(seen.clone().map(|seen| seen.endpoints).min());
+        self.peers.prune(seen.map(|seen| seen.peers).min());
     }
 }
 
-fn row(view: &Store, id: &ServiceId) -> Option<ServiceEndpoint> {
+fn service_row(view: &Store, id: &ServiceId) -> Option<ServiceEndpoint> {
     let service = view.service(id).filter(|service| !service.pending_delete)?;
     let ports: Vec<PortConfig> = service.ports.iter().filter(|port| port.mode == PublishMode::Ingress).cloned().collect();
     if ports.is_empty() {
@@ -75,4 +55,12 @@ fn row(view: &Store, id: &ServiceId) -> Option<ServiceEndpoint> {
     }
     let nodes = view.placed(id).filter(|(_, placed)| placed.running > 0).map(|(node, placed)| (node, placed.running)).collect();
     Some(ServiceEndpoint { service: *id, name: service.name().to_owned(), ports, nodes })
+}
+
+/// The address that the node announces; where it announces none of its own, the one that it is seen at.
+fn peer_row(node: &Node) -> Option<PeerNode> {
+    let announced: SocketAddr = node.description.addr.parse().ok()?;
+    let seen = announced.ip().is_unspecified().then(|| node.status.addr.parse().ok()).flatten();
+    let addr = SocketAddr::new(seen.unwrap_or(announced.ip()), announced.port());
+    (!addr.ip().is_unspecified()).then_some(PeerNode { node: node.id, addr, role: if node.manager.is_some() { NodeRole::Manager } else { NodeRole::Worker } })
 }

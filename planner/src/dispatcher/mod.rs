@@ -13,6 +13,7 @@
 mod assignments;
 mod deadlines;
 mod endpoints;
+mod rows;
 
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,7 @@ use crate::control::Mint;
 use crate::store::{Store, Touched};
 use assignments::Sent;
 use deadlines::{Deadlines, Why};
-use endpoints::Endpoints;
+use endpoints::Tables;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use wsw_api::entry::Change;
@@ -88,7 +89,7 @@ pub struct Sessions {
     heartbeat: Heartbeat,
     live: BTreeMap<NodeId, Session>,
     deadlines: Deadlines,
-    endpoints: Endpoints,
+    tables: Tables,
     /// The latest moment that a caller named.
     now: Time,
     ended: Vec<(NodeId, SessionId, String)>,
@@ -124,7 +125,10 @@ impl Sessions {
     pub fn lead(&mut self, view: &Store, now: Time) -> Vec<Change> {
         *self = Self { now, ..Self::new(self.heartbeat) };
         for service in view.services() {
-            self.endpoints.refresh(view, &service.id);
+            self.tables.service(view, &service.id);
+        }
+        for node in view.nodes() {
+            self.tables.node(view, &node.id);
         }
         let patience = self.patience();
         let mut changes = Vec::new();
@@ -244,13 +248,13 @@ impl Sessions {
             }
         }
         for service in touched.services.union(&touched.endpoints) {
-            self.endpoints.refresh(view, service);
+            self.tables.service(view, service);
         }
         for node in &touched.nodes {
+            self.tables.node(view, node);
             self.look_at(view, node);
         }
-        let seen = self.live.values().map(|session| session.sent.endpoints_seen()).min();
-        self.endpoints.prune(seen);
+        self.tables.prune(self.live.values().map(|session| session.sent.seen()));
     }
 
     /// A removed node's session ends; one that has joined and never begins a session goes down like one that a new leader does not hear.
@@ -282,7 +286,7 @@ impl Sessions {
 
     /// Nodes with something to be sent now.
     pub fn pending(&self, now: Time) -> Vec<NodeId> {
-        let waits = self.live.iter().filter(|(_, session)| session.sent.is_pending(&self.endpoints, now));
+        let waits = self.live.iter().filter(|(_, session)| session.sent.is_pending(&self.tables, now));
         waits.map(|(node, _)| *node).collect()
     }
 
@@ -290,7 +294,7 @@ impl Sessions {
     pub fn frames(&mut self, view: &Store, node: NodeId, now: Time) -> Vec<Assignments> {
         self.now = self.now.max(now);
         match self.live.get_mut(&node) {
-            Some(session) => session.sent.frames(view, node, &self.endpoints, now),
+            Some(session) => session.sent.frames(view, node, &self.tables, now),
             None => Vec::new(),
         }
     }
@@ -308,7 +312,7 @@ impl Sessions {
     /// When [`Sessions::expire`] or [`Sessions::pending`] has something next. What is pending already (its worker is slow, or its
     /// connection broke) is no reason to wake.
     pub fn next_wake(&self) -> Option<Time> {
-        let flush = self.live.values().filter_map(|session| session.sent.flush_at(&self.endpoints)).filter(|at| *at > self.now).min();
+        let flush = self.live.values().filter_map(|session| session.sent.flush_at(&self.tables)).filter(|at| *at > self.now).min();
         self.deadlines.first().into_iter().chain(flush).min()
     }
 }

@@ -5,8 +5,9 @@
 use super::guests::guest;
 use super::node::Node;
 use super::wait::{BOUND, free_tcp_port};
+use rustix::net::{AddressFamily, SocketType};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
 /// The guest `lab_http` as the service `lab`; its published port.
 pub fn lab(node: &Node, more: &[&str]) -> u16 {
@@ -24,12 +25,26 @@ pub fn has(head: &[String], line: &str) -> bool {
     head.iter().any(|other| other == line)
 }
 
+/// A connection whose client has this address.
+pub fn connect_from(client: Ipv4Addr, to: SocketAddr) -> std::io::Result<TcpStream> {
+    let family = if to.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
+    if to.is_ipv4() {
+        rustix::net::bind(&socket, &SocketAddr::from((client, 0)))?;
+    }
+    rustix::net::connect(&socket, &to)?;
+    Ok(socket.into())
+}
+
 /// A connection that is read line by line.
 pub struct Client(BufReader<TcpStream>);
 
 impl Client {
     pub fn connect(port: u16) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", port)).expect("the port is served");
+        Self::of(TcpStream::connect(("127.0.0.1", port)).expect("the port is served"))
+    }
+
+    pub fn of(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(BOUND)).expect("a bound");
         stream.set_write_timeout(Some(BOUND)).expect("a bound");
         Self(BufReader::new(stream))

@@ -56,6 +56,11 @@ pub fn get(port: u16, path: &str) -> Result<Response, String> {
     over_tcp(SocketAddr::from(([127, 0, 0, 1], port)), "GET", path, &[]).map_err(|error| format!("GET {path} on port {port}: {error}"))
 }
 
+/// `GET` of a port of some node.
+pub fn get_from(address: SocketAddr, path: &str) -> Result<Response, String> {
+    over_tcp(address, "GET", path, &[]).map_err(|error| format!("GET {path} of {address}: {error}"))
+}
+
 fn exchange(stream: &mut (impl Read + Write), method: &str, path: &str, body: &[u8]) -> std::io::Result<Response> {
     let head =
         format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());

@@ -16,11 +16,11 @@ mod registry;
 mod user;
 mod wait;
 
-pub use client::{Client, has, lab};
+pub use client::{Client, connect_from, has, lab};
 pub use cluster::Cluster;
 pub use command::{Follow, Run, run};
 pub use guests::{foreign_guest, guest, image_tar, module, wat};
-pub use http::{get, over_unix};
+pub use http::{get, get_from, over_unix};
 pub use leftovers::{kill, kill_below, processes_below, shims_below, unmount_below};
 pub use load::{Failure, Load};
 pub use node::{Node, Setup};

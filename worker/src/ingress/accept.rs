@@ -3,11 +3,13 @@
 //! Owns: a connection until a shim has taken it. Invariants: at most [`MAX_CONNECTIONS`] in hand-over on the node and [`MAX_OF_A_PORT`] of one
 //! port, more wait in the kernel's backlog; a connection that nobody takes within its bound is reset and counted, never left hanging; where
 //! a shim is full, those that wait for a place stand in line and the first one asks, so that a flood costs no more than the places that
-//! become free. Never: reads from a connection.
+//! become free. Never: reads from a connection before somebody has taken it; one that a task of this node has is not ours any more.
 
+use super::choice;
 use super::table::Published;
 use super::udp;
 use crate::board::Board;
+use crate::relay::{Asked, Relay, Relayed, splice};
 use crate::seam::Handover;
 use socket2::{SockRef, Socket, TcpKeepalive};
 use std::io;
@@ -16,9 +18,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, timeout_at};
+use wsw_api::NodeId;
+use wsw_api::relay::Opening;
 use wsw_api::shim::HandoverOutcome;
 
 /// Connections in hand-over on the node: each holds a descriptor, and a machine gives a daemon some ten thousand of them.
@@ -42,6 +46,7 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new().with_time(Duration::from_sec
 pub struct Shared {
     pub handover: Arc<dyn Handover>,
     pub board: Arc<Board>,
+    pub relay: Arc<Relay>,
     pub counters: Arc<Counters>,
     connections: Arc<Semaphore>,
     /// Places for flows of datagrams, and for the bytes that wait in them.
@@ -65,12 +70,12 @@ pub struct Counters {
 
 impl Shared {
     /// The common part of all listeners.
-    pub fn new(handover: Arc<dyn Handover>, board: Arc<Board>) -> Self {
+    pub fn new(handover: Arc<dyn Handover>, board: Arc<Board>, relay: Arc<Relay>) -> Self {
         let semaphore = |places| Arc::new(Semaphore::new(places));
         let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX) / DESCRIPTORS_PART;
         let connections = usize::try_from(descriptors).unwrap_or(usize::MAX).clamp(1, MAX_CONNECTIONS);
         let (connections, flows, waiting) = (semaphore(connections), semaphore(udp::MAX_FLOWS), semaphore(udp::MAX_WAITING));
-        Self { handover, board, counters: Arc::default(), connections, flows, waiting }
+        Self { handover, board, relay, counters: Arc::default(), connections, flows, waiting }
     }
 }
 
@@ -80,7 +85,7 @@ pub async fn serve(socket: Socket, target: Published, shared: Arc<Shared>) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, service = %target.name, "a published port cannot be served"),
     };
-    let port = Arc::new(Port { target, shared: Arc::clone(&shared), line: Mutex::const_new(()) });
+    let port = Arc::new(Port { target, shared: Arc::clone(&shared), line: Mutex::const_new(()), turn: AtomicU64::new(rand::random()) });
     let own = Arc::new(Semaphore::new(MAX_OF_A_PORT));
     loop {
         let Ok(place) = Arc::clone(&own).acquire_owned().await else { return };
@@ -89,8 +94,12 @@ pub async fn serve(socket: Socket, target: Published, shared: Arc<Shared>) {
             Ok((connection, client)) => {
                 let port = Arc::clone(&port);
                 tokio::spawn(async move {
-                    port.deliver(connection, client).await;
+                    let relayed = port.deliver(connection, client).await;
                     drop((permit, place));
+                    if let Some((socket, relayed)) = relayed {
+                        splice(socket, relayed.send, relayed.receive).await;
+                        drop(relayed.place);
+                    }
                 });
             }
             Err(error) if is_clients(&error) => {}
@@ -119,42 +128,115 @@ struct Port {
     shared: Arc<Shared>,
     /// Connections that wait for a place in a shim that is full, in the order in which they came.
     line: Mutex<()>,
+    /// Which node is asked first.
+    turn: AtomicU64,
+}
+
+/// What became of offering a connection once.
+enum Offered {
+    /// A task of this node has it.
+    Taken,
+    /// Another node has taken it.
+    Relayed(Relayed),
+    None,
+    Full,
+    /// A shim may have it all the same: no reset, only our copy goes.
+    Lost,
 }
 
 impl Port {
-    async fn deliver(&self, connection: OwnedFd, client: SocketAddr) {
-        let (target, counters) = (&self.target, &self.shared.counters);
+    /// Offers the connection until it is taken or its time is over; answers it when its bytes have to go to another node.
+    async fn deliver(&self, connection: OwnedFd, client: SocketAddr) -> Option<(TcpStream, Relayed)> {
+        let counters = &self.shared.counters;
         let socket = SockRef::from(&connection);
         // Options of a connection that is already gone fail; the hand-over finds out.
         let _ = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&KEEPALIVE));
         let begun = Instant::now();
         let (mut pause, mut first) = (PAUSE.0, None);
         let counter = loop {
-            match self.shared.handover.handover(target.service, target.target, client, connection.as_fd()).await {
-                Ok(HandoverOutcome::Taken) => {
+            match self.offer(&connection, client).await {
+                Offered::Taken => {
                     counters.taken.fetch_add(1, Ordering::Relaxed);
-                    return;
+                    return None;
                 }
-                Ok(HandoverOutcome::None) if begun.elapsed() >= MAX_WAIT_NONE || !self.shared.board.may_serve(target.service) => break &counters.none,
-                Ok(HandoverOutcome::Full) if begun.elapsed() >= MAX_WAIT_FULL => break &counters.full,
-                Ok(HandoverOutcome::Full) if first.is_none() => match timeout_at(begun + MAX_WAIT_FULL, self.line.lock()).await {
+                Offered::Relayed(relayed) => match TcpStream::from_std(connection.into()) {
+                    Ok(socket) => return Some((socket, relayed)),
+                    Err(error) => {
+                        tracing::warn!(%error, service = %self.target.name, "a connection cannot be relayed");
+                        counters.failed.fetch_add(1, Ordering::Relaxed);
+                        return None;
+                    }
+                },
+                Offered::Lost => {
+                    counters.failed.fetch_add(1, Ordering::Relaxed);
+                    return None;
+                }
+                Offered::None if begun.elapsed() >= MAX_WAIT_NONE || !self.may_be_served() => break &counters.none,
+                Offered::Full if begun.elapsed() >= MAX_WAIT_FULL => break &counters.full,
+                Offered::Full if first.is_none() => match timeout_at(begun + MAX_WAIT_FULL, self.line.lock()).await {
                     Ok(turn) => first = Some(turn),
                     Err(_) => break &counters.full,
                 },
-                Ok(HandoverOutcome::None | HandoverOutcome::Full) => {
+                Offered::None | Offered::Full => {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(PAUSE.1);
-                }
-                Err(error) => {
-                    // A shim may have it all the same: no reset, only our copy goes.
-                    tracing::debug!(%error, service = %target.name, "hand-over failed");
-                    counters.failed.fetch_add(1, Ordering::Relaxed);
-                    return;
                 }
             }
         };
         counter.fetch_add(1, Ordering::Relaxed);
         // Closed with a reset: the client learns at once that nobody read its request.
         let _ = SockRef::from(&connection).set_linger(Some(Duration::ZERO));
+        None
+    }
+
+    /// True when some node has a task that can take it, now or soon.
+    fn may_be_served(&self) -> bool {
+        let Shared { board, relay, .. } = &*self.shared;
+        let service = self.target.service;
+        let elsewhere = || relay.routes().nodes(service).iter().any(|(node, _)| *node != relay.node());
+        board.may_serve(service) || (!self.target.is_host && elsewhere())
+    }
+
+    /// Asks one node after the other.
+    async fn offer(&self, connection: &OwnedFd, client: SocketAddr) -> Offered {
+        let relay = &self.shared.relay;
+        if self.target.is_host {
+            return self.here(connection, client).await;
+        }
+        let row = relay.routes().nodes(self.target.service);
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let mut answer = Offered::None;
+        for node in choice::order(&row, relay.node(), turn, |node| relay.is_aside(node)) {
+            let offered = if node == relay.node() { self.here(connection, client).await } else { self.there(node, connection, client).await };
+            match offered {
+                Offered::None => {}
+                Offered::Full => answer = Offered::Full,
+                over => return over,
+            }
+        }
+        answer
+    }
+
+    async fn here(&self, connection: &OwnedFd, client: SocketAddr) -> Offered {
+        match self.shared.handover.handover(self.target.service, self.target.target, client, connection.as_fd()).await {
+            Ok(HandoverOutcome::Taken) => Offered::Taken,
+            Ok(HandoverOutcome::None) => Offered::None,
+            Ok(HandoverOutcome::Full) => Offered::Full,
+            Err(error) => {
+                tracing::debug!(%error, service = %self.target.name, "hand-over failed");
+                Offered::Lost
+            }
+        }
+    }
+
+    async fn there(&self, node: NodeId, connection: &OwnedFd, client: SocketAddr) -> Offered {
+        let hit = SockRef::from(connection).local_addr().ok().and_then(|addr| addr.as_socket()).unwrap_or(client);
+        let hit = SocketAddr::new(hit.ip().to_canonical(), hit.port());
+        let opening = Opening { service: self.target.service, port: self.target.target, client, hit };
+        match self.shared.relay.ask(node, &opening).await {
+            Asked::Taken(relayed) => Offered::Relayed(relayed),
+            Asked::Not(HandoverOutcome::Full) => Offered::Full,
+            Asked::Not(_) | Asked::Silent => Offered::None,
+        }
     }
 }

@@ -1,15 +1,17 @@
 //! The published ports of this node: one listener per port, each accepted connection goes to the tasks of its service.
 //!
 //! ```text
-//! table (watch) ──► loop ──► listener per port ──► accept ──► hand over (retried while tasks come up) ──► shim
+//! table (watch) ──► loop ──► listener per port ──► accept ──► node by node (`choice`) ──► here: hand over ──► shim
+//!                   │                                     └──────────────────────► another: `relay` (a stream)
 //!                     ├────► UDP port ──► flow per client ──► its socket handed over; datagrams pass through here (`udp`)
 //!                     └────► problems (watch): ports that could not be bound, tried again each second
 //! ```
 //! Owns: the listeners. Invariants: a port of a removed service is closed when the next table arrives, a connection that was
 //! handed over is not ours any more; connections in hand-over are bounded and the kernel's backlog pushes back.
-//! Never: reads a byte of a connection (datagrams it relays), chooses a task.
+//! Never: reads a byte of a connection that this node's tasks take (datagrams it relays), chooses a task.
 
 mod accept;
+mod choice;
 mod listener;
 mod table;
 mod udp;

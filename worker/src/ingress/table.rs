@@ -18,6 +18,8 @@ pub struct Published {
     pub name: String,
     /// The port as the service's tasks know it.
     pub target: u16,
+    /// Served by the tasks of this node alone.
+    pub is_host: bool,
 }
 
 /// All ports of this node.
@@ -102,7 +104,10 @@ fn publish(table: &mut Table, service: ServiceId, name: &str, port: &PortConfig)
         // Two versions of a service during its rollout.
         Some(other) if other.service == service => {}
         Some(other) => refuse(format!("in use by service {}", other.name)),
-        None => drop(table.ports.insert((port.protocol, port.published), Published { service, name: name.to_owned(), target: port.target })),
+        None => drop(table.ports.insert(
+            (port.protocol, port.published),
+            Published { service, name: name.to_owned(), target: port.target, is_host: port.mode == PublishMode::Host },
+        )),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::fake::node_id;
 use super::script::{Script, Scripted};
+use crate::relay::{Relay, Shims};
 use crate::{Config, Handover, Worker};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
@@ -35,6 +36,7 @@ pub(crate) fn config(root: &Path) -> Config {
         data_root: root.to_owned(),
         publish_addr: Some("127.0.0.1".parse().unwrap()),
         description: NodeDescription { hostname: "n1".into(), ..NodeDescription::default() },
+        relay: Relay::new(node_id(1), 1 << 30, Box::new(Shims(Arc::new(Nobody)))),
     }
 }
 
