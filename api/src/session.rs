@@ -126,6 +126,6 @@ pub struct ServiceEndpoint {
     pub service: ServiceId,
     pub name: String,
     pub ports: Vec<PortConfig>,
-    /// Running tasks by node.
+    /// Running tasks by node; zero where some are to run and none does yet.
     pub nodes: Vec<(NodeId, u32)>,
 }

@@ -8,7 +8,7 @@ use crate::{
     answer::Answer,
     connections::Place,
     forwarded::Client,
-    replica::{Service, Services},
+    replica::{Services, Visit},
     request::{self, Cut},
     vetting,
     watch::{Watch, Watched},
@@ -40,6 +40,9 @@ const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Probes on an idle connection: the first after a minute, a dead peer is found after two.
 const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// A connection that was taken and is to close before its first request came gets so long for it: a client that has just connected
+/// cannot know.
+pub const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 static HTTP: LazyLock<auto::Builder<TokioExecutor>> = LazyLock::new(|| {
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -83,7 +86,8 @@ impl Transport {
 pub struct Served {
     pub services: Arc<Services>,
     pub id: ServiceId,
-    pub service: Arc<Service>,
+    /// The service; held from the hand-over to the connection's end.
+    pub visit: Visit,
     pub client: Client,
 }
 
@@ -109,16 +113,25 @@ where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + AsFd + Send + Unpin + 'static,
 {
     // A child of its own: it is polled with the connection, and all connections of a service would meet in one lock.
-    let closing = served.service.closing.child_token();
+    let closing = served.visit.service().closing.child_token();
     let (served, own) = (Arc::new(served), watch.clone());
     let handler = service_fn(move |request| handle(served.clone(), own.clone(), request));
     let mut connection = pin!(HTTP.serve_connection(TokioIo::new(Watched::new(stream, watch.clone())), handler));
     tokio::select! {
         biased;
         done = connection.as_mut() => return done,
-        () = closing.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = closing.cancelled() => {}
         () = watch.ended() => return Ok(()),
     }
+    if !watch.has_asked() {
+        tokio::select! {
+            biased;
+            done = connection.as_mut() => return done,
+            () = tokio::time::sleep(FIRST_REQUEST) => {}
+            () = watch.ended() => return Ok(()),
+        }
+    }
+    connection.as_mut().graceful_shutdown();
     tokio::select! {
         biased;
         done = connection => done,
@@ -133,7 +146,8 @@ async fn handle(served: Arc<Served>, watch: Arc<Watch>, mut request: Request<Inc
     }
     served.client.overwrite(request.headers_mut());
     // The service may have ended and begun again since this connection came.
-    let taken = served.service.pick().or_else(|| served.services.get(&served.id)?.pick());
+    let service = served.visit.service();
+    let taken = service.pick().or_else(|| served.services.get(&served.id)?.pick()).or_else(|| service.pick_last());
     match taken {
         Some(taken) => request::serve(taken, request, busy).await,
         // Only between the last replica's end and the close of this connection.

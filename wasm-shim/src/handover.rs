@@ -186,9 +186,10 @@ impl Channel {
             let taken = relay::udp(&descriptor, key, &self.listeners)?;
             return Ok((if taken { HandoverOutcome::Taken } else { HandoverOutcome::None }, None));
         }
-        if let Some(service) = self.services.get(&handover.service) {
+        if let Some(visit) = self.services.visit(&handover.service) {
             let Some(place) = self.connections.enter(handover.service) else { return Ok((HandoverOutcome::Full, None)) };
-            let served = Served { services: self.services.clone(), id: handover.service, service, client: Client::new(handover.client.ip()) };
+            let client = Client::new(handover.client.ip());
+            let served = Served { services: self.services.clone(), id: handover.service, visit, client };
             let work = connection::serve(Transport::new(descriptor)?, served, place);
             return Ok((HandoverOutcome::Taken, Some(Box::pin(work))));
         }

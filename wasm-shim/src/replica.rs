@@ -2,7 +2,8 @@
 //!
 //! Owns: readiness and the count of requests in flight. Invariants: a request goes to a ready replica with the fewest in flight, in turn
 //! among equals; a replica that drains gets no new one; its task ends when its last one has been answered. When a service has no ready
-//! replica left, its connections are told to close and new ones are not taken.
+//! replica left, its connections are told to close and new ones are not taken; the last one answers what still comes on those that were
+//! taken before, so that no request is lost between a connection's hand-over and its first bytes.
 
 use crate::{
     modules::Program,
@@ -15,6 +16,7 @@ use std::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -71,16 +73,63 @@ impl Drop for InFlight {
     }
 }
 
+/// How long the last replica of a service waits for its connections to end. One that has sent no request yet gets the time of
+/// [`crate::connection::FIRST_REQUEST`].
+const LAST_REQUESTS: Duration = Duration::from_millis(1_500);
+
 /// The ready replicas of one service.
 #[derive(Default)]
 pub struct Service {
     ready: RwLock<Vec<Arc<Replica>>>,
     turn: AtomicUsize,
+    /// The one that was ready last, while connections may still bring it requests.
+    last: Mutex<Option<Arc<Replica>>>,
+    /// Connections that were taken and have not ended.
+    visits: AtomicUsize,
+    left: Notify,
     /// No ready replica is left: connections end after the answer that they are sending.
     pub closing: CancellationToken,
 }
 
+/// A connection of the service, until it is dropped.
+pub struct Visit(Arc<Service>);
+
+impl Visit {
+    pub const fn service(&self) -> &Arc<Service> {
+        &self.0
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        if self.0.visits.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.left.notify_waiters();
+        }
+    }
+}
+
 impl Service {
+    /// For a request that comes when no replica is ready any more.
+    pub fn pick_last(&self) -> Option<InFlight> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone().map(InFlight::new)
+    }
+
+    /// Waits for the connections to end; afterwards nothing comes any more.
+    async fn deserted(&self) {
+        let waiting = async {
+            loop {
+                let told = self.left.notified();
+                if self.visits.load(Ordering::SeqCst) == 0 {
+                    return;
+                }
+                told.await;
+            }
+        };
+        // Those that say nothing are not waited for.
+        let _ = tokio::time::timeout(LAST_REQUESTS, waiting).await;
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
     /// The replica for the next request.
     pub fn pick(&self) -> Option<InFlight> {
         let ready = self.ready.read().unwrap_or_else(PoisonError::into_inner);
@@ -104,35 +153,54 @@ impl Services {
         self.services.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
+    /// Takes a connection of the service, if it has a ready replica. Counted while the lock is held, so that draining sees it.
+    pub fn visit(&self, id: &ServiceId) -> Option<Visit> {
+        let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        let service = services.get(id)?.clone();
+        service.visits.fetch_add(1, Ordering::SeqCst);
+        Some(Visit(service))
+    }
+
     /// From now on the replica gets requests.
     pub fn add(&self, id: ServiceId, replica: Arc<Replica>) {
         let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
         services.entry(id).or_default().ready.write().unwrap_or_else(PoisonError::into_inner).push(replica);
     }
 
-    /// From now on it gets none.
-    pub fn remove(&self, id: &ServiceId, replica: &Arc<Replica>) {
+    /// From now on it gets none; answers the service when it was its last one.
+    pub fn remove(&self, id: &ServiceId, replica: &Arc<Replica>) -> Option<Arc<Service>> {
         let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(service) = services.get(id) else { return };
+        let service = services.get(id)?;
         let mut ready = service.ready.write().unwrap_or_else(PoisonError::into_inner);
         ready.retain(|other| !Arc::ptr_eq(other, replica));
-        let empty = ready.is_empty();
-        drop(ready);
-        if empty && let Some(service) = services.remove(id) {
-            service.closing.cancel();
+        if !ready.is_empty() {
+            return None;
         }
+        *service.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(replica.clone());
+        drop(ready);
+        let service = services.remove(id)?;
+        service.closing.cancel();
+        Some(service)
     }
+}
+
+async fn drain(emptied: Option<&Service>, replica: &Replica) {
+    if let Some(service) = emptied {
+        service.deserted().await;
+    }
+    replica.idle().await;
 }
 
 /// The life of a server's task from when it is ready: waits for the end, drains, finishes.
 pub async fn run(services: Arc<Services>, service: ServiceId, replica: Arc<Replica>) {
     let stop = replica.task.stopped().await;
-    services.remove(&service, &replica);
+    let emptied = services.remove(&service, &replica);
+    let drain = drain(emptied.as_deref(), &replica);
     let drained = match stop {
         Stop::Kill => false,
         Stop::Ask(_) => tokio::select! {
             biased;
-            () = replica.idle() => true,
+            () = drain => true,
             () = replica.task.killed() => false,
         },
     };
@@ -140,6 +208,9 @@ pub async fn run(services: Arc<Services>, service: ServiceId, replica: Arc<Repli
         true => ExitReport { code: 0, reason: None, ran: true },
         false => ExitReport { code: Stop::Kill.code(), reason: None, ran: true },
     };
+    if let Some(service) = &emptied {
+        service.last.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
     replica.cut.cancel();
     replica.task.finish(report).await;
 }

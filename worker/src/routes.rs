@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use wsw_api::session::{PeerNode, ServiceEndpoint};
 use wsw_api::{NodeId, ServiceId};
 
-/// Running tasks by node.
+/// Running tasks by node; zero where some are to run and none does yet.
 pub type Row = Arc<[(NodeId, u32)]>;
 
 /// The tables.

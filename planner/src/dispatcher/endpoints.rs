@@ -53,7 +53,8 @@ fn service_row(view: &Store, id: &ServiceId) -> Option<ServiceEndpoint> {
     if ports.is_empty() {
         return None;
     }
-    let nodes = view.placed(id).filter(|(_, placed)| placed.running > 0).map(|(node, placed)| (node, placed.running)).collect();
+    // Also where none runs yet: a client may wait a moment for one.
+    let nodes = view.placed(id).filter(|(_, placed)| placed.active > 0).map(|(node, placed)| (node, placed.running)).collect();
     Some(ServiceEndpoint { service: *id, name: service.name().to_owned(), ports, nodes })
 }
 

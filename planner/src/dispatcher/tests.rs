@@ -128,7 +128,7 @@ fn endpoints_follow_running_tasks_at_their_pace() {
     desk.all_touched();
     let frames = desk.frames(1);
     assert_eq!(frames[0].endpoints[0].ports[0].published, 8080);
-    assert!(frames[0].endpoints[0].nodes.is_empty());
+    assert_eq!(frames[0].endpoints[0].nodes, [(node_id(1), 0)], "to come");
     desk.world.settle();
     desk.all_touched();
     assert!(desk.frames(1).iter().all(|frame| frame.endpoints.is_empty()), "not within the pace");

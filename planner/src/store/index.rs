@@ -186,7 +186,7 @@ impl Store {
                     self.placed.remove(&task.service);
                 }
             }
-            if before.running != after.running {
+            if before.running != after.running || before.active != after.active {
                 touched.endpoints.insert(task.service);
             }
         }

@@ -17,7 +17,7 @@ pub struct Touched {
     pub tasks_by_node: BTreeMap<NodeId, Vec<TaskId>>,
     /// Services with a task whose end, or whose start during a rollout, asks for a decision.
     pub decide: BTreeSet<ServiceId>,
-    /// Services whose number of running tasks changed on some node.
+    /// Services whose number of tasks that run, or are to run, changed on some node.
     pub endpoints: BTreeSet<ServiceId>,
     /// A node has more room than before: what waits for a place may fit now.
     pub capacity: bool,

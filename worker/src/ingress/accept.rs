@@ -32,7 +32,7 @@ const DESCRIPTORS_PART: u64 = 4;
 /// Connections in hand-over of one port: a flood of one leaves room for the others.
 const MAX_OF_A_PORT: usize = 1_024;
 /// How long a connection waits for a task that comes up (or back, after the daemon's restart).
-const MAX_WAIT_NONE: Duration = Duration::from_secs(1);
+const MAX_WAIT_NONE: Duration = Duration::from_secs(3);
 /// How long it waits for a place in a shim that is full: long enough for a burst, short enough for a client to go elsewhere.
 const MAX_WAIT_FULL: Duration = Duration::from_secs(1);
 /// Pauses between attempts: from, up to.
