@@ -17,6 +17,8 @@ use wsw_api::spec::{Availability, PortConfig, PublishMode, RestartCondition, Ser
 use wsw_api::task::{DesiredState, TaskState};
 use wsw_api::time::SECOND;
 
+mod found;
+
 /// One event of a history.
 #[derive(Debug, Clone)]
 enum Step {

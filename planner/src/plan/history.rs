@@ -4,7 +4,7 @@
 
 use super::nodes::Verdict;
 use super::restart;
-use super::work::{Judgement, Op, Work};
+use super::work::{Create, Judgement, Op, Work};
 use std::sync::Arc;
 use wsw_api::task::{DesiredState, Task};
 use wsw_api::time::{Nanos, SECOND};
@@ -16,23 +16,28 @@ const MAX_RECORDS: u64 = 1_000;
 /// SwarmKit: tasks of a node that has been down for a day are orphaned. Any change of the node's record starts the day anew.
 const ORPHANED_AFTER: Nanos = 24 * 3_600 * SECOND;
 
-/// Forgets the oldest ended tasks of a slot above the limit. `created` tells that this plan adds a task to the slot.
-pub(super) fn trim(work: &mut Work<'_>, tasks: &[&Arc<Task>], created: bool) {
+/// Forgets the oldest ended tasks of a slot above the limit; a task that this plan adds to the slot counts.
+pub(super) fn trim(work: &mut Work<'_>, tasks: &[&Arc<Task>]) {
     let limit = limit(work);
     if limit < 0 {
         return;
     }
-    // The last task always stays: it is what tells that a slot whose policy gives it no successor is taken.
     let limit = limit.max(1);
-    let total = i64::try_from(tasks.len()).unwrap_or(i64::MAX).saturating_add(i64::from(created));
+    let created = created(work);
+    // The last task always stays: it is what tells that a slot whose policy gives it no successor is taken.
+    let last = tasks.iter().filter(|task| task.desired != DesiredState::Remove).max_by_key(|task| (task.meta.created_at, task.id));
+    let last = last.filter(|_| created.is_none());
+    let total = i64::try_from(tasks.len()).unwrap_or(i64::MAX).saturating_add(i64::from(created.is_some()));
     let Ok(mut excess) = usize::try_from(total - limit) else { return };
     if excess == 0 {
         return;
     }
     let mut over: Vec<&Arc<Task>> = tasks.iter().copied().filter(|task| !task.status.state.is_live() && is_left(work, task)).collect();
+    over.retain(|task| last.is_none_or(|last| last.id != task.id));
     // Attempts within a window are counted on what is kept: as many records stay as the policy asks for, whatever else is above the limit.
-    let is_record = |task: &Task| restart::is_record(work.service, task);
-    let records = tasks.iter().filter(|task| is_record(task)).count();
+    let is_record = |task: &Task| restart::is_record(work.service, last.map(|last| last.template), task);
+    let new = created.is_some_and(|create| restart::will_be_record(work.service, create));
+    let records = tasks.iter().filter(|task| is_record(task)).count() + usize::from(new);
     let needed = work.service.spec.task.restart.max_attempts.min(MAX_RECORDS);
     let mut spare = records.saturating_sub(usize::try_from(needed).unwrap_or(usize::MAX));
     over.sort_by_cached_key(|task| (is_record(task), task.meta.created_at, task.id));
@@ -45,6 +50,13 @@ pub(super) fn trim(work: &mut Work<'_>, tasks: &[&Arc<Task>], created: bool) {
         work.reap(task);
         excess -= 1;
     }
+}
+
+/// The task that this plan adds to the slot.
+fn created<'w>(work: &'w Work<'_>) -> Option<&'w Create> {
+    let of_slot = work.ops.iter().rev().take_while(|(group, _)| *group == work.group);
+    let index = of_slot.filter_map(|(_, op)| if let Op::Create(index) = op { Some(*index) } else { None }).next()?;
+    work.creates.get(usize::try_from(index).ok()?)
 }
 
 /// Of a job's earlier iterations as many ended tasks stay in a slot as the limit leaves beside those of the present one and what is stopping.

@@ -53,7 +53,7 @@ pub(super) fn reconcile(work: &mut Work<'_>, max_concurrent: u64, total: u64) {
     }
     for slot in free.values() {
         work.group = slot.number;
-        slot::clean(work, &slot.current, false);
+        slot::clean(work, &slot.current);
         retire(work, slot, false);
     }
     rollout.conclude(work);

@@ -74,9 +74,15 @@ fn is_attempt(task: &Task) -> bool {
     task.restart_at.is_some() && task.attempts > 0
 }
 
-/// True for a task by which attempts within the policy's window are counted; without a window its successors bear their number.
-pub(super) fn is_record(service: &Service, task: &Task) -> bool {
-    service.spec.task.restart.window > 0 && task.template == service.template && is_attempt(task)
+/// True for a task by which the attempts of the slot are counted within the policy's window: of the service's template, or of that of the
+/// slot's last task, which may be kept although the service names another one (`stale`). Without a window successors bear their number.
+pub(super) fn is_record(service: &Service, last: Option<u64>, task: &Task) -> bool {
+    service.spec.task.restart.window > 0 && (task.template == service.template || Some(task.template) == last) && is_attempt(task)
+}
+
+/// [`is_record`] of a task that this plan makes.
+pub(super) fn will_be_record(service: &Service, create: &Create) -> bool {
+    service.spec.task.restart.window > 0 && create.restart_at.is_some() && create.attempts > 0
 }
 
 /// Until when a task that ended during its delay is left as it is (a missing image is found out long before the task may start).

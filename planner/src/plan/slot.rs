@@ -74,7 +74,7 @@ pub(super) fn step<'a>(work: &mut Work<'a>, tasks: &[&'a Arc<Task>], home: Optio
     if is_done(work, tasks) {
         // A node that was given up came back with the end: nobody else needs to get there.
         wanted.iter().filter(|task| task.status.state.is_live()).for_each(|task| work.desire(task, DesiredState::Shutdown));
-        clean(work, tasks, false);
+        clean(work, tasks);
         return Held::Nothing;
     }
     wanted.sort_by_cached_key(|task| rank(work, task));
@@ -97,7 +97,7 @@ pub(super) fn step<'a>(work: &mut Work<'a>, tasks: &[&'a Arc<Task>], home: Optio
             }
         }
     }
-    clean(work, tasks, held == Held::Renewed);
+    clean(work, tasks);
     held
 }
 
@@ -106,7 +106,7 @@ pub(super) fn refill(work: &mut Work<'_>, tasks: &[&Arc<Task>], slot: u32, home:
     rollout.pending();
     let create = restart::first(work, tasks, slot);
     work.create(Create { node: home, ..create });
-    clean(work, tasks, true);
+    clean(work, tasks);
 }
 
 /// Whether a global service's node takes a new task; other services find one.
@@ -207,7 +207,7 @@ fn leave(work: &mut Work<'_>, tasks: &[&Arc<Task>], task: &Task, trouble: Verdic
 }
 
 /// History: what is over and to be removed goes, what its node will never report is judged, the rest is kept up to the limit.
-pub(super) fn clean(work: &mut Work<'_>, tasks: &[&Arc<Task>], made: bool) {
+pub(super) fn clean(work: &mut Work<'_>, tasks: &[&Arc<Task>]) {
     for task in tasks.iter().filter(|task| !task.desired.wants_run()) {
         match history::lost(work, task) {
             Some(judgement) if task.desired != DesiredState::Remove => work.judge(task, judgement),
@@ -216,7 +216,7 @@ pub(super) fn clean(work: &mut Work<'_>, tasks: &[&Arc<Task>], made: bool) {
             None => {}
         }
     }
-    history::trim(work, tasks, made);
+    history::trim(work, tasks);
 }
 
 /// The slot is not wanted any more: all its tasks go.
