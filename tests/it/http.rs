@@ -92,15 +92,11 @@ fn a_service_that_ends_says_goaway_and_answers_what_is_in_flight() {
         let mut echoed = answer.into_body();
         assert_eq!(echoed.data().await.expect("a piece").expect("no error"), "one");
         tokio::task::block_in_place(|| node.wsw(&["service", "scale", "-d", "lab=0"]).ok());
-        let told = tokio::time::timeout(BOUND, async {
-            loop {
-                match std::future::poll_fn(|cx| sender.poll_ready(cx)).await {
-                    Ok(()) => tokio::time::sleep(Duration::from_millis(10)).await,
-                    Err(error) => return error,
-                }
-            }
-        });
-        let told = told.await.expect("it is told to go");
+        let mut ready = async || match std::future::poll_fn(|cx| sender.poll_ready(cx)).await {
+            Ok(()) => Err("it may still ask".to_owned()),
+            Err(error) => Ok(error),
+        };
+        let told = tokio::task::block_in_place(|| until("it to be told to go", || tokio::runtime::Handle::current().block_on(ready())));
         assert!(told.is_go_away() && told.is_remote() && told.reason() == Some(h2::Reason::NO_ERROR), "{told:?}");
         // What it had taken on it answers.
         body.send_data("two".into(), true).expect("it is taken");

@@ -1,12 +1,11 @@
 //! Files of guests: how many, and calls that hang.
 
-use crate::harness::Shim;
+use crate::harness::{Shim, until};
 use serde_json::{Value, json};
 use std::{
     fs::{self, File},
     os::fd::AsRawFd,
     path::Path,
-    time::{Duration, Instant},
 };
 
 /// Opens `name` in its folder `times` times and keeps it; ends with the error's number, or 0.
@@ -97,11 +96,7 @@ async fn guests_that_hang_in_a_call_hold_up_no_others() {
     }
     // Each has a thread of its own that waits in the kernel.
     let threads = || fs::read_dir(format!("/proc/{}/task", shim.child.id())).unwrap().count();
-    let begun = Instant::now();
-    while threads() <= HANGING {
-        assert!(begun.elapsed() < Duration::from_secs(30), "{} threads", threads());
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until("a thread for each", async || (threads() > HANGING).then_some(())).await;
     assert!(fs::read_to_string("/proc/locks").unwrap().lines().any(|line| line.contains("LEASE") && line.contains("BREAKING")));
     shim.run("free", &shim.program(&opener("free", 1)), with_folder(&folder)).await;
     assert_eq!(shim.wait("free").await.code, 0);

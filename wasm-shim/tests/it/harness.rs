@@ -10,7 +10,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tempfile::TempDir;
 use ttrpc::context::Context;
@@ -88,10 +88,11 @@ impl Shim {
         let capacity = capacity.to_string();
         words.extend(["--capacity", &capacity, "--log-level", "debug"]);
         let mut child = process(&words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        while std::os::unix::net::UnixStream::connect(&socket).is_err() {
+        until("the shim to listen", async || {
             assert!(child.try_wait().unwrap().is_none(), "{}", std::fs::read_to_string(folder.path().join("shim.log")).unwrap());
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+            std::os::unix::net::UnixStream::connect(&socket).ok()
+        })
+        .await;
         let client = connect(&socket).await;
         let handover = open_handover(&socket);
         Self { folder, child, client, handover, seq: 0 }
@@ -182,9 +183,17 @@ impl Shim {
 
     /// Waits until an instance of the task holds its 64 KiB.
     pub async fn instantiated(&self, id: &str) {
-        while self.stats(id).await.memory.usage == 0 {
-            tokio::task::yield_now().await;
-        }
+        until("an instance to have its memory", async || (self.stats(id).await.memory.usage > 0).then_some(())).await;
+    }
+
+    /// What the task has used of the processors.
+    pub async fn spent(&self, id: &str) -> Duration {
+        Duration::from_micros(self.stats(id).await.cpu.usage_usec)
+    }
+
+    /// Waits until the task has used so much.
+    pub async fn wait_spent(&self, id: &str, least: Duration) {
+        until("a guest to compute", async || (self.spent(id).await >= least).then_some(())).await;
     }
 
     fn log_path(&self, id: &str) -> PathBuf {
@@ -215,6 +224,21 @@ impl Shim {
             HandoverOutcome::Taken => Ok(client),
             other => Err(other),
         }
+    }
+}
+
+/// The longest that a test waits for one state; nothing asserts that something is fast.
+const BOUND: Duration = Duration::from_secs(60);
+
+/// Looks until `look` gives a value, with pauses in between; panics with `what` when it does not within the bound.
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(value) = look().await {
+            return value;
+        }
+        assert!(begun.elapsed() < BOUND, "waited {BOUND:?} for {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

@@ -17,10 +17,6 @@ fn cpus(hundredths: u64) -> impl FnOnce(&mut Value) {
     move |config| config["linux"] = json!({ "resources": { "cpu": { "quota": hundredths * 1_000, "period": 100_000 } } })
 }
 
-async fn spent(shim: &Shim, id: &str) -> Duration {
-    Duration::from_micros(shim.stats(id).await.cpu.usage_usec)
-}
-
 #[tokio::test]
 async fn a_spinning_guest_gets_what_its_limit_allows_and_is_killed_at_once() {
     let shim = Shim::start(10).await;
@@ -29,22 +25,20 @@ async fn a_spinning_guest_gets_what_its_limit_allows_and_is_killed_at_once() {
     shim.run("free", &spin, |_| ()).await;
     let begin = Instant::now();
     // Long enough that the bucket, which starts full, does not matter.
-    while spent(&shim, "fifth").await < Duration::from_millis(300) {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    shim.wait_spent("fifth", Duration::from_millis(300)).await;
     // It cannot have got more than the bucket held, a fifth of the time since, and a slice; how much less is the machine's affair.
-    let (got, most) = (spent(&shim, "fifth").await, Duration::from_millis(60) + begin.elapsed() / 5);
+    let (got, most) = (shim.spent("fifth").await, Duration::from_millis(60) + begin.elapsed() / 5);
     assert!(got <= most, "{got:?} > {most:?}");
-    assert!(spent(&shim, "free").await > Duration::ZERO);
+    assert!(shim.spent("free").await > Duration::ZERO);
     for id in ["fifth", "free"] {
         shim.kill(id, SIGKILL).await.unwrap();
         assert_eq!(shim.wait(id).await.code, 137, "{id}");
     }
     // Nothing of them runs any more: the count stands still.
-    let after = spent(&shim, "free").await;
+    let after = shim.spent("free").await;
     shim.run("other", &shim.program(guests::EXIT_3), |_| ()).await;
     assert_eq!(shim.wait("other").await.code, 3);
-    assert_eq!(spent(&shim, "free").await, after);
+    assert_eq!(shim.spent("free").await, after);
 }
 
 fn get(stream: &mut std::net::TcpStream, path: &str) -> String {
@@ -69,9 +63,7 @@ async fn requests_are_answered_while_more_guests_spin_than_there_are_cores() {
     }
     // All of them get on, also those that had to wait for a thread.
     for n in 0..spinners {
-        while spent(&shim, &format!("spin{n}")).await < Duration::from_millis(30) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        shim.wait_spent(&format!("spin{n}"), Duration::from_millis(30)).await;
     }
     let mut client = shim.connect(service()).unwrap();
     for _ in 0..500 {
@@ -90,11 +82,9 @@ async fn the_requests_of_a_replica_share_its_cpu_limit() {
     for client in &mut clients {
         write!(client, "GET /s HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     }
-    while spent(&shim, "server").await < Duration::from_millis(300) {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    shim.wait_spent("server", Duration::from_millis(300)).await;
     // Each of the four may overrun by a slice.
-    let (got, most) = (spent(&shim, "server").await, Duration::from_millis(100) + begin.elapsed() / 5);
+    let (got, most) = (shim.spent("server").await, Duration::from_millis(100) + begin.elapsed() / 5);
     assert!(got <= most, "{got:?} > {most:?}");
     shim.kill("server", SIGKILL).await.unwrap();
     assert_eq!(shim.wait("server").await.code, 137);

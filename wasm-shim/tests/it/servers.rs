@@ -2,12 +2,14 @@
 
 use crate::{
     guests,
-    harness::{self, Shim, service},
+    harness::{self, Shim, context, service, until},
 };
+use containerd_shim_protos::api;
 use serde_json::{Value, json};
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
+    time::Duration,
 };
 use wsw_api::{
     id::ServiceId,
@@ -175,4 +177,27 @@ async fn bad_frames_end_their_channel_only() {
     relayed.read_to_string(&mut text).unwrap();
     assert!(text.starts_with("HTTP/1.1 200"), "{text}");
     assert_eq!(get(&mut shim.connect(service()).unwrap(), "/"), Some((200, true)));
+}
+
+/// A daemon that dies while it asks for a server's start takes nothing with it: the server comes up, and whoever asks next finds it.
+#[tokio::test]
+async fn a_start_that_nobody_waits_for_any_more_is_carried_out() {
+    let mut shim = Shim::start(10).await;
+    // Its first instance computes for a while before there is one.
+    let slow = "(func $slow (local $left i32) (local.set $left (i32.const 600000000))
+                  (loop (br_if 0 (local.tee $left (i32.sub (local.get $left) (i32.const 1))))))
+                (start $slow)";
+    let text = guests::SERVER.replacen("(global $next", &format!("{slow} (global $next"), 1);
+    shim.create("a", &shim.program(&text), |_| ()).await.unwrap();
+    let (asking, mut request) = (harness::connect(&shim.socket()).await, api::StartRequest::new());
+    request.id = "a".to_owned();
+    let call = tokio::spawn(async move { asking.start(context(), &request).await.map(drop) });
+    shim.wait_spent("a", Duration::from_millis(1)).await;
+    assert!(!call.is_finished(), "it is asked in the middle of the start");
+    call.abort();
+    assert!(call.await.unwrap_err().is_cancelled());
+    let mut connection = until("the server to be there", async || shim.connect(service()).ok()).await;
+    assert_eq!(get(&mut connection, "/"), Some((200, true)));
+    shim.kill("a", 9).await.unwrap();
+    assert_eq!(shim.wait("a").await.code, 137);
 }
