@@ -14,6 +14,7 @@ pub mod image;
 pub mod join;
 pub mod labels;
 pub mod log;
+pub mod log_stream;
 pub mod mount;
 pub mod network;
 pub mod object;

@@ -28,12 +28,16 @@ impl Manager {
 }
 
 impl Gate for Manager {
-    fn admit(&self, peer: &Peer, _: Protocol) -> Result<(), Error> {
+    fn admit(&self, peer: &Peer, protocol: Protocol) -> Result<(), Error> {
         let store = self.store();
         if store.cluster().is_none() {
             return Err(Error::Busy("this manager's state is not loaded yet".into()));
         }
-        if store.node(&peer.node).is_some() { Ok(()) } else { Err(Error::Refused(REMOVED.into())) }
+        let Some(node) = store.node(&peer.node) else { return Err(Error::Refused(REMOVED.into())) };
+        match protocol {
+            Protocol::Logs if node.manager.is_none() => Err(Error::Refused("only managers read the logs of other nodes".into())),
+            _ => Ok(()),
+        }
     }
 }
 

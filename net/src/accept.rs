@@ -140,6 +140,7 @@ impl Accepting {
             return Err(Error::Refused(match protocol {
                 Protocol::Join | Protocol::Session => "this node is not a manager".into(),
                 Protocol::Blob => "this node gives out no blobs".into(),
+                Protocol::Logs => "this node gives out no logs".into(),
                 Protocol::Relay => "this node takes no connections from others".into(),
             }));
         }

@@ -15,6 +15,8 @@ pub enum Protocol {
     Blob,
     /// Clients' connections to tasks on another node; both sides open streams.
     Relay,
+    /// Log lines of a node's tasks, for managers.
+    Logs,
 }
 
 /// Relayed connections of one connection between nodes: the library keeps a place for each from the start (about 100 bytes).
@@ -31,7 +33,7 @@ pub(crate) struct Limits {
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Join, Self::Session, Self::Blob, Self::Relay];
+    pub const ALL: [Self; 5] = [Self::Join, Self::Session, Self::Blob, Self::Relay, Self::Logs];
 
     /// The name on the wire.
     pub const fn name(self) -> &'static str {
@@ -40,6 +42,7 @@ impl Protocol {
             Self::Session => "wsw-session/1",
             Self::Blob => "wsw-blob/1",
             Self::Relay => "wsw-relay/1",
+            Self::Logs => "wsw-logs/1",
         }
     }
 
@@ -60,6 +63,7 @@ impl Protocol {
             Self::Join => Limits { streams: 1, window: 32 << 10 },
             Self::Session => Limits { streams: 1, window: 1 << 20 },
             Self::Blob => Limits { streams: 16, window: 64 << 10 },
+            Self::Logs => Limits { streams: 1, window: 16 << 10 },
             Self::Relay => Limits { streams: RELAYED, window: RELAYED * STREAM_WINDOW },
         }
     }

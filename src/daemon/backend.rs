@@ -5,21 +5,16 @@
 use super::host;
 use super::node::Node;
 use async_trait::async_trait;
-use futures_util::StreamExt;
-use futures_util::stream::{self, BoxStream};
-use std::collections::BTreeSet;
+use futures_util::stream::BoxStream;
 use std::sync::Arc;
 use wsw_api::control::Write;
 use wsw_api::entry::Outcome;
 use wsw_api::event::{Event, Kind};
 use wsw_api::spec::ClusterSpec;
 use wsw_api::usage::Usage;
-use wsw_api::{Error, NodeId, Result, TaskId, Time, log};
+use wsw_api::{Error, NodeId, Result, TaskId, Time, log, log_stream};
 use wsw_dockerapi::backend::{Backend, InitRequest, JoinSwarm, LocalNode, LocalTask, LogStream, LogsOf, Rotate, Until};
 use wsw_planner::Store;
-
-/// Nodes that a warning names.
-const MAX_REASONS: usize = 16;
 
 /// The daemon behind the API.
 pub struct DaemonBackend {
@@ -34,23 +29,6 @@ impl DaemonBackend {
 
     fn worker(&self) -> Result<wsw_worker::Worker> {
         self.node.worker().ok_or_else(|| Error::unavailable("This node is not part of a swarm"))
-    }
-}
-
-impl DaemonBackend {
-    /// SwarmKit's warning about lines that are on other nodes, which this node does not fetch.
-    fn elsewhere(&self, of: LogsOf) -> Option<Error> {
-        let manager = self.node.manager().ok()?;
-        let (store, own) = (manager.store(), manager.node_id());
-        let tasks: Vec<_> = match of {
-            LogsOf::Service(id) => store.tasks_of_service(&id).cloned().collect(),
-            LogsOf::Task(id) => store.task(&id).cloned().into_iter().collect(),
-        };
-        let started = |task: &&Arc<wsw_api::Task>| task.is_placed() && task.status.state >= wsw_api::TaskState::Starting;
-        let nodes: BTreeSet<NodeId> = tasks.iter().filter(started).filter_map(|task| task.node).filter(|node| *node != own).collect();
-        let reasons: Vec<String> = nodes.iter().take(MAX_REASONS).map(|node| format!("node {node} is not available")).collect();
-        let text = format!("incomplete log stream. some logs could not be retrieved for the following reasons: {}", reasons.join(", "));
-        (!reasons.is_empty()).then(|| Error::unavailable(text))
     }
 }
 
@@ -112,14 +90,11 @@ impl Backend for DaemonBackend {
     }
 
     async fn logs(&self, of: LogsOf, query: log::Query) -> Result<LogStream> {
-        let worker = self.worker()?;
-        let selector = match of {
-            LogsOf::Service(id) => wsw_worker::logs::Selector::Service(id),
-            LogsOf::Task(id) => wsw_worker::logs::Selector::Task(id),
+        let of = match of {
+            LogsOf::Service(id) => log_stream::LogsOf::Service(id),
+            LogsOf::Task(id) => log_stream::LogsOf::Task(id),
         };
-        // Only at a finite stream's end: what follows has none.
-        let elsewhere = self.elsewhere(of).filter(|_| !query.follow).map(Err);
-        Ok(worker.logs(selector, query).chain(stream::iter(elsewhere)).boxed())
+        Ok(super::logs::merged(&self.node, self.worker()?, of, query))
     }
 
     fn tasks(&self) -> Vec<LocalTask> {

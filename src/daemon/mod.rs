@@ -15,6 +15,7 @@ mod host;
 mod images;
 mod join;
 mod link;
+mod logs;
 mod member;
 mod network;
 mod node;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
+use wsw_api::spec::NodeRole;
 use wsw_manager::Manager;
 use wsw_manager::identity::Identity;
 use wsw_net::{Credentials, Endpoint, Error, Gate, Handlers, Peer, Protocol};
@@ -137,9 +138,14 @@ impl Gate for Members {
     fn admit(&self, peer: &Peer, protocol: Protocol) -> Result<(), Error> {
         let routes = self.0.routes();
         match protocol {
-            Protocol::Relay if routes.peer(peer.node).is_some() => Ok(()),
-            Protocol::Relay if routes.peers().borrow().is_empty() => Err(Error::Busy("this node has not heard who is in the cluster".into())),
-            Protocol::Relay => Err(Error::Refused(wsw_planner::dispatcher::REMOVED.into())),
+            Protocol::Relay | Protocol::Logs => match routes.peer(peer.node) {
+                Some(node) if protocol == Protocol::Logs && node.role != NodeRole::Manager => {
+                    Err(Error::Refused("only managers read the logs of other nodes".into()))
+                }
+                Some(_) => Ok(()),
+                None if routes.peers().borrow().is_empty() => Err(Error::Busy("this node has not heard who is in the cluster".into())),
+                None => Err(Error::Refused(wsw_planner::dispatcher::REMOVED.into())),
+            },
             // Parts of images go to whoever has a valid certificate.
             _ => Ok(()),
         }

@@ -9,12 +9,13 @@ use super::host::Host;
 use super::join::{self, Asked};
 use super::member::{Control, Member, Membership, Trouble};
 use super::network::{self, Listen, Network};
-use super::{DEFAULT_PORT, Paths, address, blobs, data_root, link};
+use super::{DEFAULT_PORT, Paths, address, blobs, data_root, link, logs};
 use anyhow::{Context, Result};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 use wsw_api::event::Event;
@@ -64,6 +65,8 @@ pub struct Node {
     member: RwLock<Option<Arc<Member>>>,
     /// This membership's end of connections between nodes.
     relay: Mutex<Option<Arc<Relay>>>,
+    /// The worker, for what other nodes ask of it.
+    workers: watch::Sender<Option<Worker>>,
     /// One init or leave at a time.
     transition: tokio::sync::Mutex<()>,
 }
@@ -95,6 +98,7 @@ impl Node {
             local_events: Ring::default(),
             member: RwLock::new(None),
             relay: Mutex::new(None),
+            workers: watch::Sender::default(),
             transition: tokio::sync::Mutex::new(()),
         });
         let watcher = Arc::downgrade(&node);
@@ -191,6 +195,7 @@ impl Node {
         let mut handlers = manager.as_ref().map(Manager::handlers).unwrap_or_default();
         handlers.insert(Protocol::Blob, Arc::new(blobs::Giver(self.wasm.clone())));
         let relay = self.relay(record.node);
+        handlers.insert(Protocol::Logs, Arc::new(logs::Giver(self.workers.subscribe())));
         handlers.insert(Protocol::Relay, Arc::new(relay::Server(relay.clone())));
         Ok(Listen { addr: record.listen, credentials: network::credentials(identity)?, handlers, manager, relay })
     }
@@ -225,6 +230,7 @@ impl Node {
             Control::Worker => Some(tokio::spawn(link::remote(worker.clone(), network.clone(), record.managers.clone(), trouble.clone()))),
             Control::Broken(_) => None,
         };
+        self.workers.send_replace(Some(worker.clone()));
         let member = Arc::new(Member { record, worker, control, network, trouble, link: Mutex::new(link.map(AbortOnDropHandle::new)) });
         *self.member.write().unwrap_or_else(PoisonError::into_inner) = Some(member);
     }
@@ -253,6 +259,11 @@ impl Node {
             Some(Control::Broken(message)) => Err(Error::unavailable(message.clone())),
             Some(Control::Manager(manager)) => Ok(manager.clone()),
         }
+    }
+
+    /// Where other nodes are dialled from for what is not urgent.
+    pub fn bulk(&self) -> Option<wsw_net::Endpoint> {
+        self.member().and_then(|member| member.network.bulk().cloned())
     }
 
     /// The worker part, while the node is part of a swarm.
@@ -368,6 +379,7 @@ impl Node {
         }
         Membership::remove(&self.paths).map_err(|error| Error::internal(format!("cannot remove the membership record: {error}")))?;
         *self.member.write().unwrap_or_else(PoisonError::into_inner) = None;
+        self.workers.send_replace(None);
         member.unlink();
         member.worker.clone().leave().await;
         member.said_goodbye().await;
@@ -385,6 +397,7 @@ impl Node {
     /// Stops the parts; tasks go on, shims without any end.
     pub async fn stop(&self) {
         let member = self.member.write().unwrap_or_else(PoisonError::into_inner).take();
+        self.workers.send_replace(None);
         if let Some(member) = member {
             member.unlink();
             member.worker.clone().stop().await;

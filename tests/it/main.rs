@@ -26,6 +26,7 @@ mod foreign;
 mod harness;
 mod http;
 mod ingress;
+mod ingress_logs;
 mod ingress_moves;
 mod jobs;
 mod labels;
