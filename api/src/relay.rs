@@ -1,4 +1,5 @@
-//! Connections of clients between nodes: the first frames of a `relay` stream; what follows is the client's bytes.
+//! Connections and flows of clients between nodes: the first frames of a `relay` stream; what follows is the client's bytes (TCP), or the
+//! datagrams that are too large for a packet, each behind its length (UDP; the others travel as datagrams that begin with the stream's number).
 //!
 //! ```text
 //!   node that was hit -> node with tasks   Opening, then what the client sends
@@ -9,6 +10,7 @@
 
 use crate::id::ServiceId;
 use crate::shim::HandoverOutcome;
+use crate::spec::Protocol;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -21,6 +23,9 @@ pub struct Opening {
     pub service: ServiceId,
     /// Target port of the published port that was hit.
     pub port: u16,
+    /// A connection (TCP) or a flow of datagrams (UDP).
+    #[serde(default)]
+    pub protocol: Protocol,
     /// The true client, as the node that was hit saw it.
     pub client: SocketAddr,
     /// The address that the client has connected to.

@@ -6,6 +6,8 @@
 use crate::error::{Close, Error};
 use crate::peer::Peer;
 use crate::stream::{RecvStream, SendStream};
+use bytes::Bytes;
+use quinn::SendDatagramError;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +62,24 @@ impl Connection {
     /// True when nothing goes over it any more.
     pub fn is_closed(&self) -> bool {
         self.inner.close_reason().is_some()
+    }
+
+    /// Sends a datagram, which may be lost; false when it is too large for a packet.
+    pub fn send_datagram(&self, bytes: Bytes) -> Result<bool, Error> {
+        if self.inner.max_datagram_size().is_none_or(|most| bytes.len() > most) {
+            return Ok(false);
+        }
+        match self.inner.send_datagram(bytes) {
+            Ok(()) => Ok(true),
+            Err(SendDatagramError::ConnectionLost(ended)) => Err(Error::of(&ended)),
+            // The path has just become narrower.
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// The next datagram that came.
+    pub async fn datagram(&self) -> Result<Bytes, Error> {
+        self.inner.read_datagram().await.map_err(|ended| Error::of(&ended))
     }
 
     /// Closes it at once; what is still on its way is lost.

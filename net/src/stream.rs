@@ -22,6 +22,11 @@ impl SendStream {
         Self { inner, finished: false }
     }
 
+    /// The stream's number, the same on both sides and used once on a connection.
+    pub fn number(&self) -> u64 {
+        quinn::VarInt::from(self.inner.id()).into_inner()
+    }
+
     /// Sends all of it; waits while the other side does not read.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.inner.write_all(bytes).await.map_err(|error| of_write(&error))

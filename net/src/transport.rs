@@ -24,6 +24,8 @@ pub(crate) const STREAM_WINDOW: u32 = 256 << 10;
 const BLOB_WINDOW: u32 = 1 << 20;
 /// What one connection holds for a peer that does not acknowledge.
 const SEND_WINDOW: u64 = 4 << 20;
+/// Datagrams of one connection that wait to be read; the oldest are dropped beyond it.
+const DATAGRAMS: usize = 256 << 10;
 /// Before the protocol is known: enough for a question, nothing to fill memory with.
 const FIRST_WINDOW: u32 = 16 << 10;
 /// Room for a storm of handshakes (the default of 208 KiB holds about 150 first packets).
@@ -57,7 +59,7 @@ fn common() -> TransportConfig {
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .send_window(SEND_WINDOW)
-        .datagram_receive_buffer_size(None)
+        .datagram_receive_buffer_size(Some(DATAGRAMS))
         .mtu_discovery_config(Some(MtuDiscoveryConfig::default()));
     config
 }

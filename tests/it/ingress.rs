@@ -1,8 +1,8 @@
 //! Published ports on nodes that have no task of the service: who answers, what the task sees of the client, and how connections end.
 
-use crate::harness::{BOUND, Client, Cluster, Node, connect_from, free_tcp_port, get_from, guest, until};
+use crate::harness::{BOUND, Client, Cluster, Node, connect_from, free_tcp_port, free_udp_port, get_from, guest, until};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 /// A client's address that no node has.
@@ -105,4 +105,42 @@ fn ends_and_resets_are_carried_both_ways() {
     stream.read_exact(&mut [0; 4]).unwrap();
     cluster.workers[0].kill();
     assert_eq!(stream.read(&mut [0; 4]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+/// What comes back for a datagram, without the slot that answers.
+fn ask(client: &UdpSocket, bytes: &[u8]) -> Result<(), String> {
+    client.send(bytes).map_err(|error| error.to_string())?;
+    let mut buffer = vec![0; 65_535];
+    let count = client.recv(&mut buffer).map_err(|error| error.to_string())?;
+    let echoed = buffer[..count].iter().position(|byte| *byte == b':').map(|at| &buffer[at + 1..count]);
+    if echoed == Some(bytes) { Ok(()) } else { Err(format!("{count} other bytes")) }
+}
+
+#[test]
+fn datagrams_go_to_another_node_and_back() {
+    let cluster = Cluster::of(2);
+    let port = free_udp_port();
+    let constraint = format!("node.id=={}", cluster.workers[0].id());
+    let (publish, guest) = (format!("{port}:8080/udp"), guest("echo-udp").to_string_lossy().into_owned());
+    cluster.manager.wsw(&["service", "create", "--name", "echo", "--constraint", &constraint, "-p", &publish, &guest]).ok();
+    for node in [&cluster.workers[1], &cluster.manager, &cluster.workers[0]] {
+        let client = UdpSocket::bind((CLIENT, 0)).unwrap();
+        // Connected: an answer from another address than the one that was asked would not be heard.
+        client.connect(at(node, port)).unwrap();
+        client.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        // In a packet, and too large for one.
+        for size in [1, 1_000, 1_400, 20_000, 60_000] {
+            let bytes: Vec<u8> = (0..size).map(|n| (n % 251) as u8).map(|byte| if byte == b':' { 0 } else { byte }).collect();
+            until("the datagram to come back", || ask(&client, &bytes));
+        }
+    }
+    // The flow follows the service's task to another node.
+    let client = UdpSocket::bind((CLIENT, 0)).unwrap();
+    client.connect(at(&cluster.manager, port)).unwrap();
+    client.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    until("an answer", || ask(&client, b"before"));
+    let moved = format!("node.id=={}", cluster.workers[1].id());
+    cluster.manager.wsw(&["service", "update", "-d", "--constraint-rm", &constraint, "--constraint-add", &moved, "echo"]).ok();
+    cluster.wait_placed("echo", &[(&cluster.workers[1].id(), 1)]);
+    until("an answer from there", || ask(&client, b"after"));
 }

@@ -24,6 +24,7 @@ use tokio::time::{Instant, timeout_at};
 use wsw_api::NodeId;
 use wsw_api::relay::Opening;
 use wsw_api::shim::HandoverOutcome;
+use wsw_api::spec::Protocol;
 
 /// Connections in hand-over on the node: each holds a descriptor, and a machine gives a daemon some ten thousand of them.
 const MAX_CONNECTIONS: usize = 4_096;
@@ -232,7 +233,7 @@ impl Port {
     async fn there(&self, node: NodeId, connection: &OwnedFd, client: SocketAddr) -> Offered {
         let hit = SockRef::from(connection).local_addr().ok().and_then(|addr| addr.as_socket()).unwrap_or(client);
         let hit = SocketAddr::new(hit.ip().to_canonical(), hit.port());
-        let opening = Opening { service: self.target.service, port: self.target.target, client, hit };
+        let opening = Opening { service: self.target.service, port: self.target.target, protocol: Protocol::Tcp, client, hit };
         match self.shared.relay.ask(node, &opening).await {
             Asked::Taken(relayed) => Offered::Relayed(relayed),
             Asked::Not(HandoverOutcome::Full) => Offered::Full,

@@ -18,6 +18,7 @@ mod udp;
 
 pub use accept::{Counters, Shared};
 pub use table::{Problem, Published, Table, host_ports, table};
+pub use udp::flow_socket;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -3,13 +3,14 @@
 //! Owns: how such a connection is made. A shim is handed the far end of a pair on loopback, with the true client's address beside it; a task
 //! with an address of its own would be connected to. Invariant: until the answer is `Taken` nothing was sent.
 
+use crate::ingress::flow_socket;
 use crate::seam::Handover;
 use async_trait::async_trait;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 use wsw_api::relay::Opening;
 use wsw_api::shim::HandoverOutcome;
 
@@ -18,6 +19,8 @@ use wsw_api::shim::HandoverOutcome;
 pub trait Backends: Send + Sync + 'static {
     /// A connection to a ready task of the service; the outcome when there is none.
     async fn connect(&self, opening: &Opening) -> io::Result<Result<TcpStream, HandoverOutcome>>;
+    /// A socket whose datagrams go to a ready task of the service and come from it.
+    async fn flow(&self, opening: &Opening) -> io::Result<Result<UdpSocket, HandoverOutcome>>;
 }
 
 /// Tasks in shims, which are handed connections.
@@ -30,6 +33,15 @@ impl Backends for Shims {
         let answer = self.0.handover(opening.service, opening.port, opening.client, far.as_fd()).await;
         match answer.map_err(|error| io::Error::other(error.to_string()))? {
             HandoverOutcome::Taken => TcpStream::from_std(near).map(Ok),
+            outcome => Ok(Err(outcome)),
+        }
+    }
+
+    async fn flow(&self, opening: &Opening) -> io::Result<Result<UdpSocket, HandoverOutcome>> {
+        let socket = flow_socket()?;
+        let answer = self.0.flow(opening.service, opening.port, opening.client, socket.as_fd()).await;
+        match answer.map_err(|error| io::Error::other(error.to_string()))? {
+            HandoverOutcome::Taken => UdpSocket::from_std(socket.into()).map(Ok),
             outcome => Ok(Err(outcome)),
         }
     }

@@ -8,10 +8,12 @@
 //! for with no byte of the client's spent, so whoever hears anything but `Taken`, or nothing in time, may ask elsewhere; the sum of what
 //! the relayed connections may hold is bounded by the machine's memory. Never: chooses a node or a task.
 
+mod flow;
 mod local;
 mod pool;
 mod splice;
 
+pub use flow::{Flow, Path};
 pub use local::{Backends, Shims};
 pub use splice::splice;
 
@@ -19,6 +21,7 @@ use crate::routes::Routes;
 use async_trait::async_trait;
 use pool::Pool;
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -28,6 +31,7 @@ use tokio::time::Instant;
 use wsw_api::NodeId;
 use wsw_api::relay::{Answer, MAX_RELAY_FRAME, Opening};
 use wsw_api::shim::HandoverOutcome;
+use wsw_api::spec::Protocol;
 use wsw_net::{Connection, Endpoint, Error, FrameReceiver, FrameSender, Handler, RecvStream, SendStream};
 
 /// A node that does not answer within this, or four round trips if that is more, is passed over.
@@ -45,6 +49,8 @@ const MEMORY_PART: u64 = 8;
 const RELAYED: (u64, u64) = (64, 16_384);
 /// This part of the daemon's descriptors at most.
 const DESCRIPTORS_PART: u64 = 4;
+/// The largest datagram.
+const MAX_DATAGRAM: usize = 65_535;
 
 /// See the module's page.
 pub struct Relay {
@@ -84,7 +90,15 @@ pub enum Asked {
 pub struct Relayed {
     pub send: SendStream,
     pub receive: RecvStream,
+    pub path: Path,
     pub place: Place,
+}
+
+impl Relayed {
+    /// As a flow of datagrams.
+    pub fn into_flow(self) -> Flow {
+        Flow::new(self.path, self.send, self.receive, self.place)
+    }
 }
 
 impl std::fmt::Debug for Relay {
@@ -143,12 +157,12 @@ impl Relay {
         };
         let open = self.pool.open(node);
         let was_open = open.is_some();
-        let limit = open.map_or(ANSWER, |open| ANSWER.max(open.rtt() * ROUND_TRIPS));
+        let limit = open.map_or(ANSWER, |open| ANSWER.max(open.connection.rtt() * ROUND_TRIPS));
         let mut has_stream = false;
         match tokio::time::timeout(limit, self.converse(node, opening, &mut has_stream)).await {
-            Ok(Ok((HandoverOutcome::Taken, send, receive))) => {
+            Ok(Ok((HandoverOutcome::Taken, send, receive, path))) => {
                 self.counters.sent.fetch_add(1, Ordering::Relaxed);
-                return Asked::Taken(Relayed { send, receive, place });
+                return Asked::Taken(Relayed { send, receive, path, place });
             }
             Ok(Ok((outcome, ..))) => return Asked::Not(outcome),
             // All streams to that node are taken: it is there.
@@ -165,47 +179,65 @@ impl Relay {
         Asked::Silent
     }
 
-    async fn converse(self: &Arc<Self>, node: NodeId, opening: &Opening, has_stream: &mut bool) -> Result<(HandoverOutcome, SendStream, RecvStream), Error> {
+    async fn converse(
+        self: &Arc<Self>,
+        node: NodeId,
+        opening: &Opening,
+        has_stream: &mut bool,
+    ) -> Result<(HandoverOutcome, SendStream, RecvStream, Path), Error> {
         let peer = self.routes.peer(node).ok_or_else(|| Error::Lost("its address is not known".into()))?;
         let relay = self.clone();
-        let serve = move |connection| drop(tokio::spawn(async move { relay.serve_streams(&connection).await }));
-        let connection = self.pool.connection(node, peer.addr, serve).await?;
-        let (send, receive) = connection.open().await?;
+        let serve = move |path| drop(tokio::spawn(async move { relay.serve_streams(&path).await }));
+        let path = self.pool.connection(node, peer.addr, serve).await?;
+        let (send, receive) = path.connection.open().await?;
         *has_stream = true;
         let mut send = FrameSender::<Opening>::new(send, MAX_RELAY_FRAME);
         send.send(opening).await?;
         let mut receive = FrameReceiver::<Answer>::new(receive, MAX_RELAY_FRAME);
         let answer = receive.next().await?.ok_or_else(|| Error::Frame("it ended without an answer".into()))?;
-        Ok((answer.outcome, send.into_stream(), receive.into_stream()))
+        Ok((answer.outcome, send.into_stream(), receive.into_stream(), path))
     }
 
     /// Answers what the other side asks, until the connection is over.
-    async fn serve_streams(self: &Arc<Self>, connection: &Connection) {
+    async fn serve_streams(self: &Arc<Self>, path: &Path) {
         // As many at a time as the protocol grants; all of them end with the connection.
         let mut running = JoinSet::new();
-        while let Ok((send, receive)) = connection.accept().await {
-            while running.try_join_next().is_some() {}
-            let relay = self.clone();
-            running.spawn(async move {
-                if let Err(error) = relay.serve(send, receive).await {
-                    tracing::debug!(%error, "a relayed connection did not begin");
+        loop {
+            tokio::select! {
+                accepted = path.connection.accept() => {
+                    let Ok((send, receive)) = accepted else { break };
+                    while running.try_join_next().is_some() {}
+                    let (relay, path) = (self.clone(), path.clone());
+                    running.spawn(async move {
+                        if let Err(error) = relay.serve(path, send, receive).await {
+                            tracing::debug!(%error, "a relayed connection did not begin");
+                        }
+                    });
                 }
-            });
+                datagram = path.connection.datagram() => match datagram {
+                    Ok(datagram) => path.flows.came(datagram),
+                    Err(_) => break,
+                },
+            }
         }
-        if let Some(peer) = connection.peer() {
+        if let Some(peer) = path.connection.peer() {
             self.pool.gone(peer.node);
         }
     }
 
-    async fn serve(&self, send: SendStream, receive: RecvStream) -> Result<(), Error> {
+    async fn serve(&self, path: Path, send: SendStream, receive: RecvStream) -> Result<(), Error> {
         let mut receive = FrameReceiver::<Opening>::new(receive, MAX_RELAY_FRAME);
         let asked = tokio::time::timeout(FIRST_FRAME, receive.next()).await.map_err(|_| Error::Frame("no request came in time".into()))??;
         let opening = asked.ok_or_else(|| Error::Frame("the stream ended before its frame".into()))?;
         let mut send = FrameSender::<Answer>::new(send, MAX_RELAY_FRAME);
-        let Ok(_place) = self.places.clone().try_acquire_owned() else {
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
             self.counters.full.fetch_add(1, Ordering::Relaxed);
             return refuse(send, HandoverOutcome::Full).await;
         };
+        if opening.protocol == Protocol::Udp {
+            return self.serve_flow(path, &opening, (send, receive.into_stream()), place).await;
+        }
+        let _place = place;
         let socket = match self.backends.connect(&opening).await {
             Ok(Ok(socket)) => socket,
             Ok(Err(outcome)) => return refuse(send, outcome).await,
@@ -221,6 +253,37 @@ impl Relay {
     }
 }
 
+impl Relay {
+    async fn serve_flow(&self, path: Path, opening: &Opening, (mut send, receive): (FrameSender<Answer>, RecvStream), place: Place) -> Result<(), Error> {
+        let socket = match self.backends.flow(opening).await {
+            Ok(Ok(socket)) => socket,
+            Ok(Err(outcome)) => return refuse(send, outcome).await,
+            Err(error) => {
+                tracing::debug!(%error, service = %opening.service, "hand-over of a flow failed");
+                return refuse(send, HandoverOutcome::None).await;
+            }
+        };
+        send.send(&Answer { outcome: HandoverOutcome::Taken }).await?;
+        self.counters.received.fetch_add(1, Ordering::Relaxed);
+        let mut flow = Flow::new(path, send.into_stream(), receive, place);
+        let mut buffer = Vec::with_capacity(MAX_DATAGRAM);
+        loop {
+            buffer.clear();
+            // The other side ends it after its silence.
+            let is_alive = tokio::select! {
+                datagram = flow.next() => match datagram {
+                    Some(bytes) => !matches!(socket.send(&bytes).await, Err(error) if error.kind() == ErrorKind::ConnectionRefused),
+                    None => false,
+                },
+                received = socket.recv_buf(&mut buffer) => received.is_ok() && flow.send(&buffer).await,
+            };
+            if !is_alive {
+                return Ok(());
+            }
+        }
+    }
+}
+
 async fn refuse(mut send: FrameSender<Answer>, outcome: HandoverOutcome) -> Result<(), Error> {
     send.send(&Answer { outcome }).await?;
     send.finish().await
@@ -232,9 +295,10 @@ pub struct Server(pub Arc<Relay>);
 #[async_trait]
 impl Handler for Server {
     async fn serve(&self, connection: Connection) {
-        if let Some(peer) = connection.peer() {
-            self.0.pool.came(peer.node, &connection);
+        let path = Path::new(connection);
+        if let Some(peer) = path.connection.peer() {
+            self.0.pool.came(peer.node, &path);
         }
-        self.0.serve_streams(&connection).await;
+        self.0.serve_streams(&path).await;
     }
 }

@@ -3,22 +3,23 @@
 //! Owns: which one is used, and that a node is dialled once at a time. Invariants: a dial goes on when whoever asked for it has given up, so
 //! that the next one finds it done; a connection that is over is never given out. Never: opens a stream.
 
+use super::flow::Path;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use wsw_api::NodeId;
-use wsw_net::{Connection, Endpoint, Error, Protocol, Whom};
+use wsw_net::{Endpoint, Error, Protocol, Whom};
 
 /// A node that cannot be reached within this is not.
 const DIAL: Duration = Duration::from_secs(5);
 
 /// What became of a dial.
-type Dialled = Option<Result<Connection, Error>>;
+type Dialled = Option<Result<Path, Error>>;
 
 enum Link {
-    Open(Connection),
+    Open(Path),
     Dialling(watch::Receiver<Dialled>),
 }
 
@@ -40,33 +41,33 @@ impl Pool {
     }
 
     /// A connection that the other side dialled; used when there is none.
-    pub fn came(&self, node: NodeId, connection: &Connection) {
+    pub fn came(&self, node: NodeId, path: &Path) {
         let mut links = self.lock();
-        if !matches!(links.get(&node), Some(Link::Open(open)) if !open.is_closed()) {
-            links.insert(node, Link::Open(connection.clone()));
+        if !matches!(links.get(&node), Some(Link::Open(open)) if !open.connection.is_closed()) {
+            links.insert(node, Link::Open(path.clone()));
         }
     }
 
     /// The connection is over, if it is the one that is used.
     pub fn gone(&self, node: NodeId) {
         let mut links = self.lock();
-        if matches!(links.get(&node), Some(Link::Open(open)) if open.is_closed()) {
+        if matches!(links.get(&node), Some(Link::Open(open)) if open.connection.is_closed()) {
             links.remove(&node);
         }
     }
 
     /// The one that is open.
-    pub fn open(&self, node: NodeId) -> Option<Connection> {
+    pub fn open(&self, node: NodeId) -> Option<Path> {
         match self.lock().get(&node) {
-            Some(Link::Open(open)) if !open.is_closed() => Some(open.clone()),
+            Some(Link::Open(open)) if !open.connection.is_closed() => Some(open.clone()),
             _ => None,
         }
     }
 
     /// The open one or, when there is none, a new one, for whose incoming streams `serve` cares.
-    pub async fn connection<S>(self: &Arc<Self>, node: NodeId, addr: SocketAddr, serve: S) -> Result<Connection, Error>
+    pub async fn connection<S>(self: &Arc<Self>, node: NodeId, addr: SocketAddr, serve: S) -> Result<Path, Error>
     where
-        S: FnOnce(Connection) + Send + 'static,
+        S: FnOnce(Path) + Send + 'static,
     {
         let mut waiting = match self.look(node, addr, serve)? {
             Link::Open(open) => return Ok(open),
@@ -78,11 +79,11 @@ impl Pool {
 
     fn look<S>(self: &Arc<Self>, node: NodeId, addr: SocketAddr, serve: S) -> Result<Link, Error>
     where
-        S: FnOnce(Connection) + Send + 'static,
+        S: FnOnce(Path) + Send + 'static,
     {
         let mut links = self.lock();
         match links.get(&node) {
-            Some(Link::Open(open)) if !open.is_closed() => return Ok(Link::Open(open.clone())),
+            Some(Link::Open(open)) if !open.connection.is_closed() => return Ok(Link::Open(open.clone())),
             Some(Link::Dialling(waiting)) if waiting.borrow().is_none() && waiting.has_changed().is_ok() => return Ok(Link::Dialling(waiting.clone())),
             _ => {}
         }
@@ -93,11 +94,11 @@ impl Pool {
         let pool = self.clone();
         tokio::spawn(async move {
             let dialled = tokio::time::timeout(DIAL, endpoint.dial(addr, Whom::Node(node), Protocol::Relay)).await;
-            let dialled = dialled.unwrap_or_else(|_| Err(Error::Unreachable(addr, "nobody answers".into())));
+            let dialled = dialled.unwrap_or_else(|_| Err(Error::Unreachable(addr, "nobody answers".into()))).map(Path::new);
             match &dialled {
-                Ok(connection) => {
-                    pool.lock().insert(node, Link::Open(connection.clone()));
-                    serve(connection.clone());
+                Ok(path) => {
+                    pool.lock().insert(node, Link::Open(path.clone()));
+                    serve(path.clone());
                 }
                 Err(error) => {
                     tracing::debug!(%node, %error, "a node is not reached");

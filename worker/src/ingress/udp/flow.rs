@@ -3,9 +3,12 @@
 //! Owns: the flow's socket. Invariants: all datagrams of a flow go to one task while it lives; when it is gone the next datagram, and the
 //! one that found it out, go to another; a flow that is silent for [`IDLE`] both ways is forgotten.
 
-use super::super::Shared;
 use super::super::table::Published;
+use super::super::{Shared, choice};
 use super::socket::{Local, PortSocket};
+use crate::relay::{self, Asked};
+use crate::routes::Row;
+use bytes::Bytes;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
@@ -16,6 +19,8 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
+use wsw_api::NodeId;
+use wsw_api::relay::Opening;
 use wsw_api::shim::HandoverOutcome;
 
 /// Silence after which a flow is forgotten (DESIGN section 8).
@@ -49,6 +54,37 @@ pub struct Flow {
     pub datagrams: mpsc::Receiver<Datagram>,
 }
 
+/// The task that a flow is pinned to, here or on another node.
+enum Pinned {
+    Here(UdpSocket),
+    There(relay::Flow),
+}
+
+/// What a task has sent.
+enum Came {
+    /// It lies in the socket.
+    Ready,
+    Datagram(Bytes),
+    Gone,
+}
+
+impl Pinned {
+    /// False when the task is gone.
+    async fn deliver(&mut self, bytes: &[u8]) -> bool {
+        match self {
+            Self::Here(socket) => deliver(socket, bytes).await,
+            Self::There(flow) => flow.send(bytes).await,
+        }
+    }
+
+    async fn came(&mut self) -> Came {
+        match self {
+            Self::Here(socket) => socket.readable().await.map_or(Came::Gone, |()| Came::Ready),
+            Self::There(flow) => flow.next().await.map_or(Came::Gone, Came::Datagram),
+        }
+    }
+}
+
 impl Flow {
     /// Runs until it was silent for long enough, or nobody takes it.
     pub async fn run(mut self) {
@@ -57,19 +93,26 @@ impl Flow {
         loop {
             let is_alive = tokio::select! {
                 datagram = self.datagrams.recv() => match datagram {
-                    Some(datagram) => match deliver(&pinned, &datagram.bytes).await {
+                    Some(datagram) => match pinned.deliver(&datagram.bytes).await {
                         true => true,
                         false => match self.pin().await {
                             Some(other) => {
                                 pinned = other;
-                                deliver(&pinned, &datagram.bytes).await
+                                pinned.deliver(&datagram.bytes).await
                             }
                             None => return,
                         },
                     },
                     None => return,
                 },
-                ready = pinned.readable() => ready.is_ok() && self.answer(&pinned).await,
+                came = pinned.came() => match (came, &pinned) {
+                    (Came::Ready, Pinned::Here(socket)) => self.answer(socket).await,
+                    (Came::Datagram(bytes), _) => {
+                        self.answer_with(&bytes).await;
+                        true
+                    }
+                    _ => false,
+                },
                 () = tokio::time::sleep_until(deadline) => return,
             };
             if !is_alive {
@@ -82,29 +125,22 @@ impl Flow {
         }
     }
 
-    /// A socket that is connected to a task; none when there is none.
-    async fn pin(&self) -> Option<UdpSocket> {
+    /// Finds a task; none when there is none in time.
+    async fn pin(&self) -> Option<Pinned> {
         let (begun, mut pause) = (Instant::now(), PAUSE.0);
-        let (counters, target) = (&self.shared.counters, &self.target);
+        let (counters, target, relay) = (&self.shared.counters, &self.target, &self.shared.relay);
         let counter = loop {
-            let socket = match open() {
-                Ok(socket) => socket,
-                Err(error) => {
-                    tracing::warn!(%error, service = %target.name, "no socket for a flow");
-                    break &counters.failed;
-                }
-            };
-            match self.shared.handover.flow(target.service, target.target, self.key.client, socket.as_fd()).await {
-                Ok(HandoverOutcome::Taken) => {
+            let row = if target.is_host { Row::default() } else { relay.routes().nodes(target.service) };
+            for node in choice::order(&row, relay.node(), rand::random(), |node| relay.is_aside(node)) {
+                let pinned = if node == relay.node() { self.here().await } else { self.there(node).await };
+                if pinned.is_some() {
                     counters.taken.fetch_add(1, Ordering::Relaxed);
-                    return UdpSocket::from_std(socket.into()).ok();
+                    return pinned;
                 }
-                Ok(_) if begun.elapsed() >= MAX_WAIT || !self.shared.board.may_serve(target.service) => break &counters.none,
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::debug!(%error, service = %target.name, "hand-over of a flow failed");
-                    break &counters.failed;
-                }
+            }
+            let may_come = self.shared.board.may_serve(target.service) || row.iter().any(|(node, _)| *node != relay.node());
+            if begun.elapsed() >= MAX_WAIT || !may_come {
+                break &counters.none;
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE.1);
@@ -113,26 +149,53 @@ impl Flow {
         None
     }
 
+    /// A socket that is connected to a task of this node.
+    async fn here(&self) -> Option<Pinned> {
+        let target = &self.target;
+        let socket = open().inspect_err(|error| tracing::warn!(%error, service = %target.name, "no socket for a flow")).ok()?;
+        match self.shared.handover.flow(target.service, target.target, self.key.client, socket.as_fd()).await {
+            Ok(HandoverOutcome::Taken) => UdpSocket::from_std(socket.into()).ok().map(Pinned::Here),
+            Ok(_) => None,
+            Err(error) => {
+                tracing::debug!(%error, service = %target.name, "hand-over of a flow failed");
+                self.shared.counters.failed.fetch_add(1, Ordering::Relaxed);
+                None
+            }
+        }
+    }
+
+    async fn there(&self, node: NodeId) -> Option<Pinned> {
+        let hit = SocketAddr::new(self.key.local.address, 0);
+        let (service, port, client) = (self.target.service, self.target.target, self.key.client);
+        let opening = Opening { service, port, protocol: wsw_api::spec::Protocol::Udp, client, hit };
+        match self.shared.relay.ask(node, &opening).await {
+            Asked::Taken(relayed) => Some(Pinned::There(relayed.into_flow())),
+            Asked::Not(_) | Asked::Silent => None,
+        }
+    }
+
     /// Passes what the task has sent; false when the task is gone.
     async fn answer(&self, pinned: &UdpSocket) -> bool {
         loop {
             let mut bytes = Vec::with_capacity(MAX_DATAGRAM);
             match pinned.try_recv_buf(&mut bytes) {
-                Ok(_) => {
-                    // A client that cannot be reached is its own affair.
-                    if let Err(error) = self.published.answer(self.key.client, self.key.local, &bytes).await {
-                        tracing::debug!(%error, client = %self.key.client, "an answer was not sent");
-                    }
-                }
+                Ok(_) => self.answer_with(&bytes).await,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
                 Err(_) => return false,
             }
         }
     }
+
+    /// A client that cannot be reached is its own affair.
+    async fn answer_with(&self, bytes: &[u8]) {
+        if let Err(error) = self.published.answer(self.key.client, self.key.local, bytes).await {
+            tracing::debug!(%error, client = %self.key.client, "an answer was not sent");
+        }
+    }
 }
 
 /// Not connected yet: whoever takes it connects it to a task's port on loopback. Both families where the machine has them.
-fn open() -> io::Result<Socket> {
+pub fn open() -> io::Result<Socket> {
     let socket = match Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP)) {
         Ok(socket) => {
             socket.set_only_v6(false)?;

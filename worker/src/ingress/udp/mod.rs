@@ -24,6 +24,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+pub use flow::open as flow_socket;
 pub(super) use socket::bind;
 
 /// Flows of the node: a descriptor and a task each.
