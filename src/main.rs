@@ -15,7 +15,10 @@ const BACKGROUND: &str = "daemon-background";
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     match words.first().map(String::as_str) {
-        Some("wasm-shim") => wsw_wasm_shim::shim_main(words[1..].to_vec()),
+        Some("wasm-shim") => {
+            wsw_runtime::heap::one_arena();
+            wsw_wasm_shim::shim_main(words[1..].to_vec())
+        }
         Some("wasm-compile") => wsw_wasm_shim::compile_main(words[1..].to_vec()),
         Some("daemon") => run_daemon(&words[1..]),
         Some(BACKGROUND) => {
@@ -28,6 +31,7 @@ fn main() -> ExitCode {
 }
 
 fn run_daemon(words: &[String]) -> ExitCode {
+    wsw_runtime::heap::one_arena();
     let command = clap::Command::new("wsw daemon").no_binary_name(true);
     // The derived part has a page of its own for readers of the code; users get these.
     let command = daemon::Args::augment_args(command).about(daemon::help::ABOUT).long_about(None).after_help(daemon::help::MORE);

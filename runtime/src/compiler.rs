@@ -54,6 +54,9 @@ pub(crate) trait Compile: Send + Sync + 'static {
     fn limit(&self) -> u64;
 }
 
+/// The last use of code is noted to within so much: a change of a file's time costs the disk's journal, too.
+const NOTED: Duration = Duration::from_secs(1);
+
 /// The compiler process and its cache.
 pub(crate) struct Compiler {
     program: Arc<Program>,
@@ -158,8 +161,14 @@ impl Compile for Compiler {
     }
 
     fn used(&self, digest: &str) {
+        let (path, now) = (self.artifact(digest), SystemTime::now());
+        let noted = std::fs::metadata(&path).and_then(|data| data.modified());
+        // Thousands of tasks of one module ask for it together.
+        if noted.is_ok_and(|noted| now.duration_since(noted).is_ok_and(|since| since < NOTED)) {
+            return;
+        }
         // A cache on a disk that takes no more times forgets the wrong code first, and makes it again.
-        let _ = File::open(self.artifact(digest)).and_then(|file| file.set_modified(SystemTime::now()));
+        let _ = File::open(path).and_then(|file| file.set_modified(now));
     }
 
     fn kept(&self) -> Vec<Code> {

@@ -21,6 +21,7 @@ mod compiler;
 mod error;
 mod executor;
 mod files;
+pub mod heap;
 mod mounts;
 mod program;
 mod spec;

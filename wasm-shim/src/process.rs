@@ -37,7 +37,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, BufReader, ReadBuf},
     net::UnixListener,
     runtime::Runtime,
     sync::{Notify, mpsc},
@@ -262,9 +262,9 @@ fn accept(listener: UnixListener, clients: Arc<Clients>) -> ttrpc::r#async::tran
     ttrpc::r#async::transport::Listener::new(stream)
 }
 
-/// A counted connection.
+/// A counted connection. Buffered: ttrpc reads the head and the rest of each message apart, and requests come many at a time.
 struct Client {
-    stream: tokio::net::UnixStream,
+    stream: BufReader<tokio::net::UnixStream>,
     clients: Arc<Clients>,
 }
 
@@ -272,7 +272,7 @@ impl Client {
     fn new(stream: tokio::net::UnixStream, clients: Arc<Clients>) -> Self {
         clients.count.fetch_add(1, Ordering::SeqCst);
         clients.changed.notify_waiters();
-        Self { stream, clients }
+        Self { stream: BufReader::new(stream), clients }
     }
 }
 

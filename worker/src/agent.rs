@@ -33,6 +33,9 @@ const LEAVE: Duration = Duration::from_secs(30);
 const LAST_WRITE: Duration = Duration::from_secs(5);
 /// How soon the ports that are published on this node only follow the states of its tasks.
 const HOST_PORTS: Duration = Duration::from_millis(50);
+/// The least time between two batches of statuses. A lone change goes at once; when thousands of tasks start, each entry of the log costs the
+/// node more than its rows do, and only the newest status of a task is sent.
+const REST: Duration = Duration::from_millis(10);
 /// A session that is not welcomed is no session; who connects us tries again.
 const WELCOME: Duration = Duration::from_secs(10);
 
@@ -90,6 +93,15 @@ struct Link {
     rx: mpsc::Receiver<ManagerFrame>,
     /// When silence must be broken, or the welcome is overdue.
     deadline: Instant,
+    /// Until then statuses gather.
+    rest: Instant,
+}
+
+impl Link {
+    /// Until when the statuses that wait have to, if they have.
+    fn resting(&self, board: &Board) -> Option<Instant> {
+        (self.session.waits(board) && Instant::now() < self.rest).then_some(self.rest)
+    }
 }
 
 /// See the module's page.
@@ -129,6 +141,8 @@ enum Event {
     RetryDisk,
     /// Time to look which ports of this node's own tasks are served.
     Publish,
+    /// Statuses have gathered for long enough.
+    Rested,
     Statuses,
     Problems,
 }
@@ -167,14 +181,17 @@ impl Loop {
     async fn next(&mut self) -> Event {
         let Self { agent, link, problems, publish_at, .. } = self;
         let Agent { tasks, board, commands, connections, .. } = agent;
+        let resting = link.as_ref().and_then(|link| link.resting(board));
         let (frame, room, deadline) = match link {
             None => (None, None, None),
-            Some(Link { session, tx, rx, deadline }) => {
-                let room = session.due(board).then(|| tx.clone().reserve_owned());
+            Some(Link { session, tx, rx, deadline, .. }) => {
+                let room = session.due(board, resting.is_some()).then(|| tx.clone().reserve_owned());
                 (Some(rx.recv()), room, Some(*deadline))
             }
         };
         let retry = tasks.disk.retry_at();
+        // Who posts while statuses gather need not wake anybody; the note of it is kept.
+        let changed = resting.is_none().then(|| board.changed.notified());
         tokio::select! {
             command = commands.recv() => Event::Command(command),
             ends = connections.next() => Event::Connect(ends),
@@ -184,7 +201,8 @@ impl Loop {
             () = at(deadline) => Event::Deadline,
             () = at(retry) => Event::RetryDisk,
             () = at(*publish_at) => Event::Publish,
-            () = board.changed.notified() => Event::Statuses,
+            () = at(resting) => Event::Rested,
+            () = maybe(changed) => Event::Statuses,
             Ok(()) = problems.changed() => Event::Problems,
         }
     }
@@ -200,6 +218,7 @@ impl Loop {
             Event::Work(Work::Ended(id)) => self.agent.tasks.driver_done(id),
             Event::RetryDisk => self.agent.tasks.kick(),
             Event::Publish => self.publish(),
+            Event::Rested => {}
             Event::Statuses => self.statuses(),
             Event::Problems => self.problems(),
             // Taken out by the caller: they may end the loop.
@@ -210,7 +229,7 @@ impl Loop {
     fn connect(&mut self, tx: mpsc::Sender<WorkerFrame>, rx: mpsc::Receiver<ManagerFrame>) {
         self.disconnect("replaced by a new session");
         let session = Session::new(self.agent.node, self.agent.boot);
-        self.link = Some(Link { session, tx, rx, deadline: Instant::now() + WELCOME });
+        self.link = Some(Link { session, tx, rx, deadline: Instant::now() + WELCOME, rest: Instant::now() });
     }
 
     fn disconnect(&mut self, reason: &str) {
@@ -243,6 +262,9 @@ impl Loop {
         let Some(link) = self.link.as_mut() else { return };
         let description = Arc::clone(&self.agent.description.borrow());
         if let Some(frame) = link.session.next(&self.agent.board, &description) {
+            if let WorkerFrame::Statuses { .. } = &frame {
+                link.rest = Instant::now() + REST;
+            }
             permit.send(frame);
             if let Some(period) = link.session.period() {
                 link.deadline = Instant::now() + period;

@@ -72,9 +72,14 @@ impl Session {
         self.heartbeat = true;
     }
 
-    /// True when [`Self::next`] has a frame.
-    pub fn due(&self, board: &Board) -> bool {
-        !self.greeted || (self.period.is_some() && (self.describe || self.heartbeat || (self.in_flight.is_none() && board.has_pending())))
+    /// True when [`Self::next`] has a frame; while the sender is `resting`, statuses alone are none.
+    pub fn due(&self, board: &Board, resting: bool) -> bool {
+        !self.greeted || (self.period.is_some() && (self.describe || self.heartbeat || (!resting && self.waits(board))))
+    }
+
+    /// True when there are statuses that could go out.
+    pub fn waits(&self, board: &Board) -> bool {
+        self.period.is_some() && self.in_flight.is_none() && board.has_pending()
     }
 
     /// The frame to send now.
@@ -194,7 +199,7 @@ mod tests {
         session.next(&board, &Arc::default());
         session.beat();
         session.describe();
-        assert!(!session.due(&board) && session.next(&board, &Arc::default()).is_none());
+        assert!(!session.due(&board, false) && session.next(&board, &Arc::default()).is_none());
     }
 
     #[test]
@@ -205,11 +210,23 @@ mod tests {
         assert_eq!(rows.len(), 1);
         post(&board, 2);
         post(&board, 3);
-        assert!(!session.due(&board) && session.next(&board, &description).is_none());
+        assert!(!session.due(&board, false) && session.next(&board, &description).is_none());
         assert_eq!(session.receive(ManagerFrame::Committed { seq: 0 }), Received::Nothing);
         assert!(matches!(session.receive(ManagerFrame::Committed { seq: 1 }), Received::Committed(rows) if rows.len() == 1));
         assert!(matches!(session.next(&board, &description), Some(WorkerFrame::Statuses { seq: 2, rows }) if rows.len() == 2));
         assert_eq!(session.unconfirmed().count(), 2);
+    }
+
+    #[test]
+    fn while_the_sender_rests_statuses_gather_and_the_rest_goes_on() {
+        let (mut session, board, description) = open();
+        post(&board, 1);
+        assert!(session.waits(&board) && !session.due(&board, true) && session.due(&board, false));
+        session.beat();
+        assert!(session.due(&board, true), "silence is broken in time");
+        assert!(matches!(session.next(&board, &description), Some(WorkerFrame::Statuses { seq: 1, .. })), "and statuses do that");
+        post(&board, 2);
+        assert!(!session.waits(&board), "one batch is in flight");
     }
 
     #[test]
@@ -218,10 +235,10 @@ mod tests {
         session.beat();
         session.describe();
         assert!(matches!(session.next(&board, &description), Some(WorkerFrame::Describe(_))));
-        assert!(!session.due(&board));
+        assert!(!session.due(&board, false));
         session.beat();
         assert_eq!(session.next(&board, &description), Some(WorkerFrame::Heartbeat));
-        assert!(!session.due(&board));
+        assert!(!session.due(&board, false));
     }
 
     #[test]

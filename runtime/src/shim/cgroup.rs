@@ -9,7 +9,7 @@
 //! Invariants: no limit lies below what is used. A hierarchy that cannot be written is left out: less isolation, no failure.
 
 use crate::files;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -82,6 +82,8 @@ pub(crate) struct Cgroups {
 #[derive(Debug, Default)]
 struct Wanted {
     limits: BTreeMap<PathBuf, (Cgroup, Budget)>,
+    /// Shims that were last given none.
+    unlimited: BTreeSet<u32>,
     running: bool,
 }
 
@@ -112,13 +114,24 @@ impl Cgroups {
 
     /// Sees to it that the limit fits the tasks, soon. Ten thousand tasks that come at once cost a few writes.
     pub(super) fn adjust(&self, number: u32, budget: Budget) {
+        let unlimited = budget.limit().is_none();
+        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        // Most tasks have no limit, and then one more changes nothing.
+        if unlimited && wanted.unlimited.contains(&number) {
+            return;
+        }
         let group = self.at(number);
         let Some((_, key)) = group.folders.first().cloned() else { return };
         let start = {
-            let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+            if unlimited {
+                wanted.unlimited.insert(number)
+            } else {
+                wanted.unlimited.remove(&number)
+            };
             wanted.limits.insert(key, (group, budget));
             !std::mem::replace(&mut wanted.running, true)
         };
+        drop(wanted);
         if start {
             let wanted = self.wanted.clone();
             tokio::task::spawn_blocking(move || write_limits(&wanted));
@@ -127,6 +140,7 @@ impl Cgroups {
 
     /// Removes the groups of shims that are gone.
     pub(super) fn sweep(&self, lives: impl Fn(u32) -> bool) {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).unlimited.retain(|number| lives(*number));
         for (_, base) in &self.bases {
             for entry in fs::read_dir(base).into_iter().flatten().flatten() {
                 let number = entry.file_name().to_str().and_then(|name| name.strip_prefix("shim-")?.parse().ok());

@@ -5,20 +5,21 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio::net::UnixStream;
 use tokio_util::sync::CancellationToken;
 
 /// The ttrpc connection to a shim.
 pub(crate) struct Watched {
-    stream: UnixStream,
+    /// Buffered: ttrpc reads the head and the rest of each message apart, and answers come many at a time.
+    stream: BufReader<UnixStream>,
     closed: CancellationToken,
 }
 
 impl Watched {
     /// `closed` is cancelled at the end of the stream and at the first error.
     pub(crate) fn new(stream: UnixStream, closed: CancellationToken) -> Self {
-        Self { stream, closed }
+        Self { stream: BufReader::new(stream), closed }
     }
 
     fn seen<T>(&self, result: io::Result<T>) -> Poll<io::Result<T>> {

@@ -22,6 +22,9 @@ use crate::cli::{
 const PACE: [Duration; 4] = [Duration::from_millis(10), Duration::from_millis(25), Duration::from_millis(50), Duration::from_millis(100)];
 const SLOWEST: Duration = Duration::from_millis(200);
 
+/// Within a longer pause the daemon is asked for numbers alone this often: they cost it little, and the list is looked at when all run.
+const COUNT: Duration = Duration::from_millis(50);
+
 /// How long to stay after all tasks run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
@@ -51,7 +54,7 @@ async fn follow(client: &Client, name: &str, patience: Patience, display: &mut D
     let mut updater: Option<view::Updater> = None;
     let mut converged_at: Option<Instant> = None;
     let mut rollback = Rollback::default();
-    let mut pace = PACE.iter();
+    let (mut pace, mut counted) = (PACE.iter(), Value::Null);
     loop {
         let asked = Instant::now();
         let service = client.get(&path, &[]).await?;
@@ -88,7 +91,25 @@ async fn follow(client: &Client, name: &str, patience: Patience, display: &mut D
         }
         // A large service's list costs the daemon time that its tasks need: ask at most a fifth of the time.
         let pause = *pace.next().unwrap_or(&SLOWEST);
-        tokio::time::sleep(pause.max(asked.elapsed() * 4)).await;
+        pause_until(client, text(&service["ID"]), Instant::now() + pause.max(asked.elapsed() * 4), &mut counted).await?;
+    }
+}
+
+/// Waits until then, or until as many tasks run as should. Numbers that ended a pause before end no other: the list said otherwise.
+async fn pause_until(client: &Client, id: &str, end: Instant, counted: &mut Value) -> Result<(), Error> {
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        tokio::time::sleep(left.min(COUNT)).await;
+        if left <= COUNT {
+            return Ok(());
+        }
+        let services = client.get("/services", &[("filters", filters([("id", id)])), ("status", "true".to_owned())]).await?;
+        let status = &services[0]["ServiceStatus"];
+        let all_run = status["DesiredTasks"].as_u64().is_some_and(|desired| status["RunningTasks"].as_u64() >= Some(desired));
+        if all_run && status != counted {
+            *counted = status.clone();
+            return Ok(());
+        }
     }
 }
 
