@@ -50,6 +50,13 @@ pub enum Write {
         /// `IP:PORT`.
         addr: String,
     },
+    /// A manager's place among the managers: its Raft id and where others dial it.
+    EnrollManager {
+        id: NodeId,
+        raft_id: u64,
+        /// `IP:PORT`.
+        addr: String,
+    },
     /// New join tokens are made by the manager and come in whole.
     UpdateCluster {
         version: u64,

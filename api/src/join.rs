@@ -12,7 +12,7 @@ pub const MAX_JOIN_FRAME: usize = 16 << 10;
 /// A request for a blob, and what comes before its bytes.
 pub const MAX_BLOB_FRAME: usize = 4 << 10;
 
-/// A node that has no certificate yet.
+/// A node that has no certificate yet, or one that wants a new one (then it shows the old one, and its token is empty).
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinRequest {
     pub token: String,
@@ -41,6 +41,9 @@ pub struct Joined {
     pub certificate: String,
     /// `IP:PORT` of the managers.
     pub managers: Vec<String>,
+    /// Their ids: a new manager, which knows no state yet, hears nobody else.
+    #[serde(default)]
+    pub manager_nodes: Vec<NodeId>,
 }
 
 /// What a manager answers.

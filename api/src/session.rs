@@ -74,6 +74,26 @@ pub enum ManagerFrame {
     Refused {
         reason: String,
     },
+    /// Who manages the cluster: after the welcome and when it changes; from a manager that does not lead it is all that comes.
+    Managers(Managers),
+}
+
+/// The managers, and what the node itself is to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Managers {
+    pub peers: Vec<ManagerPeer>,
+    /// The one that leads, as far as the sender knows.
+    pub leader: Option<NodeId>,
+    /// The role of the node that is told this.
+    pub role: NodeRole,
+}
+
+/// One manager.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManagerPeer {
+    pub node: NodeId,
+    /// `IP:PORT` that others dial.
+    pub addr: String,
 }
 
 /// The set of tasks that a worker should have, or what changed of it.

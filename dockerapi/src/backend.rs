@@ -5,6 +5,7 @@
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use wsw_api::control::Write;
 use wsw_api::entry::Outcome;
@@ -134,6 +135,10 @@ pub trait Backend: ImageStore + VolumeStore {
             SwarmState::Manager { node, .. } => Some(node),
             SwarmState::Inactive | SwarmState::Worker { .. } | SwarmState::Error { .. } => None,
         }
+    }
+    /// Managers that are not heard.
+    async fn unreachable(&self) -> BTreeSet<NodeId> {
+        BTreeSet::new()
     }
     async fn swarm_init(&self, request: InitRequest) -> Result<NodeId>;
     async fn swarm_join(&self, request: JoinSwarm) -> Result<()>;

@@ -21,6 +21,7 @@ use wsw_api::task::{TaskState, TaskStatus};
 use wsw_api::time::Time;
 use wsw_manager::identity::Identity;
 use wsw_manager::raft::machine::View;
+use wsw_manager::raft::network;
 use wsw_manager::raft::node;
 use wsw_manager::raft::types::Command;
 use wsw_manager::{Config, InitSpec, Manager};
@@ -36,6 +37,8 @@ fn config(root: &Path) -> Config {
         advertise_addr: SocketAddr::from(([127, 0, 0, 1], 2377)),
         hostname: "bench".into(),
         description: NodeDescription::default(),
+        managers: Vec::new(),
+        timing: node::Timing::Lan,
     }
 }
 
@@ -140,9 +143,10 @@ async fn lengthen(root: &Path, tasks: &[TaskId]) {
     let identity = Identity::load(root).expect("identity").expect("there");
     let folder = root.join("raft");
     let id = node::read_id(&folder).expect("id").expect("there");
-    let place = node::Place { folder, key: identity.data_key, id, cluster: "bench".into(), kept: 2 * LOG_BYTES };
+    let place = node::Place { folder, key: identity.data_key, id, cluster: "bench".into(), kept: 2 * LOG_BYTES, timing: node::Timing::Lan };
     let view = Arc::new(View::default());
-    let raft = node::Node::<TokioRuntime>::open(&place, view.clone()).await.expect("opened");
+    let network = network::Network::alone(place.key.clone());
+    let raft = node::Node::<TokioRuntime>::open(&place, view.clone(), network).await.expect("opened");
     assert!(raft.stand_if_alone().await.expect("stood"));
     raft.lead().await.expect("leads");
     let session = view.store().session(&identity.node).expect("a session");

@@ -1,5 +1,6 @@
 //! What the daemon tells its manager.
 
+use crate::raft::node::Timing;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use wsw_api::object::NodeDescription;
@@ -13,6 +14,10 @@ pub struct Config {
     pub advertise_addr: SocketAddr,
     pub hostname: String,
     pub description: NodeDescription,
+    /// Where other managers were last; the state knows better, once it is there.
+    pub managers: Vec<SocketAddr>,
+    /// How soon a leader that is not heard is replaced.
+    pub timing: Timing,
 }
 
 /// What `swarm init` asks for.

@@ -3,17 +3,23 @@
 //! Invariants: nothing changes for a wrong token; the role comes from the token, the id from the key, so that a request which is sent twice
 //! makes one node; the node is in the state before its certificate leaves.
 
+use crate::asking;
 use crate::identity::ca::{Request, Root};
 use crate::identity::token;
 use crate::manager::{Manager, internal};
 use std::io;
 use time::Duration;
 use wsw_api::control::Write;
+use wsw_api::id::{ClusterId, NodeId};
 use wsw_api::join::{JoinRequest, Joined};
 use wsw_api::object::Cluster;
 use wsw_api::spec::NodeRole;
 use wsw_api::{Error, Result};
+use wsw_net::Peer;
+use wsw_planner::Store;
+use wsw_planner::dispatcher::REMOVED;
 
+const WRONG_REQUEST: &str = "the certificate request cannot be used: it is damaged, or not for an ECDSA P-256 key";
 /// SwarmKit's words for a token that is not, or no longer, the cluster's.
 const WRONG_TOKEN: &str = "rpc error: code = InvalidArgument desc = A valid join token is necessary to join this cluster";
 
@@ -23,18 +29,27 @@ impl Manager {
         let store = self.read().await?;
         let cluster = store.cluster().ok_or_else(|| Error::unavailable("this node is not part of a swarm"))?;
         let role = role_of(cluster, &request.token)?;
-        if role == NodeRole::Manager {
-            return Err(Error::unimplemented("this version has one manager for each swarm: join with the worker token (swarm join-token worker)"));
-        }
-        let key =
-            Request::read(&request.csr).map_err(|_| Error::invalid("the certificate request cannot be used: it is damaged, or not for an ECDSA P-256 key"))?;
+        let key = Request::read(&request.csr).map_err(|_| Error::invalid(WRONG_REQUEST))?;
         let node = key.node();
         let write = Write::AddNode { id: node, role, availability: request.availability, hostname: request.hostname, addr: request.addr };
         self.write(write).await?;
-        let certificate = sign(cluster, &key, role).map_err(internal)?;
-        let managers = store.nodes().filter_map(|node| node.manager.as_ref()).map(|manager| manager.addr.clone()).collect();
+        let certificate = sign(cluster, &key, node, role).map_err(internal)?;
         tracing::info!(%node, ?role, "a node joined");
-        Ok(Joined { node, cluster: cluster.id, role, certificate, managers })
+        Ok(joined(node, cluster.id, role, certificate, &store))
+    }
+
+    /// A new certificate for a node's own key, in the role that the state gives it.
+    pub async fn renew(&self, peer: &Peer, request: &JoinRequest) -> Result<Joined> {
+        let store = self.read().await?;
+        let cluster = store.cluster().ok_or_else(|| Error::unavailable("this node is not part of a swarm"))?;
+        let key = Request::read(&request.csr).map_err(|_| Error::invalid(WRONG_REQUEST))?;
+        if store.node(&peer.node).is_none() {
+            return Err(Error::forbidden(REMOVED));
+        }
+        let role = asking::role(&store, &peer.node);
+        let certificate = sign(cluster, &key, peer.node, role).map_err(internal)?;
+        tracing::info!(node = %peer.node, ?role, "a node has a new certificate");
+        Ok(joined(peer.node, cluster.id, role, certificate, &store))
     }
 }
 
@@ -47,8 +62,13 @@ fn role_of(cluster: &Cluster, text: &str) -> Result<NodeRole> {
     }
 }
 
-fn sign(cluster: &Cluster, key: &Request, role: NodeRole) -> io::Result<String> {
+fn joined(node: NodeId, cluster: ClusterId, role: NodeRole, certificate: String, store: &Store) -> Joined {
+    let (manager_nodes, managers) = asking::peers(store).into_iter().map(|peer| (peer.node, peer.addr)).unzip();
+    Joined { node, cluster, role, certificate, managers, manager_nodes }
+}
+
+fn sign(cluster: &Cluster, key: &Request, node: NodeId, role: NodeRole) -> io::Result<String> {
     let life = Duration::nanoseconds(cluster.spec.node_cert_expiry.try_into().unwrap_or(i64::MAX));
     let root = Root::from_pem(&cluster.root_ca, &cluster.root_key).map_err(io::Error::other)?;
-    root.sign(key, cluster.id, role, life).map_err(io::Error::other)
+    root.sign(key, node, cluster.id, role, life).map_err(io::Error::other)
 }

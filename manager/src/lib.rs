@@ -11,7 +11,9 @@
 //! ```
 //! Threads: `manager` (supervisor and leader), `raft` (two, openraft and the state machine), `raft-log` (the only writer of the log).
 
+mod asking;
 mod config;
+mod enroll;
 mod events;
 mod files;
 pub mod identity;
@@ -19,10 +21,13 @@ mod init;
 mod join;
 mod leader;
 mod manager;
+mod peers;
 pub mod raft;
 mod serve;
 mod supervisor;
 
+pub use asking::Leading;
 pub use config::{Config, InitSpec};
 pub use leader::inbox::Origin;
-pub use manager::{Manager, wipe};
+pub use manager::{Manager, forget, wipe};
+pub use raft::node::Timing;

@@ -1,62 +1,63 @@
 //! The manager as the daemon sees it: reads, writes, events, workers' connections.
 //!
-//! Owns: request ids and their retries. Invariant: a write is answered once it is applied, refused for good, or its outcome stayed
-//! unknown, and then the answer says so. Never: touches the log (`supervisor`, `leader`).
+//! Owns: how it begins and ends; workers' connections. How it is asked is in `asking`. Never: touches the log (`supervisor`, `leader`).
 
 use crate::config::{Config, InitSpec};
 use crate::identity::{self, Identity, token};
 use crate::init;
 use crate::leader::Settings;
 use crate::leader::clock::wall;
-use crate::leader::inbox::{Arrival, ConnectionId, Link, Origin, Outbox, Queued, Reply, channels};
+use crate::leader::inbox::{Arrival, ConnectionId, Link, Origin, Outbox, channels};
 use crate::raft::compact::KEPT_BYTES;
 use crate::raft::crypto::random;
+use crate::raft::link::{Links, Ports};
 use crate::raft::machine::View;
+use crate::raft::network::Network;
 use crate::raft::node::{self, Place};
+use crate::raft::types::RaftId;
 use crate::supervisor::{Begun, Current, Start, Supervisor};
-use crate::{files, supervisor};
-use openraft::ReadPolicy;
+use crate::{enroll, files, supervisor};
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use wsw_api::control::{Request, Write};
-use wsw_api::entry::{Entry, Outcome};
+use wsw_api::control::Write;
+use wsw_api::entry::Entry;
 use wsw_api::event::Event;
-use wsw_api::id::{ClusterId, NodeId, RequestId};
+use wsw_api::id::{ClusterId, NodeId};
 use wsw_api::session::{MAX_FRAMES, ManagerFrame, WorkerFrame};
 use wsw_api::spec::ClusterSpec;
 use wsw_api::time::Time;
 use wsw_api::{Error, Result};
+use wsw_net::Endpoint;
 use wsw_planner::Store;
 
 /// The folder of Raft in the data root.
 const RAFT: &str = "raft";
-/// A write is retried for this long while there is no leader; a user waits no longer for an answer.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Between two tries of a write.
-const RETRY: Duration = Duration::from_millis(50);
-/// A read waits this long for the leader's read index, then it answers with what is known here.
-const READ_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// One manager. Clones share it.
 #[derive(Clone)]
-pub struct Manager(Arc<Inner>);
+pub struct Manager(pub(crate) Arc<Inner>);
 
-struct Inner {
-    node: NodeId,
-    cluster: ClusterId,
-    view: Arc<View>,
-    current: Current,
-    outbox: Outbox,
+pub(crate) struct Inner {
+    pub node: NodeId,
+    pub cluster: ClusterId,
+    pub addr: SocketAddr,
+    pub place: Place,
+    pub view: Arc<View>,
+    pub current: Current,
+    pub links: Links,
+    pub outbox: Outbox,
+    /// Whom a manager hears that knows no state yet: those that it was told of when it joined.
+    pub trusted: Vec<NodeId>,
+    /// What the leader last said of the other managers.
+    pub silent: Mutex<Vec<RaftId>>,
     /// The manager thread's runtime: carries the workers' frames.
-    runtime: tokio::runtime::Handle,
+    pub runtime: tokio::runtime::Handle,
     connections: AtomicU64,
-    stop: CancellationToken,
+    pub stop: CancellationToken,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
@@ -93,7 +94,18 @@ impl Manager {
         let raft_id = node::mint(&config.data_root.join(RAFT))?;
         let entry: Entry = init::entry(config, init, &identity, &root, raft_id, wall())?;
         let start = Start::New { addr: config.advertise_addr.to_string(), entry: Box::new(entry) };
-        Self::start(config, &identity, raft_id, start).await.map(|(manager, _)| manager)
+        Self::start(config, &identity, raft_id, start, Vec::new()).await.map(|(manager, _)| manager)
+    }
+
+    /// Becomes one of a cluster's managers, with a Raft id of its own: it hears the `trusted` ones until the state says who manages, and
+    /// asks to be a member of Raft wherever managers are known. The identity is there already.
+    pub async fn join(config: Config, trusted: Vec<NodeId>) -> Result<Self> {
+        let root = &config.data_root;
+        files::remove_leftovers(root).and_then(|()| files::remove_folder(&root.join(RAFT))).map_err(internal)?;
+        let identity = Identity::load(root).map_err(internal)?.ok_or_else(|| Error::internal("this node has no identity"))?;
+        let raft_id = node::mint(&root.join(RAFT)).map_err(internal)?;
+        let (manager, _) = Self::start(&config, &identity, raft_id, Start::Again, trusted).await.map_err(internal)?;
+        Ok(manager)
     }
 
     /// Takes up an earlier membership; none when there is no `raft/` folder (or only what an init that was never answered left).
@@ -108,8 +120,8 @@ impl Manager {
                 identity::FOLDER
             )));
         };
-        let (manager, begun) = Self::start(&config, &identity, raft_id, Start::Again).await.map_err(internal)?;
-        if begun == Begun::Now && manager.store().cluster().is_none() {
+        let (manager, begun) = Self::start(&config, &identity, raft_id, Start::Again, Vec::new()).await.map_err(internal)?;
+        if begun == Begun::Alone && manager.store().cluster().is_none() {
             manager.shutdown().await;
             wipe(root).map_err(internal)?;
             return Ok(None);
@@ -117,21 +129,34 @@ impl Manager {
         Ok(Some(manager))
     }
 
-    async fn start(config: &Config, identity: &Identity, raft_id: u64, start: Start) -> io::Result<(Self, Begun)> {
+    async fn start(config: &Config, identity: &Identity, raft_id: RaftId, start: Start, trusted: Vec<NodeId>) -> io::Result<(Self, Begun)> {
         let (outbox, inbox) = channels();
         let (view, current, stop) = (Arc::new(View::default()), Current::default(), CancellationToken::new());
-        let place =
-            Place { folder: config.data_root.join(RAFT), key: identity.data_key.clone(), id: raft_id, cluster: identity.cluster.to_string(), kept: KEPT_BYTES };
+        let links = Links::new(view.clone());
+        let place = Place {
+            folder: config.data_root.join(RAFT),
+            key: identity.data_key.clone(),
+            id: raft_id,
+            cluster: identity.cluster.to_string(),
+            kept: KEPT_BYTES,
+            timing: config.timing,
+        };
         let settings = Settings { node: identity.node, addr: config.advertise_addr };
-        let supervisor = Supervisor { place, settings, view: view.clone(), current: current.clone(), inbox, stop: stop.clone() };
+        let network = Network::new(links.clone(), place.key.clone());
+        let supervisor = Supervisor { place: place.clone(), settings, view: view.clone(), current: current.clone(), network, inbox, stop: stop.clone() };
         let (ready, started) = oneshot::channel();
         let (runtime, thread) = supervisor.spawn(start, ready)?;
         let inner = Inner {
             node: identity.node,
             cluster: identity.cluster,
+            addr: config.advertise_addr,
+            place,
             view,
             current,
+            links,
             outbox,
+            trusted,
+            silent: Mutex::default(),
             runtime,
             connections: AtomicU64::new(0),
             stop,
@@ -139,7 +164,10 @@ impl Manager {
         };
         let manager = Self(Arc::new(inner));
         match started.await.unwrap_or_else(|_| Err(io::Error::other("the manager's thread ended"))) {
-            Ok(begun) => Ok((manager, begun)),
+            Ok(begun) => {
+                manager.0.runtime.spawn(enroll::keep(Arc::downgrade(&manager.0), config.managers.clone()));
+                Ok((manager, begun))
+            }
             Err(err) => {
                 manager.shutdown().await;
                 Err(err)
@@ -150,48 +178,6 @@ impl Manager {
     /// The applied state, at once.
     pub fn store(&self) -> Store {
         self.0.view.store()
-    }
-
-    /// The applied state after a read index: what was acknowledged before this call is in it. Without a leader it may be stale.
-    pub async fn read(&self) -> Result<Store> {
-        if let Some(raft) = self.0.current.get() {
-            let read = tokio::time::timeout(READ_TIMEOUT, raft.ensure_linearizable(ReadPolicy::ReadIndex)).await;
-            if !matches!(read, Ok(Ok(_))) {
-                tracing::debug!("no read index; the answer may be stale");
-            }
-        }
-        let store = self.store();
-        // Only before the log was opened for the first time, on a full disk.
-        store.cluster().is_some().then_some(store).ok_or_else(|| Error::unavailable("this manager's state is not loaded yet; it goes on trying"))
-    }
-
-    /// Carries out one write.
-    pub async fn write(&self, write: Write) -> Result<Outcome> {
-        let id = RequestId::from_bytes(random().map_err(internal)?);
-        self.request(Request { id, write }).await
-    }
-
-    /// Carries out one write under its id: one that was applied before is answered from memory.
-    pub async fn request(&self, request: Request) -> Result<Outcome> {
-        let deadline = Instant::now() + WRITE_TIMEOUT;
-        let mut unknown = None;
-        loop {
-            let (reply, answer) = oneshot::channel();
-            let queued = Queued { request: request.clone(), reply };
-            if self.0.outbox.writes.send(queued).await.is_err() {
-                return Err(unknown.unwrap_or_else(|| Error::unavailable("this manager has stopped")));
-            }
-            let last = match answer.await {
-                Ok(Reply::Answer(answer)) => return answer,
-                Ok(Reply::NotYet(reason)) => reason,
-                Ok(Reply::Unknown(reason)) => unknown.insert(outcome_unknown(&reason)).clone(),
-                Err(_) => unknown.insert(outcome_unknown("this manager has stopped")).clone(),
-            };
-            if Instant::now() + RETRY > deadline {
-                return Err(unknown.unwrap_or(last));
-            }
-            tokio::time::sleep(RETRY).await;
-        }
     }
 
     /// `swarm update`, with new join tokens where they are asked for.
@@ -229,6 +215,11 @@ impl Manager {
         let link = Link { frames: to_worker, from, _open: closed.clone().drop_guard() };
         self.0.runtime.spawn(carry(id, frames, link, closed, self.0.outbox.arrivals.clone()));
         (from_worker, answers)
+    }
+
+    /// This node is on the network: from now on it reaches the other managers.
+    pub fn open(&self, control: Endpoint, bulk: Endpoint) {
+        self.0.links.open(Ports { control, bulk });
     }
 
     /// This node.
@@ -271,10 +262,6 @@ async fn carry(id: ConnectionId, mut frames: mpsc::Receiver<WorkerFrame>, link: 
     }
 }
 
-fn outcome_unknown(reason: &str) -> Error {
-    Error::unavailable(format!("the outcome of this request is unknown, it may or may not have been carried out: {reason}"))
-}
-
 pub(crate) fn internal(err: io::Error) -> Error {
     if files::is_full(&err) { Error::unavailable(err.to_string()) } else { Error::internal(supervisor::describe(&err)) }
 }
@@ -284,5 +271,11 @@ pub fn wipe(data_root: &Path) -> io::Result<()> {
     // Raft first: without it the identity is nothing, the other way round the log could not be opened.
     files::remove_folder(&data_root.join(RAFT))?;
     files::remove_folder(&data_root.join(identity::FOLDER))?;
+    files::remove_leftovers(data_root)
+}
+
+/// A manager that is one no more: removes what it kept of the cluster's state.
+pub fn forget(data_root: &Path) -> io::Result<()> {
+    files::remove_folder(&data_root.join(RAFT))?;
     files::remove_leftovers(data_root)
 }

@@ -3,13 +3,16 @@
 //! Owns: which frames a connection carries and how long it waits for them. Invariant: the state says who may have a session; a node that is
 //! not (any more) in it gets nothing, whatever its certificate says. Never: decides about tasks or keys.
 
+use crate::asking;
 use crate::leader::inbox::Origin;
 use crate::manager::Manager;
+use crate::peers::Peers;
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
 use wsw_api::join::{JoinAnswer, JoinRequest, MAX_JOIN_FRAME};
 use wsw_api::session::{MAX_MANAGER_FRAME, MAX_WORKER_FRAME, ManagerFrame, WorkerFrame};
+use wsw_api::spec::NodeRole;
 use wsw_net::{Close, Connection, Ended, Error, FrameReceiver, FrameSender, Gate, Handler, Handlers, Peer, Protocol, carry};
 use wsw_planner::dispatcher::REMOVED;
 
@@ -23,20 +26,29 @@ impl Manager {
     pub fn handlers(&self) -> Handlers {
         let join: Arc<dyn Handler> = Arc::new(Joins(self.clone()));
         let session: Arc<dyn Handler> = Arc::new(Sessions(self.clone()));
-        [(Protocol::Join, join), (Protocol::Session, session)].into()
+        let peers: Arc<dyn Handler> = Arc::new(Peers(self.clone()));
+        [(Protocol::Join, join), (Protocol::Session, session), (Protocol::Raft, peers)].into()
     }
 }
 
 impl Gate for Manager {
     fn admit(&self, peer: &Peer, protocol: Protocol) -> Result<(), Error> {
+        if protocol == Protocol::Raft && peer.role != NodeRole::Manager {
+            return Err(Error::Refused("a manager's certificate is needed".into()));
+        }
         let store = self.store();
         if store.cluster().is_none() {
-            return Err(Error::Busy("this manager's state is not loaded yet".into()));
+            // A new manager hears of the state from those that it was told of when it joined.
+            let trusted = protocol == Protocol::Raft && (self.0.trusted.is_empty() || self.0.trusted.contains(&peer.node));
+            return if trusted { Ok(()) } else { Err(Error::Busy("this manager's state is not loaded yet".into())) };
         }
-        let Some(node) = store.node(&peer.node) else { return Err(Error::Refused(REMOVED.into())) };
-        match protocol {
-            Protocol::Logs if node.manager.is_none() => Err(Error::Refused("only managers read the logs of other nodes".into())),
-            _ => Ok(()),
+        match store.node(&peer.node) {
+            Some(node) if protocol == Protocol::Logs && node.manager.is_none() => Err(Error::Refused("only managers read the logs of other nodes".into())),
+            Some(_) if protocol != Protocol::Raft || asking::role(&store, &peer.node) == NodeRole::Manager => Ok(()),
+            // Only the leader's state is the last word; this one may not have heard of the node, or its new role, yet.
+            _ if !self.leads() => Err(Error::Busy("this manager does not know the node yet".into())),
+            Some(_) => Err(Error::Refused("this node is not a manager of the swarm any more".into())),
+            None => Err(Error::Refused(REMOVED.into())),
         }
     }
 }
@@ -63,7 +75,10 @@ impl Joins {
             Ok::<_, Error>((send, request))
         };
         let (send, request) = tokio::time::timeout(FIRST_FRAME, request).await.map_err(|_| Error::Frame("no request came in time".into()))??;
-        let answer: JoinAnswer = self.0.admit(request).await;
+        let answer: JoinAnswer = match connection.peer().filter(|_| request.token.is_empty()) {
+            Some(peer) => self.0.renew(peer, &request).await,
+            None => self.0.admit(request).await,
+        };
         if let Err(refusal) = &answer {
             tracing::info!(remote = %connection.remote(), %refusal, "a node was not let in");
         }
@@ -82,6 +97,14 @@ impl Handler for Sessions {
         let Ok(Ok((send, receive))) = tokio::time::timeout(FIRST_FRAME, connection.accept()).await else {
             return connection.close(Close::Fault, "no session began");
         };
+        if !self.0.leads() {
+            // Who leads is all that this one can say; the worker asks there.
+            let mut sender = FrameSender::<ManagerFrame>::new(send, MAX_MANAGER_FRAME);
+            if sender.send(&ManagerFrame::Managers(self.0.managers(&node))).await.is_ok() && sender.finish().await.is_ok() {
+                connection.linger().await;
+            }
+            return;
+        }
         let (to_leader, from_leader) = self.0.connect(Some(Origin { node, addr: connection.remote().ip() }));
         let send = FrameSender::<ManagerFrame>::new(send, MAX_MANAGER_FRAME);
         let receive = FrameReceiver::<WorkerFrame>::new(receive, MAX_WORKER_FRAME);

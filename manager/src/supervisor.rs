@@ -5,8 +5,9 @@
 
 use crate::files;
 use crate::leader::inbox::Inbox;
-use crate::leader::{Exit, Leader, Settings};
+use crate::leader::{Exit, Leader, Settings, members};
 use crate::raft::machine::{Machine, View};
+use crate::raft::network::Network;
 use crate::raft::node::{Node, Place};
 use crate::raft::types::{Command, Types};
 use openraft::Raft;
@@ -30,7 +31,7 @@ type TokioNode = Node<TokioRuntime>;
 const RAFT_THREADS: usize = 2;
 /// Between two tries to open Raft after a storage error: long enough not to load a sick disk, short enough for a user who frees space.
 const REOPEN: Duration = Duration::from_secs(1);
-/// An election takes less than this when there is a majority: until then writes and workers wait instead of being turned away.
+/// An election takes less than this on a LAN when there is a majority: until then writes and workers wait instead of being turned away.
 const ELECTION: Duration = Duration::from_millis(500);
 /// moby's words for a swarm without a leader.
 pub const NO_LEADER: &str =
@@ -55,15 +56,17 @@ impl Current {
 pub enum Start {
     /// A new cluster; its first entry.
     New { addr: String, entry: Box<Entry> },
-    /// One that was running before.
+    /// One that was running before, or has yet to hear of a cluster that is.
     Again,
 }
 
 /// How the first start went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Begun {
-    /// It leads (or follows) and knows all that was committed.
-    Now,
+    /// It is the only one, leads and knows all that was committed.
+    Alone,
+    /// There are others; an election takes its course.
+    Among,
     /// The disk is full or does not answer; the manager goes on trying.
     Later,
 }
@@ -74,6 +77,7 @@ pub struct Supervisor {
     pub settings: Settings,
     pub view: Arc<View>,
     pub current: Current,
+    pub network: Network,
     pub inbox: Inbox,
     pub stop: CancellationToken,
 }
@@ -107,7 +111,7 @@ impl Supervisor {
             Err(err) => return drop(ready.send(Err(err))),
         };
         let begun = match begin(&node, &start).await {
-            Ok(()) => Begun::Now,
+            Ok(begun) => begun,
             Err(err) if again => {
                 error!(%err, "Raft could not be started; it is opened again");
                 Begun::Later
@@ -123,8 +127,8 @@ impl Supervisor {
     }
 
     async fn open(&self, raft: &Runtime) -> io::Result<TokioNode> {
-        let (place, view) = (self.place.clone(), self.view.clone());
-        raft.spawn(async move { Node::open(&place, view).await }).await.map_err(io::Error::other)?
+        let (place, view, network) = (self.place.clone(), self.view.clone(), self.network.clone());
+        raft.spawn(async move { Node::open(&place, view, network).await }).await.map_err(io::Error::other)?
     }
 
     async fn serve(&mut self, raft: &Runtime, mut node: TokioNode) {
@@ -176,9 +180,17 @@ impl Supervisor {
             let mut wait = Box::pin(async move {
                 tokio::select! { () = stop.cancelled() => None, elected = elected(&raft) => Some(elected) }
             });
-            let waited = match tokio::time::timeout(ELECTION, &mut wait).await {
-                Ok(waited) => waited,
-                Err(_) => self.inbox.refuse(&Error::unavailable(NO_LEADER), wait).await,
+            let patience = async {
+                tokio::select! { () = tokio::time::sleep(ELECTION) => {}, () = follows(&node.raft) => {} }
+            };
+            let waited = tokio::select! {
+                biased;
+                waited = &mut wait => Some(waited),
+                () = patience => None,
+            };
+            let waited = match waited {
+                Some(waited) => waited,
+                None => self.inbox.refuse(&Error::unavailable(NO_LEADER), wait).await,
             };
             match waited {
                 None => return Ok(()),
@@ -187,7 +199,10 @@ impl Supervisor {
             }
             let leader = Leader::new(node, &self.view, &self.settings, &mut self.inbox);
             match leader.run(&self.stop).await {
-                Exit::Stopped => return Ok(()),
+                Exit::Stopped => {
+                    members::hand_over(&node.raft).await;
+                    return Ok(());
+                }
                 Exit::Lost => info!("no longer the leader"),
                 Exit::Failed(reason) => return Err(reason),
             }
@@ -212,18 +227,29 @@ async fn elected(raft: &TokioRaft) -> Result<(), String> {
     }
 }
 
-async fn begin(node: &TokioNode, start: &Start) -> io::Result<()> {
+/// Waits until another manager leads.
+async fn follows(raft: &TokioRaft) {
+    let mut metrics = raft.metrics();
+    loop {
+        let leader = metrics.borrow_watched().current_leader;
+        if leader.is_some_and(|leader| leader != *raft.node_id()) || metrics.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn begin(node: &TokioNode, start: &Start) -> io::Result<Begun> {
     if let Start::New { addr, .. } = start {
         node.initialize(addr).await?;
     }
     if !node.stand_if_alone().await? {
-        return Ok(());
+        return Ok(Begun::Among);
     }
     node.lead().await?;
     if let Start::New { entry, .. } = start {
         node.raft.client_write(Command(Arc::new((**entry).clone()))).await.map_err(io::Error::other)?;
     }
-    Ok(())
+    Ok(Begun::Alone)
 }
 
 /// True for a full disk, also where openraft has wrapped the error into a text.

@@ -14,7 +14,7 @@ use crate::protocol::Protocol;
 use async_trait::async_trait;
 use quinn::crypto::rustls::HandshakeData;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wsw_api::{ClusterId, NodeId};
@@ -56,11 +56,17 @@ struct Open {
     protocol: Protocol,
 }
 
+/// What this node serves, and to whom: it changes with the node's role.
+#[derive(Clone)]
+struct Serving {
+    handlers: Handlers,
+    gate: Arc<dyn Gate>,
+}
+
 /// Everything that accepted connections share.
 pub(crate) struct Accepting {
     cluster: ClusterId,
-    handlers: Handlers,
-    gate: Arc<dyn Gate>,
+    serving: RwLock<Serving>,
     handshakes: Arc<Semaphore>,
     joins: Arc<Semaphore>,
     open: Mutex<(u64, BTreeMap<u64, Open>)>,
@@ -69,7 +75,17 @@ pub(crate) struct Accepting {
 impl Accepting {
     pub(crate) fn new(cluster: ClusterId, handlers: Handlers, gate: Arc<dyn Gate>) -> Self {
         let (handshakes, joins) = (Arc::new(Semaphore::new(MAX_HANDSHAKES)), Arc::new(Semaphore::new(MAX_JOINS)));
-        Self { cluster, handlers, gate, handshakes, joins, open: Mutex::default() }
+        Self { cluster, serving: RwLock::new(Serving { handlers, gate }), handshakes, joins, open: Mutex::default() }
+    }
+
+    /// From now on others are served, by another gate; what no handler is left for is closed.
+    pub(crate) fn serve(&self, handlers: Handlers, gate: Arc<dyn Gate>) {
+        *self.serving.write().unwrap_or_else(PoisonError::into_inner) = Serving { handlers, gate };
+        self.recheck();
+    }
+
+    fn serving(&self) -> Serving {
+        self.serving.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Accepts until the endpoint is closed.
@@ -122,7 +138,7 @@ impl Accepting {
         };
         let limits = protocol.limits();
         connection.grant(limits.streams, limits.window);
-        if let Some(handler) = self.handlers.get(&protocol) {
+        if let Some(handler) = self.serving().handlers.get(&protocol) {
             tokio::select! {
                 () = handler.serve(connection.clone()) => {}
                 _ = connection.closed() => {}
@@ -136,14 +152,8 @@ impl Accepting {
 
     /// Notes the connection, or says why it may not be.
     fn check(&self, connection: &Connection, protocol: Protocol) -> Result<(u64, Option<OwnedSemaphorePermit>), Error> {
-        if !self.handlers.contains_key(&protocol) {
-            return Err(Error::Refused(match protocol {
-                Protocol::Join | Protocol::Session => "this node is not a manager".into(),
-                Protocol::Blob => "this node gives out no blobs".into(),
-                Protocol::Logs => "this node gives out no logs".into(),
-                Protocol::Relay => "this node takes no connections from others".into(),
-            }));
-        }
+        let serving = self.serving();
+        serving.serves(protocol)?;
         let mut join = None;
         match (connection.peer(), protocol) {
             (_, Protocol::Join) => {
@@ -151,7 +161,7 @@ impl Accepting {
                 join = Some(permit.map_err(|_| Error::Busy("many nodes join at this moment; try again".into()))?);
             }
             (None, _) => return Err(Error::Refused("a certificate of this cluster is needed".into())),
-            (Some(peer), _) => self.admits(peer, protocol)?,
+            (Some(peer), _) => self.admits(&serving, peer, protocol)?,
         }
         let node = connection.peer().map(|peer| peer.node);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -164,17 +174,18 @@ impl Accepting {
         Ok((id, join))
     }
 
-    fn admits(&self, peer: &Peer, protocol: Protocol) -> Result<(), Error> {
+    fn admits(&self, serving: &Serving, peer: &Peer, protocol: Protocol) -> Result<(), Error> {
         if peer.cluster != self.cluster {
             return Err(Error::Refused("this is another cluster".into()));
         }
-        self.gate.admit(peer, protocol)
+        serving.gate.admit(peer, protocol)
     }
 
     pub(crate) fn recheck(&self) {
+        let serving = self.serving();
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         for Open { connection, protocol } in open.1.values() {
-            let admitted = connection.peer().map_or(Ok(()), |peer| self.admits(peer, *protocol));
+            let admitted = serving.serves(*protocol).and_then(|()| connection.peer().map_or(Ok(()), |peer| self.admits(&serving, peer, *protocol)));
             if let Err(Error::Refused(refusal)) = admitted {
                 tracing::info!(remote = %connection.remote(), %refusal, "a connection is closed");
                 connection.close(Close::Refused, &refusal);
@@ -184,6 +195,20 @@ impl Accepting {
 
     pub(crate) fn count(&self) -> usize {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).1.len()
+    }
+}
+
+impl Serving {
+    fn serves(&self, protocol: Protocol) -> Result<(), Error> {
+        if self.handlers.contains_key(&protocol) {
+            return Ok(());
+        }
+        Err(Error::Refused(match protocol {
+            Protocol::Join | Protocol::Session | Protocol::Raft => "this node is not a manager".into(),
+            Protocol::Blob => "this node gives out no blobs".into(),
+            Protocol::Logs => "this node gives out no logs".into(),
+            Protocol::Relay => "this node takes no connections from others".into(),
+        }))
     }
 }
 

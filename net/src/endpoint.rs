@@ -12,7 +12,7 @@ use crate::{tls, transport};
 use quinn::{ClientConfig, ServerConfig, TokioRuntime};
 use rustls::pki_types::CertificateDer;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use wsw_api::NodeId;
 
@@ -46,7 +46,8 @@ impl Whom {
 #[derive(Clone)]
 pub struct Endpoint {
     inner: quinn::Endpoint,
-    credentials: Credentials,
+    /// Renewed while connections go on: each keeps what it began with.
+    credentials: Arc<RwLock<Credentials>>,
     accepting: Option<Arc<Accepting>>,
 }
 
@@ -59,18 +60,16 @@ impl std::fmt::Debug for Endpoint {
 impl Endpoint {
     /// Listens, and dials from the same port.
     pub fn listen(addr: SocketAddr, credentials: Credentials, handlers: Handlers, gate: Arc<dyn Gate>) -> Result<Self, Error> {
-        let mut config = ServerConfig::with_crypto(Arc::new(tls::server(&credentials)?));
-        config.transport_config(Arc::new(transport::accepting())).max_incoming(MAX_INCOMING).incoming_buffer_size_total(MAX_INCOMING_BYTES);
-        let inner = Self::open(addr, &credentials, Some(config))?;
+        let inner = Self::open(addr, &credentials, Some(server(&credentials)?))?;
         let accepting = Arc::new(Accepting::new(credentials.own().cluster, handlers, gate));
         tokio::spawn(Arc::clone(&accepting).run(inner.clone()));
-        Ok(Self { inner, credentials, accepting: Some(accepting) })
+        Ok(Self { inner, credentials: Arc::new(RwLock::new(credentials)), accepting: Some(accepting) })
     }
 
     /// Dials only, from any port of the address.
     pub fn dialler(from: SocketAddr, credentials: Credentials) -> Result<Self, Error> {
         let inner = Self::open(SocketAddr::new(from.ip(), 0), &credentials, None)?;
-        Ok(Self { inner, credentials, accepting: None })
+        Ok(Self { inner, credentials: Arc::new(RwLock::new(credentials)), accepting: None })
     }
 
     fn open(addr: SocketAddr, credentials: &Credentials, config: Option<ServerConfig>) -> Result<quinn::Endpoint, Error> {
@@ -83,14 +82,35 @@ impl Endpoint {
         self.inner.local_addr().map_err(|error| Error::Lost(error.to_string()))
     }
 
+    /// Shows these from now on; open connections stay as they are.
+    pub fn renew(&self, credentials: Credentials) -> Result<(), Error> {
+        if self.accepting.is_some() {
+            self.inner.set_server_config(Some(server(&credentials)?));
+        }
+        *self.credentials.write().unwrap_or_else(PoisonError::into_inner) = credentials;
+        Ok(())
+    }
+
+    /// Serves others from now on; connections that they do not serve any more are closed.
+    pub fn serve(&self, handlers: Handlers, gate: Arc<dyn Gate>) {
+        if let Some(accepting) = &self.accepting {
+            accepting.serve(handlers, gate);
+        }
+    }
+
+    fn credentials(&self) -> Credentials {
+        self.credentials.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Dials a member of the cluster. That it takes us is known with the first answer on a stream.
     pub async fn dial(&self, addr: SocketAddr, whom: Whom, protocol: Protocol) -> Result<Connection, Error> {
-        let mut config = ClientConfig::new(Arc::new(tls::client(&self.credentials, protocol)?));
+        let credentials = self.credentials();
+        let mut config = ClientConfig::new(Arc::new(tls::client(&credentials, protocol)?));
         config.transport_config(Arc::new(transport::dialling(protocol)));
         let connecting = self.inner.connect_with(config, addr, &whom.name()).map_err(|error| Error::Unreachable(addr, error.to_string()))?;
         let connection = connecting.await.map_err(|ended| Error::of_dial(addr, &ended))?;
         let peer = identity(&connection)?.ok_or_else(|| Error::Untrusted(addr, "it shows no certificate".into()))?;
-        if peer.cluster != self.credentials.own().cluster {
+        if peer.cluster != credentials.own().cluster {
             return Err(Error::Untrusted(addr, "it is of another cluster".into()));
         }
         let connection = Connection::new(connection, Some(Arc::new(peer)));
@@ -118,6 +138,13 @@ impl Endpoint {
         self.inner.close(Close::Stopping.code(), b"");
         let _ = tokio::time::timeout(CLOSING, self.inner.wait_idle()).await;
     }
+}
+
+/// How connections are accepted.
+fn server(credentials: &Credentials) -> Result<ServerConfig, Error> {
+    let mut config = ServerConfig::with_crypto(Arc::new(tls::server(credentials)?));
+    config.transport_config(Arc::new(transport::accepting())).max_incoming(MAX_INCOMING).incoming_buffer_size_total(MAX_INCOMING_BYTES);
+    Ok(config)
 }
 
 /// Who is at the other end of a finished handshake.

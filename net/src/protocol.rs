@@ -17,6 +17,8 @@ pub enum Protocol {
     Relay,
     /// Log lines of a node's tasks, for managers.
     Logs,
+    /// Managers among each other: votes, entries, snapshots, and what they ask of the leader.
+    Raft,
 }
 
 /// Relayed connections of one connection between nodes: the library keeps a place for each from the start (about 100 bytes).
@@ -33,7 +35,7 @@ pub(crate) struct Limits {
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Join, Self::Session, Self::Blob, Self::Relay, Self::Logs];
+    pub const ALL: [Self; 6] = [Self::Join, Self::Session, Self::Blob, Self::Relay, Self::Logs, Self::Raft];
 
     /// The name on the wire.
     pub const fn name(self) -> &'static str {
@@ -43,6 +45,7 @@ impl Protocol {
             Self::Blob => "wsw-blob/1",
             Self::Relay => "wsw-relay/1",
             Self::Logs => "wsw-logs/1",
+            Self::Raft => "wsw-raft/1",
         }
     }
 
@@ -57,7 +60,7 @@ impl Protocol {
 
     /// A join is one question and one answer, a session one stream; several blobs come at once, and their requests are small. A relayed
     /// connection must not stand still for another that nobody reads, so each stream's window fits in; how many there are is for the
-    /// relay to bound.
+    /// relay to bound. Managers have one stream for each request: a burst of forwarded writes and reads waits beyond that.
     pub(crate) const fn limits(self) -> Limits {
         match self {
             Self::Join => Limits { streams: 1, window: 32 << 10 },
@@ -65,6 +68,7 @@ impl Protocol {
             Self::Blob => Limits { streams: 16, window: 64 << 10 },
             Self::Logs => Limits { streams: 1, window: 16 << 10 },
             Self::Relay => Limits { streams: RELAYED, window: RELAYED * STREAM_WINDOW },
+            Self::Raft => Limits { streams: 256, window: 8 << 20 },
         }
     }
 }

@@ -23,6 +23,7 @@ mod draft;
 mod fixture;
 #[cfg(test)]
 mod garbage;
+pub mod membership;
 pub mod plan;
 #[cfg(test)]
 mod properties;

@@ -6,6 +6,7 @@ use super::host;
 use super::node::Node;
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use wsw_api::control::Write;
 use wsw_api::entry::Outcome;
@@ -63,6 +64,14 @@ impl Backend for DaemonBackend {
 
     async fn view(&self) -> Result<Store> {
         self.node.manager()?.read().await
+    }
+
+    async fn leader(&self) -> Option<NodeId> {
+        self.node.manager().ok()?.leader()
+    }
+
+    async fn unreachable(&self) -> BTreeSet<NodeId> {
+        self.node.manager().map(|manager| manager.unreachable()).unwrap_or_default()
     }
 
     async fn write(&self, write: Write) -> Result<Outcome> {

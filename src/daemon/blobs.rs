@@ -3,6 +3,7 @@
 //! Owns: the conversation on a `blob` stream (one request, one answer, then the bytes). Invariants: only what some image here needs is given
 //! out; bulk bytes are dialled from a socket of their own. Never: trusts what comes (the image store verifies it).
 
+use super::member::Record;
 use super::network::Network;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -70,14 +71,14 @@ async fn give(wasm: &Wasm, send: SendStream, receive: RecvStream) -> Result<(), 
 /// The managers, as those that have every image which was loaded into the cluster.
 pub struct Managers {
     pub network: Arc<Network>,
-    pub addrs: Vec<SocketAddr>,
+    pub record: Arc<Record>,
 }
 
 #[async_trait]
 impl Peers for Managers {
     async fn open(&self, digest: &str, offset: u64) -> io::Result<Option<(u64, BlobReader)>> {
         let mut failure = None;
-        for addr in &self.addrs {
+        for addr in &self.record.managers() {
             match tokio::time::timeout(ANSWER, self.ask(*addr, digest, offset)).await {
                 Ok(Ok(Some((size, stream)))) => return Ok(Some((size, Box::new(stream)))),
                 Ok(Ok(None)) => {}

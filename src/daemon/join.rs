@@ -1,4 +1,4 @@
-//! `swarm join`: this node becomes a worker of a cluster that exists.
+//! `swarm join`: this node becomes part of a cluster that exists; and a new certificate for one that is.
 //!
 //! Owns: the order: look at what was asked, ask a manager for a certificate, write the identity, bind the port, then the membership record.
 //! Invariant: what goes wrong before the record leaves this node as it was.
@@ -10,14 +10,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use wsw_api::join::{JoinAnswer, JoinRequest, Joined, MAX_JOIN_FRAME};
+use wsw_api::spec::Availability;
 use wsw_api::{Error, Result};
 use wsw_dockerapi::backend::JoinSwarm;
 use wsw_manager::identity::token::Token;
 use wsw_manager::identity::{Identity, Secret, ca};
-use wsw_net::{Close, Credentials, FrameReceiver, FrameSender, dial_unknown};
+use wsw_net::{Close, Credentials, Endpoint, FrameReceiver, FrameSender, Protocol, Whom, dial_unknown};
 
 /// moby's time-out of a join.
 const JOIN: Duration = Duration::from_secs(20);
+/// A manager has this long for a new certificate; then the next one is asked.
+const RENEW: Duration = Duration::from_secs(5);
 /// Addresses that one request may name.
 const MAX_REMOTES: usize = 16;
 
@@ -104,6 +107,37 @@ impl Asked {
             other => Error::unavailable(format!("rpc error: code = Unavailable desc = {other}")),
         }
     }
+}
+
+/// Asks the managers, one after the other, for a new certificate of the same key, in the role that the state gives this node.
+pub async fn renew(identity: &Identity, endpoint: &Endpoint, managers: &[SocketAddr]) -> Result<(Identity, Joined)> {
+    let csr = ca::request_again(&identity.key.0).map_err(|error| Error::internal(error.to_string()))?;
+    let (hostname, addr) = (String::new(), String::new());
+    let question = JoinRequest { token: String::new(), csr, hostname, addr, availability: Availability::Active };
+    let mut last = Error::unavailable("no manager was asked");
+    for manager in managers {
+        let asked = async {
+            let connection = endpoint.dial(*manager, Whom::Manager, Protocol::Join).await?;
+            let (send, receive) = connection.open().await?;
+            let mut send = FrameSender::<JoinRequest>::new(send, MAX_JOIN_FRAME);
+            send.send(&question).await?;
+            let answer = FrameReceiver::<JoinAnswer>::new(receive, MAX_JOIN_FRAME).only().await?;
+            connection.close(Close::Done, "");
+            Ok::<_, wsw_net::Error>(answer)
+        };
+        match tokio::time::timeout(RENEW, asked).await {
+            Ok(Ok(Ok(joined))) if joined.node == identity.node && joined.cluster == identity.cluster => {
+                let renewed = Identity { certificate: joined.certificate.clone(), ..identity.clone() };
+                Credentials::from_pem(&renewed.root, &renewed.certificate, &renewed.key.0).map_err(|error| Error::unavailable(error.to_string()))?;
+                return Ok((renewed, joined));
+            }
+            Ok(Ok(Ok(_))) => last = Error::unavailable("the certificate is another node's"),
+            Ok(Ok(Err(refusal))) => last = refusal,
+            Ok(Err(error)) => last = Error::unavailable(error.to_string()),
+            Err(_) => last = Error::unavailable(format!("{manager}: no answer in time")),
+        }
+    }
+    Err(last)
 }
 
 /// What came is held against what was asked for before anything is written.

@@ -13,9 +13,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
+use wsw_api::session::{ManagerPeer, Managers};
 use wsw_api::spec::NodeRole;
 use wsw_api::{ClusterId, NodeId};
-use wsw_manager::Manager;
+use wsw_manager::{Leading, Manager};
 use wsw_worker::Worker;
 
 /// The record.
@@ -28,7 +29,7 @@ pub struct Membership {
     /// Records from before there were workers have none.
     #[serde(default = "manager")]
     pub role: NodeRole,
-    /// For a worker: where its managers were last.
+    /// Where the managers were last, the one that led first.
     #[serde(default)]
     pub managers: Vec<SocketAddr>,
 }
@@ -38,6 +39,11 @@ fn manager() -> NodeRole {
 }
 
 impl Membership {
+    /// Whether there were managers beside this node.
+    pub fn has_others(&self) -> bool {
+        self.managers.iter().any(|addr| *addr != self.advertise)
+    }
+
     fn path(paths: &Paths) -> PathBuf {
         paths.data_root.join("swarm.json")
     }
@@ -61,6 +67,71 @@ impl Membership {
     }
 }
 
+/// Addresses of managers that are kept: more than a cluster has managers, so that one that moved is still found.
+const MAX_MANAGERS: usize = 16;
+
+/// The record as it is now, on disk and in memory, and who leads as far as somebody said.
+pub struct Record {
+    paths: Paths,
+    membership: Mutex<Membership>,
+    leader: Mutex<Option<SocketAddr>>,
+}
+
+impl Record {
+    pub fn new(paths: &Paths, membership: Membership) -> Self {
+        Self { paths: paths.clone(), membership: Mutex::new(membership), leader: Mutex::default() }
+    }
+
+    pub fn get(&self) -> Membership {
+        self.membership.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn managers(&self) -> Vec<SocketAddr> {
+        let record = self.get();
+        record.managers.into_iter().filter(|addr| *addr != record.advertise).collect()
+    }
+
+    /// The role changes; it is written down before anything else of it.
+    pub fn set_role(&self, role: NodeRole) -> Result<()> {
+        let changed = Membership { role, ..self.get() };
+        changed.write(&self.paths)?;
+        *self.membership.lock().unwrap_or_else(PoisonError::into_inner) = changed;
+        Ok(())
+    }
+
+    /// Keeps where the managers are, for the next start too.
+    pub fn learn(&self, managers: &Managers) {
+        let leads = |peer: &&ManagerPeer| Some(peer.node) == managers.leader;
+        let (first, others): (Vec<&ManagerPeer>, Vec<&ManagerPeer>) = managers.peers.iter().partition(leads);
+        let mut known: Vec<SocketAddr> = first.into_iter().chain(others).filter_map(|peer| peer.addr.parse().ok()).collect();
+        let old = self.get();
+        // An address that once reached a manager from here may still be the only one that does.
+        let kept: Vec<SocketAddr> = old.managers.iter().filter(|addr| !known.contains(addr)).copied().collect();
+        known.extend(kept);
+        known.truncate(MAX_MANAGERS);
+        if known.is_empty() || known == old.managers {
+            return;
+        }
+        let changed = Membership { managers: known, ..old };
+        if let Err(error) = changed.write(&self.paths) {
+            tracing::warn!(error = format!("{error:#}"), "where the managers are could not be written down");
+        }
+        *self.membership.lock().unwrap_or_else(PoisonError::into_inner) = changed;
+    }
+
+    pub fn leader(&self) -> Option<SocketAddr> {
+        *self.leader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn lead(&self, leader: Option<SocketAddr>) {
+        *self.leader.lock().unwrap_or_else(PoisonError::into_inner) = leader;
+    }
+
+    pub fn forget_leader(&self) {
+        self.lead(None);
+    }
+}
+
 /// The part of a member that decides.
 pub enum Control {
     Manager(Manager),
@@ -71,7 +142,7 @@ pub enum Control {
 
 /// The parts of a member.
 pub struct Member {
-    pub record: Membership,
+    pub record: Arc<Record>,
     pub worker: Worker,
     pub control: Control,
     pub network: Arc<Network>,
@@ -94,7 +165,9 @@ impl Member {
 
     /// Ends the session with a manager of this process, before the worker says goodbye: the manager goes with it.
     pub fn unlink(&self) {
-        if let Control::Manager(_) = self.control {
+        if let Control::Manager(manager) = &self.control
+            && !matches!(manager.leading(), Leading::There(..))
+        {
             drop(self.take_link());
         }
     }
@@ -104,6 +177,11 @@ impl Member {
         if let Some(link) = self.take_link() {
             let _ = tokio::time::timeout(LAST_WORD, link).await;
         }
+    }
+
+    /// Its session goes over to another member of the same worker.
+    pub fn let_go(&self) {
+        drop(self.take_link());
     }
 
     fn take_link(&self) -> Option<AbortOnDropHandle<()>> {

@@ -20,6 +20,7 @@ mod member;
 mod network;
 mod node;
 mod paths;
+mod role;
 mod volumes;
 
 pub use paths::Paths;
@@ -73,9 +74,20 @@ pub struct Args {
     /// Advertise a user-defined resource: KIND=NUMBER, or KIND=NAME once for each; services reserve them with --generic-resource
     #[arg(long = "node-generic-resource", value_name = "KIND=VALUE")]
     pub node_generic_resources: Vec<String>,
+    /// How soon a manager that leads and is not heard is replaced: lan (half a second) or wan (five times that, for slow links,
+    /// disks or machines)
+    #[arg(long, value_name = "PROFILE", value_enum, default_value = "lan")]
+    pub raft_timing: RaftTiming,
     /// Tasks that this node takes at most, below what the machine holds
     #[arg(long, value_name = "NUMBER", hide = true)]
     pub max_tasks: Option<std::num::NonZeroU64>,
+}
+
+/// The profiles of `--raft-timing`.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum RaftTiming {
+    Lan,
+    Wan,
 }
 
 /// Runs the daemon until SIGTERM or SIGINT.
@@ -90,7 +102,8 @@ pub fn run(args: Args) -> Result<()> {
     hide();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("wsw").build().context("cannot start the runtime")?;
     let registry_certs = args.registry_certs.unwrap_or_else(paths::registry_certs);
-    let flags = node::Flags { listen, advertise, insecure_registries: args.insecure_registries, registry_certs, max_tasks: args.max_tasks, generic };
+    let timing = if matches!(args.raft_timing, RaftTiming::Wan) { wsw_manager::Timing::Wan } else { wsw_manager::Timing::Lan };
+    let flags = node::Flags { listen, advertise, insecure_registries: args.insecure_registries, registry_certs, max_tasks: args.max_tasks, timing, generic };
     runtime.block_on(serve(paths, flags))
 }
 
@@ -101,7 +114,7 @@ fn init_log(level: &str) -> Result<()> {
         "fatal" => "error",
         other => bail!("invalid logging level {other:?} for --log-level: use debug, info, warn or error"),
     };
-    let filter = tracing_subscriber::EnvFilter::new(format!("{level},openraft=warn"));
+    let filter = tracing_subscriber::EnvFilter::new(format!("{level},openraft=error"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     Ok(())
 }

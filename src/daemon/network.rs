@@ -4,7 +4,7 @@
 //! program has at the daemon's start is tried again and again; tasks do not wait for it.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
@@ -24,7 +24,7 @@ pub struct Network {
     control: watch::Receiver<Option<Endpoint>>,
     bulk: Option<Endpoint>,
     _binding: Option<AbortOnDropHandle<()>>,
-    _rechecking: Option<AbortOnDropHandle<()>>,
+    rechecking: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
 /// What a node listens with.
@@ -45,7 +45,7 @@ pub fn credentials(identity: &Identity) -> Result<Credentials, Error> {
 impl Network {
     /// Nothing: without an identity nobody can be spoken to.
     pub fn none() -> Self {
-        Self { control: watch::channel(None).1, bulk: None, _binding: None, _rechecking: None }
+        Self { control: watch::channel(None).1, bulk: None, _binding: None, rechecking: Mutex::default() }
     }
 
     /// Binds the port now, or says why not.
@@ -83,11 +83,20 @@ impl Network {
 
     fn with(listen: &Listen, control: watch::Receiver<Option<Endpoint>>, binding: Option<AbortOnDropHandle<()>>) -> Result<Self, Error> {
         let bulk = Endpoint::dialler(listen.addr, listen.credentials.clone())?;
-        let rechecking = match &listen.manager {
-            Some(manager) => tokio::spawn(recheck(manager.applied(), control.clone())),
-            None => tokio::spawn(recheck(listen.relay.routes().peers(), control.clone())),
-        };
-        Ok(Self { control, bulk: Some(bulk), _binding: binding, _rechecking: Some(AbortOnDropHandle::new(rechecking)) })
+        let rechecking = Mutex::new(Some(listen.recheck(&control)));
+        Ok(Self { control, bulk: Some(bulk), _binding: binding, rechecking })
+    }
+
+    /// The node's role has changed: from now on it shows and serves this, without closing what still fits.
+    pub fn change(&self, listen: &Listen) -> Result<(), Error> {
+        let endpoint = self.control.borrow().clone().ok_or_else(|| Error::Lost("this node cannot be reached yet".into()))?;
+        endpoint.renew(listen.credentials.clone())?;
+        if let Some(bulk) = &self.bulk {
+            bulk.renew(listen.credentials.clone())?;
+        }
+        endpoint.serve(listen.handlers.clone(), listen.gate());
+        *self.rechecking.lock().unwrap_or_else(PoisonError::into_inner) = Some(listen.recheck(&self.control));
+        Ok(())
     }
 
     /// The port's endpoint, as soon as it is bound; none when that will not happen any more.
@@ -123,11 +132,21 @@ async fn recheck<T>(mut decides: watch::Receiver<T>, control: watch::Receiver<Op
 
 impl Listen {
     fn bind(&self) -> Result<Endpoint, Error> {
-        let gate: Arc<dyn Gate> = match &self.manager {
+        Endpoint::listen(self.addr, self.credentials.clone(), self.handlers.clone(), self.gate())
+    }
+
+    fn gate(&self) -> Arc<dyn Gate> {
+        match &self.manager {
             Some(manager) => Arc::new(manager.clone()),
             None => Arc::new(Members(self.relay.clone())),
-        };
-        Endpoint::listen(self.addr, self.credentials.clone(), self.handlers.clone(), gate)
+        }
+    }
+
+    fn recheck(&self, control: &watch::Receiver<Option<Endpoint>>) -> AbortOnDropHandle<()> {
+        AbortOnDropHandle::new(match &self.manager {
+            Some(manager) => tokio::spawn(recheck(manager.applied(), control.clone())),
+            None => tokio::spawn(recheck(self.relay.routes().peers(), control.clone())),
+        })
     }
 }
 

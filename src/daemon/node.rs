@@ -7,9 +7,10 @@
 
 use super::host::Host;
 use super::join::{self, Asked};
-use super::member::{Control, Member, Membership, Trouble};
+use super::link::Link;
+use super::member::{Control, Member, Membership, Record, Trouble};
 use super::network::{self, Listen, Network};
-use super::{DEFAULT_PORT, Paths, address, blobs, data_root, link, logs};
+use super::{DEFAULT_PORT, Paths, address, blobs, data_root, logs, role};
 use anyhow::{Context, Result};
 use std::fs;
 use std::net::SocketAddr;
@@ -27,7 +28,6 @@ use wsw_manager::identity::Identity;
 use wsw_manager::{InitSpec, Manager};
 use wsw_net::Protocol;
 use wsw_runtime::Wasm;
-use wsw_runtime::images::Peers;
 use wsw_worker::relay::{self, Relay, Shims};
 use wsw_worker::{Ring, Worker};
 
@@ -36,8 +36,6 @@ const ALREADY: &str = "This node is already part of a swarm. Use \"docker swarm 
 const NO_MANAGER: &str = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";
 const WORKER: &str = "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state. \
                       Please run this command on a manager node or promote the current node to a manager.";
-const LAST_MANAGER: &str = "You are attempting to leave the swarm on a node that is participating as a manager. \
-                            Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message. ";
 
 /// What the daemon's flags say; they win over what clients ask.
 #[derive(Debug, Clone)]
@@ -49,6 +47,8 @@ pub struct Flags {
     pub registry_certs: PathBuf,
     /// Tasks that the node takes at most; none is what the machine holds.
     pub max_tasks: Option<std::num::NonZeroU64>,
+    /// How soon a leader that is not heard is replaced.
+    pub timing: wsw_manager::Timing,
     /// What this node has beside CPUs and memory.
     pub generic: Vec<wsw_api::generic::GenericResource>,
 }
@@ -67,8 +67,8 @@ pub struct Node {
     relay: Mutex<Option<Arc<Relay>>>,
     /// The worker, for what other nodes ask of it.
     workers: watch::Sender<Option<Worker>>,
-    /// One init or leave at a time.
-    transition: tokio::sync::Mutex<()>,
+    /// One init, join, leave or change of role at a time.
+    pub(super) transition: tokio::sync::Mutex<()>,
 }
 
 impl Node {
@@ -123,33 +123,35 @@ impl Node {
         let _ = fs::remove_dir_all(self.paths.data_root.join("tasks"));
     }
 
-    async fn resume(&self, mut record: Membership) -> Result<()> {
+    async fn resume(self: &Arc<Self>, mut record: Membership) -> Result<()> {
         record.listen = self.flags.listen.unwrap_or(record.listen);
         record.advertise = self.flags.advertise.unwrap_or(record.advertise);
         let identity = self.identity(&record);
         let trust_root = identity.as_ref().map(|identity| identity.root.clone()).unwrap_or_default();
         if record.role == NodeRole::Worker {
             // Tasks that are taken up may need a part of an image at once.
-            let (network, control) = self.reach(&record, &identity, Control::Worker);
+            let kept = Arc::new(Record::new(&self.paths, record.clone()));
+            let (network, control) = self.reach(&kept, &identity, Control::Worker);
             let worker = self.start_worker(&record, trust_root).await?;
-            self.install(record, worker, control, network);
+            self.install(kept, worker, control, network);
             return Ok(());
         }
         let (worker, control) = tokio::join!(self.start_worker(&record, trust_root), self.resume_manager(&record));
-        let (network, control) = self.reach(&record, &identity, control);
-        self.install(record, worker?, control, network);
+        let kept = Arc::new(Record::new(&self.paths, record));
+        let (network, control) = self.reach(&kept, &identity, control);
+        self.install(kept, worker?, control, network);
         Ok(())
     }
 
-    fn identity(&self, record: &Membership) -> Result<Identity> {
+    pub(super) fn identity(&self, record: &Membership) -> Result<Identity> {
         let found = Identity::load(&self.paths.data_root)?.filter(|identity| identity.node == record.node);
         found.with_context(|| format!("the identity of node {} is gone: restore the folder identity of the data root, or leave the swarm", record.node))
     }
 
     /// Goes on the network; what hinders that hinders the node's part in the cluster, and nothing else.
-    fn reach(&self, record: &Membership, identity: &Result<Identity>, control: Control) -> (Arc<Network>, Control) {
+    fn reach(&self, record: &Arc<Record>, identity: &Result<Identity>, control: Control) -> (Arc<Network>, Control) {
         let opened = match identity {
-            Ok(identity) => self.listen(record, identity, &control).and_then(|listen| Ok(Network::resume(listen)?)),
+            Ok(identity) => self.listen(&record.get(), identity, &control).and_then(|listen| Ok(Network::resume(listen)?)),
             Err(error) => Err(anyhow::anyhow!("{error:#}")),
         };
         let (network, control) = match (opened, control) {
@@ -164,12 +166,11 @@ impl Node {
         (self.with_peers(record, network), control)
     }
 
-    /// A worker asks its managers for images.
-    fn with_peers(&self, record: &Membership, network: Network) -> Arc<Network> {
+    /// A node asks the managers for images.
+    fn with_peers(&self, record: &Arc<Record>, network: Network) -> Arc<Network> {
         let network = Arc::new(network);
-        let managers = || Arc::new(blobs::Managers { network: network.clone(), addrs: record.managers.clone() }) as Arc<dyn Peers>;
-        self.wasm.images().set_peers((record.role == NodeRole::Worker).then(managers));
-        self.relay(record.node).dial_from(network.bulk().cloned());
+        self.relay(record.get().node).dial_from(network.bulk().cloned());
+        self.wasm.images().set_peers(Some(Arc::new(blobs::Managers { network: network.clone(), record: record.clone() })));
         network
     }
 
@@ -185,12 +186,17 @@ impl Node {
     async fn resume_manager(&self, record: &Membership) -> Control {
         match Manager::restart(self.manager_config(record)).await {
             Ok(Some(manager)) => Control::Manager(manager),
+            // Its part of the state is lost: as a new one of the managers it gets all of it back from the others.
+            Ok(None) if record.has_others() => match Manager::join(self.manager_config(record), Vec::new()).await {
+                Ok(manager) => Control::Manager(manager),
+                Err(error) => Control::Broken(error.message),
+            },
             Ok(None) => Control::Broken("the raft folder of this manager is gone: restore it, or leave the swarm by force and make a new one".to_owned()),
             Err(error) => Control::Broken(error.message),
         }
     }
 
-    fn listen(&self, record: &Membership, identity: &Identity, control: &Control) -> Result<Listen> {
+    pub(super) fn listen(&self, record: &Membership, identity: &Identity, control: &Control) -> Result<Listen> {
         let manager = if let Control::Manager(manager) = control { Some(manager.clone()) } else { None };
         let mut handlers = manager.as_ref().map(Manager::handlers).unwrap_or_default();
         handlers.insert(Protocol::Blob, Arc::new(blobs::Giver(self.wasm.clone())));
@@ -200,12 +206,14 @@ impl Node {
         Ok(Listen { addr: record.listen, credentials: network::credentials(identity)?, handlers, manager, relay })
     }
 
-    fn manager_config(&self, record: &Membership) -> wsw_manager::Config {
+    pub(super) fn manager_config(&self, record: &Membership) -> wsw_manager::Config {
         wsw_manager::Config {
             data_root: self.paths.data_root.clone(),
             advertise_addr: record.advertise,
             hostname: self.host.hostname.clone(),
             description: self.host.description(),
+            managers: record.managers.clone(),
+            timing: self.flags.timing,
         }
     }
 
@@ -223,26 +231,40 @@ impl Node {
         Worker::start(config, self.wasm.clone(), self.wasm.clone()).await.map_err(anyhow::Error::from)
     }
 
-    fn install(&self, record: Membership, worker: Worker, control: Control, network: Arc<Network>) {
+    pub(super) fn install(self: &Arc<Self>, record: Arc<Record>, worker: Worker, control: Control, network: Arc<Network>) {
         let trouble = Arc::new(Trouble::default());
-        let link = match &control {
-            Control::Manager(manager) => Some(tokio::spawn(link::local(worker.clone(), manager.clone()))),
-            Control::Worker => Some(tokio::spawn(link::remote(worker.clone(), network.clone(), record.managers.clone(), trouble.clone()))),
-            Control::Broken(_) => None,
+        let manager = if let Control::Manager(manager) = &control { Some(manager.clone()) } else { None };
+        if let Some(manager) = manager.clone() {
+            let network = network.clone();
+            tokio::spawn(async move {
+                if let (Some(control), Some(bulk)) = (network.control().await, network.bulk()) {
+                    manager.open(control, bulk.clone());
+                }
+            });
+        }
+        let link = Link {
+            node: record.get().node,
+            worker: worker.clone(),
+            manager,
+            network: network.clone(),
+            record: record.clone(),
+            trouble: trouble.clone(),
+            role: role::follow(self),
         };
         self.workers.send_replace(Some(worker.clone()));
-        let member = Arc::new(Member { record, worker, control, network, trouble, link: Mutex::new(link.map(AbortOnDropHandle::new)) });
+        let link = (!matches!(control, Control::Broken(_))).then(|| AbortOnDropHandle::new(tokio::spawn(link.keep())));
+        let member = Arc::new(Member { record, worker, control, network, trouble, link: Mutex::new(link) });
         *self.member.write().unwrap_or_else(PoisonError::into_inner) = Some(member);
     }
 
-    fn member(&self) -> Option<Arc<Member>> {
+    pub(super) fn member(&self) -> Option<Arc<Member>> {
         self.member.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether and how this node is part of a swarm.
     pub fn swarm_state(&self) -> SwarmState {
         let Some(member) = self.member() else { return SwarmState::Inactive };
-        let Membership { node, cluster, advertise: addr, .. } = member.record;
+        let Membership { node, cluster, advertise: addr, .. } = member.record.get();
         match (&member.control, member.trouble.get()) {
             (Control::Broken(message), _) => SwarmState::Error { message: message.clone() },
             (Control::Manager(_), _) => SwarmState::Manager { node, cluster, addr },
@@ -272,7 +294,7 @@ impl Node {
     }
 
     /// Makes a swarm of this one node.
-    pub async fn init(&self, request: InitRequest) -> wsw_api::Result<NodeId> {
+    pub async fn init(self: &Arc<Self>, request: InitRequest) -> wsw_api::Result<NodeId> {
         let _turn = self.transition.lock().await;
         if self.member().is_some() {
             return Err(Error::unavailable(ALREADY));
@@ -297,8 +319,8 @@ impl Node {
         }
     }
 
-    /// Makes this node a worker of a cluster that exists.
-    pub async fn join(&self, request: JoinSwarm) -> wsw_api::Result<()> {
+    /// Makes this node part of a cluster that exists, in the role of its token.
+    pub async fn join(self: &Arc<Self>, request: JoinSwarm) -> wsw_api::Result<()> {
         let _turn = self.transition.lock().await;
         if self.member().is_some() {
             return Err(Error::unavailable(ALREADY));
@@ -310,12 +332,24 @@ impl Node {
         let (identity, joined, managers) = asked.ask(&request, &self.host, advertise).await?;
         join::save(&identity, &self.paths.data_root)?;
         let record = Membership { node: joined.node, cluster: joined.cluster, listen, advertise, role: joined.role, managers };
-        match self.begin(record, Control::Worker).await {
+        let control = match joined.role {
+            NodeRole::Worker => Control::Worker,
+            NodeRole::Manager => Control::Manager(Manager::join(self.manager_config(&record), joined.manager_nodes.clone()).await?),
+        };
+        let manager = if let Control::Manager(manager) = &control { Some(manager.clone()) } else { None };
+        match self.begin(record, control).await {
             Ok(()) => {
-                info!(node = %joined.node, cluster = %joined.cluster, "joined a swarm");
+                info!(node = %joined.node, cluster = %joined.cluster, role = ?joined.role, "joined a swarm");
+                if let Some(manager) = manager {
+                    // A manager can be asked as soon as it has joined; the leader sends it the state in a moment.
+                    let _ = manager.read().await;
+                }
                 Ok(())
             }
             Err(error) => {
+                if let Some(manager) = manager {
+                    manager.shutdown().await;
+                }
                 self.clear_leftovers().await;
                 Err(Error::internal(format!("swarm join: {error:#}")))
             }
@@ -323,17 +357,18 @@ impl Node {
     }
 
     /// A membership begins: the worker, the port, then the record.
-    async fn begin(&self, record: Membership, control: Control) -> Result<()> {
+    async fn begin(self: &Arc<Self>, record: Membership, control: Control) -> Result<()> {
         let identity = self.identity(&record)?;
         let network = Network::open(self.listen(&record, &identity, &control)?)?;
-        let network = self.with_peers(&record, network);
+        let kept = Arc::new(Record::new(&self.paths, record.clone()));
+        let network = self.with_peers(&kept, network);
         let started = async {
             let worker = self.start_worker(&record, identity.root).await?;
             record.write(&self.paths).map(|()| worker)
         };
         match started.await {
             Ok(worker) => {
-                self.install(record, worker, control, network);
+                self.install(kept, worker, control, network);
                 Ok(())
             }
             Err(error) => {
@@ -369,14 +404,16 @@ impl Node {
     }
 
     /// Ends this node's tasks and forgets the swarm.
-    pub async fn leave(&self, force: bool) -> wsw_api::Result<()> {
-        let _turn = self.transition.lock().await;
-        let Some(member) = self.member() else {
-            return Err(Error::unavailable("This node is not part of a swarm"));
-        };
-        if !force && member.record.role == NodeRole::Manager {
-            return Err(Error::unavailable(LAST_MANAGER));
+    pub async fn leave(self: &Arc<Self>, force: bool) -> wsw_api::Result<()> {
+        let member = self.member().ok_or_else(|| Error::unavailable(role::NOT_A_MEMBER))?;
+        if force {
+            // The other managers let it go first, so that they keep their quorum.
+            self.resign(&member).await;
+        } else if let Some(words) = role::hinders_leaving(&member) {
+            return Err(Error::unavailable(words));
         }
+        let _turn = self.transition.lock().await;
+        let member = self.member().ok_or_else(|| Error::unavailable(role::NOT_A_MEMBER))?;
         Membership::remove(&self.paths).map_err(|error| Error::internal(format!("cannot remove the membership record: {error}")))?;
         *self.member.write().unwrap_or_else(PoisonError::into_inner) = None;
         self.workers.send_replace(None);

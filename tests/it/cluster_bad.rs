@@ -23,7 +23,6 @@ fn wrong_tokens_and_addresses_are_refused_in_swarms_words() {
     let wrong: String = secret.chars().rev().collect();
     refused(&node, &format!("{head}-{wrong}"), &remote, "A valid join token is necessary to join this cluster");
     refused(&node, &other.token("worker"), &remote, "remote CA does not match fingerprint");
-    refused(&node, &cluster.token("manager"), &remote, "one manager for each swarm");
     let nobody = format!("{}:{}", node.addr(), free_udp_port());
     refused(&node, &good, &nobody, "connection error: desc = \"transport: Error while dialing: dial udp");
     refused(&node, &good, "127.0.0.1:port", "the port must be a number");

@@ -36,6 +36,8 @@ mod lists;
 mod logins;
 mod logs;
 mod logs_diff;
+mod managers;
+mod managers_roles;
 mod networks;
 mod outbound;
 mod placement;

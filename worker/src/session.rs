@@ -133,6 +133,8 @@ impl Session {
                 None => Received::Nothing,
             },
             ManagerFrame::Refused { reason } => Received::Over(reason),
+            // For who carries the frames.
+            ManagerFrame::Managers(_) => Received::Nothing,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{some_text, task_spec::write_platform, time};
 use crate::model::{self, node as api};
-use wsw_api::object::NodeState;
+use std::collections::BTreeSet;
 use wsw_api::spec::{Annotations, Availability, NodeRole, NodeSpec};
 use wsw_api::{Error, Node, NodeId, Result};
 
@@ -50,8 +50,8 @@ fn write(spec: &NodeSpec) -> api::NodeSpec {
     }
 }
 
-/// The object to the API. `leader` is the manager that leads now, when it is known.
-pub fn object(node: &Node, leader: Option<NodeId>) -> api::Node {
+/// The object to the API. `leader` is the manager that leads now, when it is known; managers that are `silent` are not reachable.
+pub fn object(node: &Node, leader: Option<NodeId>, silent: &BTreeSet<NodeId>) -> api::Node {
     api::Node {
         id: Some(node.id.to_string()),
         version: model::Version::of(node.meta.version),
@@ -62,7 +62,7 @@ pub fn object(node: &Node, leader: Option<NodeId>) -> api::Node {
         status: Some(status(node)),
         manager: node.manager.as_ref().map(|manager| api::ManagerStatus {
             leader: (leader == Some(node.id)).then_some(true),
-            reachability: Some(if node.status.state == NodeState::Down { "unreachable" } else { "reachable" }),
+            reachability: Some(if silent.contains(&node.id) { "unreachable" } else { "reachable" }),
             addr: Some(manager.addr.clone()),
         }),
     }

@@ -20,8 +20,8 @@ pub async fn list(call: Call) -> Answer {
         }
     }
     let store = call.backend.view().await?;
-    let leader = call.backend.leader().await;
-    let nodes: Vec<_> = store.nodes().filter(|found| matches(found, &filters)).map(|found| node::object(found, leader)).collect();
+    let (leader, silent) = (call.backend.leader().await, call.backend.unreachable().await);
+    let nodes: Vec<_> = store.nodes().filter(|found| matches(found, &filters)).map(|found| node::object(found, leader, &silent)).collect();
     call::ok(&nodes)
 }
 
@@ -39,7 +39,7 @@ fn matches(found: &Node, filters: &Filters) -> bool {
 pub async fn inspect(call: Call) -> Answer {
     let store = call.backend.view().await?;
     let found = resolve::node(&store, &*call.backend, &call.name)?;
-    call::ok(&node::object(&found, call.backend.leader().await))
+    call::ok(&node::object(&found, call.backend.leader().await, &call.backend.unreachable().await))
 }
 
 /// `POST /nodes/{id}/update`.

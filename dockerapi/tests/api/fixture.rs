@@ -278,7 +278,7 @@ impl Backend for Fixture {
             }
             Write::WithRegistryAuth { write, .. } => self.write(*write).await,
             Write::RemoveNode { .. } => Err(Error::invalid("node is not down and can't be removed")),
-            Write::UpdateCluster { .. } | Write::AddNode { .. } => Ok(Outcome::Done),
+            Write::UpdateCluster { .. } | Write::AddNode { .. } | Write::EnrollManager { .. } => Ok(Outcome::Done),
             Write::CreateNetwork { spec } => {
                 let id = NetworkId::from_bytes(self.mint());
                 self.apply(vec![Change::PutNetwork(Box::new(Network { id, meta: Meta::default(), spec: *spec }))]);

@@ -71,8 +71,8 @@ impl Root {
     }
 
     /// A certificate for the key of a request.
-    pub fn sign(&self, request: &Request, cluster: ClusterId, role: NodeRole, life: Duration) -> Result<String, Error> {
-        self.certify(&request.0, request.node(), cluster, role, life)
+    pub fn sign(&self, request: &Request, node: NodeId, cluster: ClusterId, role: NodeRole, life: Duration) -> Result<String, Error> {
+        self.certify(&request.0, node, cluster, role, life)
     }
 
     fn certify(&self, key: &impl PublicKeyData, node: NodeId, cluster: ClusterId, role: NodeRole, life: Duration) -> Result<String, Error> {
@@ -121,6 +121,11 @@ pub fn request() -> Result<(String, String), Error> {
     Ok((CertificateParams::default().serialize_request(&key)?.pem()?, key.serialize_pem()))
 }
 
+/// A request for a key that a node has already.
+pub fn request_again(key: &str) -> Result<String, Error> {
+    Ok(CertificateParams::default().serialize_request(&KeyPair::from_pem(key)?)?.pem()?)
+}
+
 fn root_params(now: OffsetDateTime) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::new(Vec::<String>::new())?;
     params.distinguished_name = DistinguishedName::new();
@@ -156,7 +161,7 @@ mod tests {
         let read = Request::read(&csr).unwrap();
         assert_eq!(read.node(), Request::read(&csr).unwrap().node());
         assert_ne!(read.node(), Request::read(&request().unwrap().0).unwrap().node());
-        let certificate = root.sign(&read, ClusterId::from_bytes([2; 16]), NodeRole::Worker, NODE_LIFE).unwrap();
+        let certificate = root.sign(&read, read.node(), ClusterId::from_bytes([2; 16]), NodeRole::Worker, NODE_LIFE).unwrap();
         assert!(certificate.starts_with("-----BEGIN CERTIFICATE-----"));
         // Its last characters are the signature's.
         let spoilt = csr.replace("=\n-----END", "A\n-----END");

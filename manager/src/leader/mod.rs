@@ -11,6 +11,7 @@
 
 pub mod clock;
 pub mod inbox;
+pub mod members;
 mod propose;
 #[cfg(test)]
 mod wakes;
@@ -20,6 +21,7 @@ use crate::raft::machine::View;
 use crate::raft::node::Node;
 use clock::{Clock, Ids};
 use inbox::{Inbox, Queued, Reply};
+use members::Members;
 use openraft::async_runtime::WatchReceiver;
 use openraft_rt_tokio::TokioRuntime;
 use std::net::SocketAddr;
@@ -68,6 +70,7 @@ pub struct Leader<'a> {
     inbox: &'a mut Inbox,
     agenda: Agenda,
     workers: Workers,
+    members: Members,
     clock: Clock,
     ids: Ids,
     /// For the next round.
@@ -82,10 +85,22 @@ impl<'a> Leader<'a> {
         view.collect(true);
         let store = view.store();
         let clock = Clock::start(store.time(), clock::wall());
-        let mut workers = Workers::new(heartbeat(&store), settings.addr.ip());
+        let mut workers = Workers::new(heartbeat(&store), settings.node, settings.addr.ip());
         let mut changes = workers.lead(&store, clock.now());
         changes.extend(moved(&store, settings));
-        Self { node, view, inbox, agenda: Agenda::new(), workers, clock, ids: Ids::new(), writes: Vec::new(), changes, swept: Instant::now() }
+        Self {
+            node,
+            view,
+            inbox,
+            agenda: Agenda::new(),
+            workers,
+            members: Members::default(),
+            clock,
+            ids: Ids::new(),
+            writes: Vec::new(),
+            changes,
+            swept: Instant::now(),
+        }
     }
 
     /// Leads until it is over.
@@ -105,12 +120,15 @@ impl<'a> Leader<'a> {
                     () = stop.cancelled() => break Exit::Stopped,
                     Some(queued) = self.inbox.writes.recv() => self.writes.push(queued),
                     Some(arrival) = self.inbox.arrivals.recv() => self.arrive(arrival),
+                    () = self.members.over() => {}
                     () = tokio::time::sleep_until(wake) => {}
                 }
             } else if stop.is_cancelled() {
                 break Exit::Stopped;
             }
             self.drain();
+            let changes = self.members.step(&self.node.raft, &self.view.store());
+            self.changes.extend(changes);
         };
         self.view.collect(false);
         for queued in self.writes {

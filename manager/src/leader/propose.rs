@@ -4,7 +4,7 @@
 //! proposed, what workers said goes into the next round, and writes are worked out again on the new state.
 
 use super::inbox::{Queued, Reply};
-use super::{Exit, Leader};
+use super::{Exit, Leader, members};
 use crate::raft::types::{Command, Types};
 use crate::supervisor::{NO_LEADER, describe};
 use openraft::error::{ClientWriteError, RaftError};
@@ -13,9 +13,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tracing::warn;
 use wsw_api::Error;
-use wsw_api::entry::{Applied, Entry};
+use wsw_api::entry::{Applied, Entry, Outcome};
 use wsw_api::id::RequestId;
 use wsw_planner::Draft;
+use wsw_planner::control::check_demotion;
 
 /// Writes by the request that they wait for (a client that retries waits twice).
 type Waiting = BTreeMap<RequestId, Vec<Queued>>;
@@ -39,7 +40,7 @@ impl Leader<'_> {
         for queued in std::mem::take(&mut self.writes) {
             let answer = match applied.outcome(&queued.request.id) {
                 Some(outcome) => Ok(outcome),
-                None => match draft.write(&queued.request, &mut || self.ids.mint()) {
+                None => match self.write(&mut draft, &queued) {
                     Ok(_) => {
                         waiting.entry(queued.request.id).or_default().push(queued);
                         continue;
@@ -51,6 +52,11 @@ impl Leader<'_> {
         }
         draft.plan(&mut self.agenda, &mut || self.ids.mint());
         self.propose_all(draft.finish(), waiting).await
+    }
+
+    fn write(&mut self, draft: &mut Draft, queued: &Queued) -> wsw_api::Result<Outcome> {
+        check_demotion(draft.view(), &members::seen(&self.node.raft), &queued.request.write)?;
+        draft.write(&queued.request, &mut || self.ids.mint())
     }
 
     async fn propose_all(&mut self, entries: Vec<Entry>, mut waiting: Waiting) -> Result<(), Exit> {

@@ -41,7 +41,7 @@ impl Desk {
             status: NodeStatus { state: NodeState::Ready, message: String::new(), addr: "127.0.0.1".into() },
             manager: None,
         };
-        let workers = Workers::new(Heartbeat::default(), IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let workers = Workers::new(Heartbeat::default(), NodeId::default(), IpAddr::V4(Ipv4Addr::LOCALHOST));
         let now = Time(1_000 * SECOND);
         let mut desk = Self { store: Store::default(), workers, now, heard: now };
         desk.apply(vec![Change::PutNode(Box::new(node))]);

@@ -5,13 +5,14 @@
 //! Never: decides what a worker is sent (`planner::dispatcher`).
 
 use super::inbox::{Arrival, ConnectionId, Link};
+use crate::asking;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use tokio::sync::mpsc::error::TrySendError;
 use tracing::{debug, info};
 use wsw_api::entry::Change;
 use wsw_api::id::{NodeId, SessionId};
-use wsw_api::session::{ManagerFrame, WorkerFrame};
+use wsw_api::session::{ManagerFrame, Managers, WorkerFrame};
 use wsw_api::time::Time;
 use wsw_planner::control::Mint;
 use wsw_planner::dispatcher::{Heartbeat, REPLACED, Sessions};
@@ -20,6 +21,8 @@ use wsw_planner::{Store, Touched};
 struct Connection {
     link: Link,
     session: Option<(NodeId, SessionId)>,
+    /// What it was last told of the managers.
+    told: Option<Managers>,
     /// Frames that the worker has not taken yet.
     waiting: VecDeque<ManagerFrame>,
 }
@@ -31,14 +34,16 @@ pub struct Workers {
     by_node: BTreeMap<NodeId, ConnectionId>,
     /// Status frames whose changes are in the next entries.
     unacknowledged: Vec<(ConnectionId, u64)>,
-    /// Where workers of this process are seen.
+    /// This node, which leads, and where workers of this process are seen.
+    own: NodeId,
     addr: String,
 }
 
 impl Workers {
     /// No connections.
-    pub fn new(heartbeat: Heartbeat, addr: IpAddr) -> Self {
-        Self { sessions: Sessions::new(heartbeat), connections: BTreeMap::new(), by_node: BTreeMap::new(), unacknowledged: Vec::new(), addr: addr.to_string() }
+    pub fn new(heartbeat: Heartbeat, own: NodeId, addr: IpAddr) -> Self {
+        let (connections, by_node, addr) = (BTreeMap::new(), BTreeMap::new(), addr.to_string());
+        Self { sessions: Sessions::new(heartbeat), connections, by_node, unacknowledged: Vec::new(), own, addr }
     }
 
     /// A leadership begins.
@@ -50,7 +55,7 @@ impl Workers {
     pub fn arrive(&mut self, arrival: Arrival, view: &Store, now: Time, mint: &mut Mint<'_>) -> Vec<Change> {
         match arrival {
             Arrival::Opened(id, link) => {
-                self.connections.insert(id, Connection { link, session: None, waiting: VecDeque::new() });
+                self.connections.insert(id, Connection { link, session: None, told: None, waiting: VecDeque::new() });
                 Vec::new()
             }
             Arrival::Closed(id) => {
@@ -78,6 +83,7 @@ impl Workers {
                         connection.session = Some((node, welcome.session));
                         connection.waiting.push_back(ManagerFrame::Welcome { session: welcome.session, heartbeat_ns: welcome.heartbeat_ns });
                     }
+                    self.tell(view);
                     info!(%node, "a worker's session begins");
                     welcome.changes
                 })
@@ -129,6 +135,22 @@ impl Workers {
     /// Notes what applied entries changed.
     pub fn touched(&mut self, view: &Store, touched: &Touched) {
         self.sessions.touched(view, touched);
+        if !touched.nodes.is_empty() {
+            self.tell(view);
+        }
+    }
+
+    /// Tells each worker of the managers and of its own role, where it does not know that yet.
+    fn tell(&mut self, view: &Store) {
+        let peers = asking::peers(view);
+        for connection in self.connections.values_mut() {
+            let Some((node, _)) = connection.session else { continue };
+            let managers = Managers { peers: peers.clone(), leader: Some(self.own), role: asking::role(view, &node) };
+            if connection.told.as_ref() != Some(&managers) {
+                connection.told = Some(managers.clone());
+                connection.waiting.push_back(ManagerFrame::Managers(managers));
+            }
+        }
     }
 
     /// Sends what there is to send, as far as the workers take it.

@@ -186,6 +186,7 @@ impl<RT: AsyncRuntime> RaftStateMachine<Types<RT>> for Machine<RT> {
         let tables = Types::<RT>::spawn_blocking(read).await??;
         let store =
             Store::from_snapshot(tables).map_err(|err| io::Error::new(io::ErrorKind::InvalidData, format!("snapshot {}: {err}", snapshot.path.display())))?;
+        let snapshot = snapshot::adopt(&self.folder, meta, snapshot)?;
         snapshot::keep_only(&self.folder, &snapshot.path)?;
         self.view.set_current(meta.clone(), snapshot);
         self.state = State { store, last: meta.last_log_id, membership: meta.last_membership.clone() };

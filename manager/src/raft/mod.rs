@@ -1,13 +1,14 @@
 //! Raft: openraft over our own log, snapshots and state machine.
 //!
 //! Owns: the `raft/` folder. `types` (configuration), `node` (one running Raft), `log` / `index` / `segment` / `record` / `writer` (the log
-//! on disk), `snapshot`, `machine` (applied state), `network`, `compact` (snapshots and purging by bytes), `space` (the disk's reserve).
+//! on disk), `snapshot`, `machine` (applied state), `network` over `link` and `wire` (the other managers), `compact` (snapshots and purging by bytes), `space` (the disk's reserve).
 //! Invariants: nothing is acknowledged before it is synced; everything on disk is encrypted; generic over openraft's `AsyncRuntime`.
 
 pub mod compact;
 pub mod crypto;
 mod file_header;
 pub mod index;
+pub mod link;
 pub mod log;
 pub mod machine;
 pub mod network;
@@ -16,8 +17,9 @@ mod record;
 mod segment;
 pub mod snapshot;
 pub mod space;
-mod stored;
+pub mod stored;
 pub mod types;
+pub mod wire;
 mod writer;
 
 #[cfg(test)]

@@ -7,15 +7,16 @@ use super::compact::Compactor;
 use super::crypto::DataKey;
 use super::log::{LogStore, WriterThread};
 use super::machine::{Machine, View};
-use super::network::Network;
+use super::snapshot::SnapshotFile;
 use super::space::Space;
 use super::types::{RaftId, Types};
 use crate::files;
 use openraft::error::{InitializeError, RaftError};
 use openraft::impls::BasicNode;
+use openraft::network::NetSnapshot;
 use openraft::type_config::TypeConfigExt;
 use openraft::type_config::async_runtime::AsyncRuntime;
-use openraft::{Config, Raft, ReadPolicy, ServerState, SnapshotPolicy};
+use openraft::{Config, Raft, RaftNetworkFactory, ReadPolicy, ServerState, SnapshotPolicy};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
@@ -27,8 +28,8 @@ use tokio_util::sync::CancellationToken;
 /// On a LAN: three lost heartbeats start an election (DESIGN section 4).
 const HEARTBEAT_MS: u64 = 40;
 const ELECTION_MS: std::ops::Range<u64> = 120..240;
-/// A leader without its quorum goes quiet after the lease and for one longest election, so that others can win.
-const QUORUM_PROBE_MS: u64 = 2 * ELECTION_MS.end;
+/// On slow links, disks or machines everything takes so many times as long.
+const SLOW: u64 = 5;
 /// Entries in one message; its bytes are bounded by the log reader (4 MiB).
 const MAX_MESSAGE_ENTRIES: u64 = 256;
 /// Calls that wait for Raft's own loop: one leader proposes one entry at a time, the rest are reads and votes.
@@ -41,6 +42,16 @@ const LEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const ID_FILE: &str = "id.json";
 const ID_FORMAT: u32 = 1;
 
+/// How soon a leader that is not heard is replaced.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Timing {
+    /// Half a second: a LAN, disks that sync within some milliseconds.
+    #[default]
+    Lan,
+    /// Five times that.
+    Wan,
+}
+
 /// Where a Raft lives.
 #[derive(Debug, Clone)]
 pub struct Place {
@@ -51,6 +62,7 @@ pub struct Place {
     pub cluster: String,
     /// Bytes of log kept behind the snapshot.
     pub kept: u64,
+    pub timing: Timing,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -94,12 +106,16 @@ pub struct Node<RT: AsyncRuntime> {
 }
 
 impl<RT: AsyncRuntime> Node<RT> {
-    /// Opens the folder and starts Raft. Must be called on Raft's runtime.
-    pub async fn open(place: &Place, view: Arc<View>) -> io::Result<Self> {
+    /// Opens the folder and starts Raft on a network. Must be called on Raft's runtime.
+    pub async fn open<N>(place: &Place, view: Arc<View>, network: N) -> io::Result<Self>
+    where
+        N: RaftNetworkFactory<Types<RT>>,
+        N::Network: NetSnapshot<Types<RT>, SnapshotData = SnapshotFile>,
+    {
         let space = Arc::new(Space::open(&place.folder));
         let (log, writer) = LogStore::<RT>::open(&place.folder, &place.key, space.clone())?;
         let machine = Machine::open(place.folder.clone(), place.key.clone(), view.clone())?;
-        let raft = Raft::new(place.id, Arc::new(settings(&place.cluster)?), Network, log.clone(), machine).await.map_err(io::Error::other)?;
+        let raft = Raft::new(place.id, Arc::new(settings(&place.cluster, place.timing)?), network, log.clone(), machine).await.map_err(io::Error::other)?;
         let stop = CancellationToken::new();
         let compactor = Compactor { raft: raft.clone(), log: log.clone(), view, space: space.clone(), kept: place.kept };
         let _task = Types::<RT>::spawn(compactor.run(stop.clone()));
@@ -147,13 +163,15 @@ impl<RT: AsyncRuntime> Node<RT> {
     }
 }
 
-fn settings(cluster: &str) -> io::Result<Config> {
+fn settings(cluster: &str, timing: Timing) -> io::Result<Config> {
+    let times = if timing == Timing::Wan { SLOW } else { 1 };
     let config = Config {
         cluster_name: cluster.to_owned(),
-        heartbeat_interval: HEARTBEAT_MS,
-        election_timeout_min: ELECTION_MS.start,
-        election_timeout_max: ELECTION_MS.end,
-        quorum_loss_probe_interval: Some(QUORUM_PROBE_MS),
+        heartbeat_interval: times * HEARTBEAT_MS,
+        election_timeout_min: times * ELECTION_MS.start,
+        election_timeout_max: times * ELECTION_MS.end,
+        // A leader without its quorum goes quiet after the lease and for one longest election, so that others can win.
+        quorum_loss_probe_interval: Some(2 * times * ELECTION_MS.end),
         enable_pre_vote: Some(true),
         enable_leader_restore: Some(false),
         max_payload_entries: MAX_MESSAGE_ENTRIES,

@@ -32,17 +32,30 @@ pub struct SnapshotFile {
     pub bytes: u64,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Meta {
+/// What a snapshot says of itself, in stored form.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Meta {
     last: Option<StoredId>,
     members: Members,
     members_at: Option<StoredId>,
 }
 
+impl Meta {
+    /// From openraft's.
+    pub fn of(meta: &SnapshotMeta) -> Self {
+        let members_at = meta.last_membership.log_id().as_ref().map(StoredId::of);
+        Self { last: meta.last_log_id.as_ref().map(StoredId::of), members: Members::of(meta.last_membership.membership()), members_at }
+    }
+
+    /// To openraft's.
+    pub fn meta(self) -> io::Result<SnapshotMeta> {
+        Ok(SnapshotMeta { last_log_id: self.last.map(StoredId::log_id), last_membership: self.members.stored(self.members_at)? })
+    }
+}
+
 /// Writes a snapshot of `state` and makes it the only one.
 pub fn write<T: Serialize>(folder: &Path, key: &DataKey, meta: &SnapshotMeta, state: &T) -> io::Result<SnapshotFile> {
-    let (term, index) = meta.last_log_id.as_ref().map_or((0, 0), |id| (id.leader_id.term, id.index));
-    let path = folder.join(format!("{index:016x}-{term:016x}.{EXTENSION}"));
+    let path = path_of(folder, meta);
     let temporary = files::temporary(&path);
     let written = write_temporary(&temporary, key, meta, state).and_then(|bytes| files::publish(&temporary, &path).map(|()| bytes));
     match written {
@@ -57,19 +70,51 @@ pub fn write<T: Serialize>(folder: &Path, key: &DataKey, meta: &SnapshotMeta, st
     }
 }
 
+/// The final name of a snapshot.
+fn path_of(folder: &Path, meta: &SnapshotMeta) -> PathBuf {
+    let (term, index) = meta.last_log_id.as_ref().map_or((0, 0), |id| (id.leader_id.term, id.index));
+    folder.join(format!("{index:016x}-{term:016x}.{EXTENSION}"))
+}
+
 fn write_temporary<T: Serialize>(temporary: &Path, key: &DataKey, meta: &SnapshotMeta, state: &T) -> io::Result<u64> {
-    let mut file = files::create_private(temporary)?;
-    let (header, file_key) = file_header::make(MAGIC, 0, key, PURPOSE)?;
-    file.write_all(&header)?;
-    let members_at = meta.last_membership.log_id().as_ref().map(StoredId::of);
-    let meta = Meta { last: meta.last_log_id.as_ref().map(StoredId::of), members: Members::of(meta.last_membership.membership()), members_at };
-    let mut chunks = Chunks { file, key: file_key, key_id: key.id, plain: Vec::new(), number: 0, sealed: Vec::new() };
-    stored::write(&mut chunks.plain, &meta)?;
-    chunks.seal(Kind::Meta)?;
+    let mut chunks = Chunks::begin(temporary, key, meta)?;
     rmp_serde::encode::write(&mut chunks, state).map_err(io_error)?;
-    chunks.seal(Kind::LastChunk)?;
-    chunks.file.sync_all()?;
-    Ok(chunks.file.metadata()?.len())
+    chunks.end()
+}
+
+/// A snapshot that another manager sends: its plain bytes come in any pieces. It has a temporary name until it is installed.
+pub struct Incoming {
+    path: PathBuf,
+    chunks: Chunks,
+}
+
+impl Incoming {
+    /// Begins one.
+    pub fn begin(folder: &Path, key: &DataKey, meta: &SnapshotMeta) -> io::Result<Self> {
+        let chance = u64::from_le_bytes(super::crypto::random()?);
+        let path = files::temporary(&folder.join(format!("incoming-{chance:016x}")));
+        let chunks = Chunks::begin(&path, key, meta)?;
+        Ok(Self { path, chunks })
+    }
+
+    /// The next bytes of the state.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.chunks.write_all(bytes)
+    }
+
+    /// It is whole.
+    pub fn end(self) -> io::Result<SnapshotFile> {
+        Ok(SnapshotFile { bytes: self.chunks.end()?, path: self.path })
+    }
+}
+
+/// Gives a snapshot that came from another manager its final name.
+pub fn adopt(folder: &Path, meta: &SnapshotMeta, snapshot: SnapshotFile) -> io::Result<SnapshotFile> {
+    let path = path_of(folder, meta);
+    if snapshot.path != path {
+        files::publish(&snapshot.path, &path)?;
+    }
+    Ok(SnapshotFile { path, ..snapshot })
 }
 
 /// `rmp_serde` hides the I/O error that stopped it: a full disk must stay one.
@@ -90,6 +135,22 @@ struct Chunks {
 }
 
 impl Chunks {
+    fn begin(path: &Path, key: &DataKey, meta: &SnapshotMeta) -> io::Result<Self> {
+        let mut file = files::create_private(path)?;
+        let (header, file_key) = file_header::make(MAGIC, 0, key, PURPOSE)?;
+        file.write_all(&header)?;
+        let mut chunks = Self { file, key: file_key, key_id: key.id, plain: Vec::new(), number: 0, sealed: Vec::new() };
+        stored::write(&mut chunks.plain, &Meta::of(meta))?;
+        chunks.seal(Kind::Meta)?;
+        Ok(chunks)
+    }
+
+    fn end(mut self) -> io::Result<u64> {
+        self.seal(Kind::LastChunk)?;
+        self.file.sync_all()?;
+        Ok(self.file.metadata()?.len())
+    }
+
     fn seal(&mut self, kind: Kind) -> io::Result<()> {
         self.sealed.clear();
         record::write(&mut self.sealed, &self.key, (self.key_id, kind, self.number, 0), |out| {
@@ -141,7 +202,7 @@ impl Reader {
         reader.next(&[Kind::Meta])?;
         let meta: Meta = stored::read(&reader.chunk[reader.ready.clone()])?;
         reader.ready = 0..0;
-        reader.meta = SnapshotMeta { last_log_id: meta.last.map(StoredId::log_id), last_membership: meta.members.stored(meta.members_at)? };
+        reader.meta = meta.meta()?;
         Ok(reader)
     }
 

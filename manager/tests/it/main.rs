@@ -31,7 +31,14 @@ fn description() -> NodeDescription {
 }
 
 fn config(root: &Path) -> Config {
-    Config { data_root: root.to_owned(), advertise_addr: SocketAddr::from(([127, 0, 0, 1], 2377)), hostname: "here".into(), description: description() }
+    Config {
+        data_root: root.to_owned(),
+        advertise_addr: SocketAddr::from(([127, 0, 0, 1], 2377)),
+        hostname: "here".into(),
+        description: description(),
+        managers: Vec::new(),
+        timing: wsw_manager::Timing::Lan,
+    }
 }
 
 async fn init(root: &Path) -> Manager {

@@ -47,6 +47,7 @@ impl Worker {
                 match self.from.recv().await.unwrap() {
                     ManagerFrame::Committed { seq } if seq == self.seq => break,
                     ManagerFrame::Assignments(part) => self.tasks.extend(part.tasks.into_iter().map(|task| (task.id, task))),
+                    ManagerFrame::Managers(_) => {}
                     other => panic!("{other:?}"),
                 }
             }

@@ -24,6 +24,7 @@ use wsw_api::error::{Error, Result};
 use wsw_api::time::Time;
 
 pub use cluster::check as check_cluster;
+pub use node::check_demotion;
 
 /// Where 16 random bytes come from.
 pub type Mint<'a> = dyn FnMut() -> [u8; 16] + 'a;
@@ -46,6 +47,7 @@ pub fn handle(view: &Store, write: &Write, now: Time, mint: &mut Mint<'_>) -> Re
         Write::UpdateNode { id, version, spec } => node::update(view, id, *version, spec),
         Write::RemoveNode { id, force } => node::remove(view, id, *force, now),
         Write::AddNode { id, role, availability, hostname, addr } => node::add(view, id, *role, *availability, hostname, addr),
+        Write::EnrollManager { id, raft_id, addr } => node::enroll(view, id, *raft_id, addr),
         Write::UpdateCluster { version, spec, worker_token, manager_token } => {
             cluster::update(view, *version, spec, worker_token.as_deref(), manager_token.as_deref())
         }

@@ -280,15 +280,48 @@ fn nodes_are_guarded() {
     assert_eq!(refused(&mut world, Write::RemoveNode { id: node_id(9), force: true }).1, format!("node {} not found", node_id(9)));
     let stale = Write::UpdateNode { id: node_id(2), version: version(&world, 2) + 1, spec: Box::new(worker.clone()) };
     assert_eq!(refused(&mut world, stale).1, "rpc error: code = Unknown desc = update out of sequence");
-    let promote = NodeSpec { role: NodeRole::Manager, ..worker.clone() };
-    let promote = Write::UpdateNode { id: node_id(2), version: version(&world, 2), spec: Box::new(promote) };
-    assert_eq!(refused(&mut world, promote).0, Class::Unimplemented);
     let drain = NodeSpec { availability: Availability::Drain, ..worker };
     let drain = Write::UpdateNode { id: node_id(2), version: version(&world, 2), spec: Box::new(drain) };
     world.write(drain).unwrap();
     world.node_status(2, NodeState::Down);
     world.write(Write::RemoveNode { id: node_id(2), force: false }).unwrap();
     assert!(world.store.node(&node_id(2)).is_none());
+}
+
+#[test]
+fn a_manager_is_promoted_enrolled_and_demoted_while_a_quorum_is_left() {
+    let mut world = World::new(3);
+    let update = |world: &World, number, role| {
+        let node = world.store.node(&node_id(number)).unwrap();
+        Write::UpdateNode { id: node.id, version: node.meta.version, spec: Box::new(NodeSpec { role, ..node.spec.clone() }) }
+    };
+    let enroll = |number: u64, raft_id| Write::EnrollManager { id: node_id(number), raft_id, addr: format!("10.0.0.{number}:2377") };
+    assert!(refused(&mut world, enroll(1, 10)).1.ends_with("is not a manager"));
+    for number in 1..=3 {
+        let promote = update(&world, number, NodeRole::Manager);
+        world.write(promote).unwrap();
+        world.write(enroll(number, number * 10)).unwrap();
+        let version = world.store.node(&node_id(number)).unwrap().meta.version;
+        world.write(enroll(number, number * 10)).unwrap();
+        assert_eq!(world.store.node(&node_id(number)).unwrap().meta.version, version, "said twice, changed once");
+    }
+    assert!(refused(&mut world, enroll(3, 20)).1.contains("Raft id 20"), "another's id");
+    let wrong = Write::EnrollManager { id: node_id(3), raft_id: 31, addr: "nowhere".into() };
+    assert!(refused(&mut world, wrong).1.contains("must be IP:PORT"));
+    let heard = |ids: &[u64]| crate::membership::Seen {
+        own: 10,
+        voters: [10, 20, 30].into(),
+        heard: ids.iter().copied().collect(),
+        ..crate::membership::Seen::default()
+    };
+    let demote = update(&world, 2, NodeRole::Worker);
+    assert!(super::check_demotion(&world.store, &heard(&[10, 20, 30]), &demote).is_ok());
+    let want = "rpc error: code = FailedPrecondition desc = can't remove member from the raft: this would result in a loss of quorum";
+    assert_eq!(super::check_demotion(&world.store, &heard(&[10, 20]), &demote).unwrap_err().message, want);
+    // One that is demoted already is not counted on.
+    let first = update(&world, 3, NodeRole::Worker);
+    world.write(first).unwrap();
+    assert_eq!(super::check_demotion(&world.store, &heard(&[10, 30]), &update(&world, 1, NodeRole::Worker)).unwrap_err().message, want);
 }
 
 #[test]

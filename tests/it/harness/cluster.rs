@@ -39,7 +39,13 @@ impl Cluster {
 
     /// A node that is in no swarm, with an address of its own.
     pub fn apart() -> Node {
-        Node::start_with(Setup { addr: Some(next_addr()), ..Setup::default() })
+        Self::apart_with(&[])
+    }
+
+    /// The same with more flags.
+    pub fn apart_with(flags: &[&str]) -> Node {
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        Node::start_with(Setup { addr: Some(next_addr()), flags, ..Setup::default() })
     }
 
     /// The token of a role.

@@ -4,7 +4,8 @@ use super::key;
 use super::log::segments;
 use crate::raft::compact::KEPT_BYTES;
 use crate::raft::machine::View;
-use crate::raft::node::{Node, Place, mint, read_id};
+use crate::raft::network::Network;
+use crate::raft::node::{Node, Place, Timing, mint, read_id};
 use crate::raft::types::Command;
 use openraft_rt_tokio::TokioRuntime;
 use std::path::Path;
@@ -24,7 +25,7 @@ const PURGE_BOUND: Duration = Duration::from_secs(60);
 type TokioNode = Node<TokioRuntime>;
 
 fn place(folder: &Path) -> Place {
-    Place { folder: folder.to_owned(), key: key(), id: read_id(folder).unwrap().unwrap(), cluster: "test".into(), kept: KEPT_BYTES }
+    Place { folder: folder.to_owned(), key: key(), id: read_id(folder).unwrap().unwrap(), cluster: "test".into(), kept: KEPT_BYTES, timing: Timing::Lan }
 }
 
 async fn open(folder: &Path) -> (TokioNode, Arc<View>) {
@@ -33,7 +34,7 @@ async fn open(folder: &Path) -> (TokioNode, Arc<View>) {
 
 async fn open_place(place: Place) -> (TokioNode, Arc<View>) {
     let view = Arc::new(View::default());
-    let node = TokioNode::open(&place, view.clone()).await.unwrap();
+    let node = TokioNode::open(&place, view.clone(), Network::alone(place.key.clone())).await.unwrap();
     node.initialize("127.0.0.1:2377").await.unwrap();
     assert!(node.stand_if_alone().await.unwrap());
     node.lead().await.unwrap();
@@ -143,7 +144,7 @@ async fn a_state_without_its_snapshot_is_refused() {
             std::fs::remove_file(path).unwrap();
         }
     }
-    let refused = TokioNode::open(&place(folder.path()), Arc::new(View::default())).await.err().unwrap();
+    let refused = TokioNode::open(&place(folder.path()), Arc::new(View::default()), Network::alone(key())).await.err().unwrap();
     assert!(refused.to_string().contains("purged"), "{refused}");
 }
 
