@@ -46,6 +46,12 @@ pub struct Image {
     pub author: String,
     #[serde(default)]
     pub user: String,
+    /// As the image names it; empty for SIGTERM.
+    #[serde(default)]
+    pub stop_signal: String,
+    /// Paths that are volumes in every container of it.
+    #[serde(default)]
+    pub volumes: Vec<String>,
     /// When it came to be here, or was last given a name.
     #[serde(default)]
     pub tagged_at: Option<Time>,
@@ -71,20 +77,23 @@ pub struct Step {
 }
 
 impl Image {
-    /// Whether this version can run it; why not otherwise.
-    pub fn refusal(&self) -> Option<String> {
-        if !self.module_digest.is_empty() {
-            return None;
-        }
+    /// What it is, in an error's words.
+    pub fn describe(&self) -> String {
         let name = self.tags.first().or(self.repo_digests.first()).unwrap_or(&self.digest);
         let Platform { os, architecture } = &self.platform;
         // "Linux image" in so many words: it is what nearly everyone has at hand first.
         let kind = match os.as_str() {
+            _ if !self.module_digest.is_empty() => "a Wasm image".into(),
             "linux" => format!("a Linux image (linux/{architecture})"),
             "" => "an image of an unknown platform".into(),
             _ => format!("an image for {os}/{architecture}"),
         };
-        Some(format!("image {name} is {kind}; this version runs Wasm only"))
+        format!("image {name} is {kind}")
+    }
+
+    /// True for a container's image of the operating system that nodes have.
+    pub fn is_linux(&self) -> bool {
+        self.module_digest.is_empty() && self.platform.os == "linux"
     }
 }
 

@@ -35,6 +35,9 @@ pub enum Error {
     /// The process that held the task is gone.
     #[error("{0}")]
     ShimDied(String),
+    /// A container's first process could not be started; Docker's words and exit code.
+    #[error("{why}")]
+    NotStarted { code: u32, why: String },
     /// A shim refused; the text is its own.
     #[error("{0}")]
     Refused(String),
@@ -64,7 +67,7 @@ impl From<Error> for wsw_api::Error {
             Error::Unsupported(_) => Self::unimplemented(message),
             Error::Conflict(_) | Error::VolumeInUse { .. } => Self::conflict(message),
             Error::Temporary(_) => Self::unavailable(message),
-            Error::ShimDied(_) | Error::Refused(_) => Self::internal(message),
+            Error::ShimDied(_) | Error::NotStarted { .. } | Error::Refused(_) => Self::internal(message),
         }
     }
 }

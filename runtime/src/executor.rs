@@ -36,8 +36,10 @@ pub struct Capabilities {
     pub platforms: Vec<Platform>,
     /// Kind and name: ("Runtime", "io.wsw.wasm.v1").
     pub plugins: Vec<(String, String)>,
-    /// How guests are separated from the node and from each other.
+    /// How Wasm guests are separated from the node and from each other.
     pub isolation: String,
+    /// What runs containers, or `none` and why; empty when nothing is known of them.
+    pub containers: String,
 }
 
 /// Makes controllers, and finds the tasks of an earlier life of the daemon.

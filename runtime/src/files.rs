@@ -107,6 +107,54 @@ pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
     fs::remove_dir(path)
 }
 
+/// The same for what an image's user made: as deep as paths can be made.
+pub(crate) fn remove_tree_of_any_depth(path: &Path) -> io::Result<()> {
+    let folder = match rustix::fs::open(path, FOLDER, Mode::empty()) {
+        Ok(folder) => folder,
+        Err(rustix::io::Errno::NOENT) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    empty_folder(&folder)?;
+    fs::remove_dir(path)
+}
+
+/// Removes all that is in a folder. What lies too deep for one descent is moved up and taken in the next.
+pub(crate) fn empty_folder(folder: &OwnedFd) -> io::Result<()> {
+    while empty_level(folder, folder, DESCENT)? {}
+    Ok(())
+}
+
+/// Levels of one descent: each holds a descriptor and a stack frame.
+const DESCENT: u32 = 48;
+
+/// True when something was moved up to `top`.
+fn empty_level(top: &OwnedFd, folder: &OwnedFd, left: u32) -> io::Result<bool> {
+    let mut moved = false;
+    for entry in rustix::fs::Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
+            Err(rustix::io::Errno::ISDIR | rustix::io::Errno::PERM) => {}
+            other => {
+                other?;
+                continue;
+            }
+        }
+        if left == 0 {
+            rustix::fs::renameat(folder, name, top, temporary(Path::new("")))?;
+            moved = true;
+            continue;
+        }
+        let inner = rustix::fs::openat2(folder, name, FOLDER, Mode::empty(), ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS)?;
+        moved |= empty_level(top, &inner, left - 1)?;
+        rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR)?;
+    }
+    Ok(moved)
+}
+
 /// Deeper than any folder that we make.
 const MAX_DEPTH: u32 = 64;
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);

@@ -18,12 +18,15 @@
 mod batch;
 mod bundle;
 mod compiler;
+mod copy;
 mod error;
 mod executor;
 mod files;
 pub mod heap;
 mod mounts;
+mod oci;
 mod program;
+mod runtime;
 mod spec;
 mod users;
 
@@ -34,5 +37,6 @@ pub mod wasm;
 
 pub use error::{Error, Result};
 pub use executor::{Adopted, AdoptedState, Capabilities, Controller, Executor, Exit, Started, TaskRequest};
+pub use runtime::Runtime;
 pub use wasm::{Config, Wasm};
 pub use wsw_api::shim::HandoverOutcome;

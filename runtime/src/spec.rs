@@ -65,13 +65,13 @@ fn hostname(request: &TaskRequest) -> String {
 }
 
 /// Docker's rule: a command replaces the image's entry point and drops its arguments; arguments alone replace its arguments.
-fn args(container: &ContainerSpec, image: &Image) -> Vec<String> {
+pub(crate) fn args(container: &ContainerSpec, image: &Image) -> Vec<String> {
     let entrypoint = if container.command.is_empty() { &image.entrypoint } else { &container.command };
     let args = if !container.args.is_empty() || !container.command.is_empty() { &container.args } else { &image.cmd };
     entrypoint.iter().chain(args).cloned().collect()
 }
 
-fn cwd(container: &ContainerSpec, image: &Image) -> String {
+pub(crate) fn cwd(container: &ContainerSpec, image: &Image) -> String {
     let own = [&container.dir, &image.working_dir].into_iter().find(|dir| dir.starts_with('/'));
     own.cloned().unwrap_or_else(|| "/".to_owned())
 }
@@ -86,8 +86,13 @@ fn env(request: &TaskRequest, image: &Image) -> Vec<String> {
         format!("WSW_NODE_ID={}", request.node),
         format!("WSW_NODE_HOSTNAME={}", request.hostname),
     ];
+    merged(image.env.iter().chain(&request.spec.container.env).chain(&own).chain(&generic::environment(&request.generic)))
+}
+
+/// Variables in their order; a later one replaces an earlier one of its name.
+pub(crate) fn merged<'a>(variables: impl Iterator<Item = &'a String>) -> Vec<String> {
     let mut merged: Vec<(String, String)> = Vec::new();
-    for variable in image.env.iter().chain(&request.spec.container.env).chain(&own).chain(&generic::environment(&request.generic)) {
+    for variable in variables {
         // A name without a value removes the variable, as Docker does.
         let (name, value) = variable.split_once('=').map_or((variable.as_str(), None), |(name, value)| (name, Some(value)));
         let known = merged.iter().position(|(known, _)| known == name);
@@ -102,7 +107,7 @@ fn env(request: &TaskRequest, image: &Image) -> Vec<String> {
 }
 
 /// `<service>.<slot>.<id>`; the node's id in the slot's place for tasks without one (SwarmKit's `api/naming`).
-fn task_name(request: &TaskRequest) -> String {
+pub(crate) fn task_name(request: &TaskRequest) -> String {
     match request.slot {
         0 => format!("{}.{}.{}", request.service_name, request.node, request.task),
         slot => format!("{}.{slot}.{}", request.service_name, request.task),
@@ -171,7 +176,7 @@ fn annotations(request: &TaskRequest, image: &Image, labels: &WasmLabels, artifa
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::collections::BTreeMap;
     use std::sync::Arc;
@@ -191,7 +196,7 @@ mod tests {
         }
     }
 
-    fn request(container: ContainerSpec) -> TaskRequest {
+    pub(crate) fn request(container: ContainerSpec) -> TaskRequest {
         TaskRequest {
             task: TaskId::from_bytes([1; 16]),
             service: ServiceId::from_bytes([2; 16]),

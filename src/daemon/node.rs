@@ -27,7 +27,7 @@ use wsw_dockerapi::backend::{InitRequest, JoinSwarm, SwarmState};
 use wsw_manager::identity::Identity;
 use wsw_manager::{InitSpec, Manager};
 use wsw_net::Protocol;
-use wsw_runtime::Wasm;
+use wsw_runtime::{Runtime, Wasm};
 use wsw_worker::relay::{self, Relay, Shims};
 use wsw_worker::{Ring, Worker};
 
@@ -58,6 +58,8 @@ pub struct Node {
     pub paths: Paths,
     pub host: Host,
     pub installation_id: String,
+    /// What runs tasks; its Wasm part keeps images and volumes.
+    runtime: Arc<Runtime>,
     pub wasm: Arc<Wasm>,
     flags: Flags,
     /// Events of this node's own objects (images, volumes).
@@ -78,7 +80,7 @@ impl Node {
         host.tasks = flags.max_tasks.map_or(host.tasks, |most| most.get().min(host.tasks));
         host.generic.clone_from(&flags.generic);
         let membership = Membership::read(&paths)?;
-        let wasm = Wasm::open(wsw_runtime::Config {
+        let runtime = Runtime::open(wsw_runtime::Config {
             data_root: paths.data_root.clone(),
             exec_root: paths.exec_root.clone(),
             exe: std::env::current_exe().context("cannot find this program's own file")?,
@@ -93,7 +95,8 @@ impl Node {
             installation_id: installation_id(&paths.data_root)?,
             paths,
             host,
-            wasm,
+            wasm: runtime.wasm().clone(),
+            runtime,
             flags,
             local_events: Ring::default(),
             member: RwLock::new(None),
@@ -179,7 +182,7 @@ impl Node {
         let mut relay = self.relay.lock().unwrap_or_else(PoisonError::into_inner);
         match &*relay {
             Some(relay) if relay.node() == node => relay.clone(),
-            _ => relay.insert(Relay::new(node, self.host.memory_bytes, Box::new(Shims(self.wasm.clone())))).clone(),
+            _ => relay.insert(Relay::new(node, self.host.memory_bytes, Box::new(Shims(self.runtime.clone())))).clone(),
         }
     }
 
@@ -228,7 +231,7 @@ impl Node {
             description,
             relay: self.relay(record.node),
         };
-        Worker::start(config, self.wasm.clone(), self.wasm.clone()).await.map_err(anyhow::Error::from)
+        Worker::start(config, self.runtime.clone(), self.runtime.clone()).await.map_err(anyhow::Error::from)
     }
 
     pub(super) fn install(self: &Arc<Self>, record: Arc<Record>, worker: Worker, control: Control, network: Arc<Network>) {
@@ -420,7 +423,7 @@ impl Node {
         member.unlink();
         member.worker.clone().leave().await;
         member.said_goodbye().await;
-        self.wasm.close().await;
+        self.runtime.close().await;
         if let Some(manager) = member.manager() {
             manager.clone().shutdown().await;
         }
@@ -444,7 +447,7 @@ impl Node {
             }
             member.network.close().await;
         }
-        self.wasm.close().await;
+        self.runtime.close().await;
     }
 }
 

@@ -39,6 +39,8 @@ mod logs_diff;
 mod managers;
 mod managers_roles;
 mod networks;
+mod oci;
+mod oci_bad;
 mod outbound;
 mod placement;
 mod ports;

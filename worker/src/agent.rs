@@ -380,7 +380,9 @@ impl Loop {
     }
 }
 
-/// Engine label that says how guests are separated.
+/// Engine label that says what runs containers on a node, or why it has none.
+const CONTAINERS_LABEL: &str = "wsw.containers";
+/// The one that says how guests are separated.
 const ISOLATION_LABEL: &str = "wsw.wasm.isolation";
 
 /// What the node says of itself.
@@ -401,6 +403,9 @@ pub fn described(base: &NodeDescription, executor: &dyn Executor, problems: Vec<
         // Where `docker info` and `docker node inspect --pretty` show it.
         description.engine_labels.insert(ISOLATION_LABEL.into(), capabilities.isolation.clone());
         description.wasm_isolation = capabilities.isolation;
+    }
+    if !capabilities.containers.is_empty() {
+        description.engine_labels.insert(CONTAINERS_LABEL.into(), capabilities.containers);
     }
     description.problems.extend(problems);
     description

@@ -158,6 +158,8 @@ impl Run {
             status.exit_code = Some(exit.code);
             // A guest that ended while the daemon was away ended then, not now.
             status.at = if exit.at.0 > 0 { exit.at.min(at) } else { at };
+        } else if let Some(Error::NotStarted { code, .. }) = &self.error {
+            status.exit_code = Some(*code);
         }
         status.err = self.reason(state).into();
         self.driver.board.post(self.driver.task, status);

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use wsw_api::ServiceId;
 use wsw_api::shim::HandoverOutcome;
-use wsw_runtime::Wasm;
+use wsw_runtime::Runtime;
 
 pub use wsw_runtime::{Adopted, AdoptedState, Controller, Executor, Exit, TaskRequest};
 
@@ -23,11 +23,11 @@ pub trait Handover: Send + Sync + 'static {
 }
 
 #[async_trait]
-impl Handover for Wasm {
+impl Handover for Runtime {
     async fn handover(&self, service: ServiceId, port: u16, client: SocketAddr, connection: BorrowedFd<'_>) -> wsw_runtime::Result<HandoverOutcome> {
-        Wasm::handover(self, service, port, client, connection).await
+        Runtime::handover(self, service, port, client, connection).await
     }
     async fn flow(&self, service: ServiceId, port: u16, client: SocketAddr, socket: BorrowedFd<'_>) -> wsw_runtime::Result<HandoverOutcome> {
-        Wasm::flow(self, service, port, client, socket).await
+        Runtime::flow(self, service, port, client, socket).await
     }
 }

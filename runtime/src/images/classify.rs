@@ -73,6 +73,8 @@ struct Process {
     working_dir: Option<String>,
     user: Option<String>,
     labels: Option<BTreeMap<String, String>>,
+    stop_signal: Option<String>,
+    volumes: Option<BTreeMap<String, serde_json::Value>>,
 }
 
 /// Reads one image of the archive.
@@ -129,6 +131,8 @@ pub(crate) fn classify(unpacked: &mut Unpacked, found: &Found) -> Result<Classif
         diff_ids: config.rootfs.unwrap_or_default().diff_ids,
         author: config.author.unwrap_or_default(),
         user: process.user.unwrap_or_default(),
+        stop_signal: process.stop_signal.unwrap_or_default(),
+        volumes: process.volumes.unwrap_or_default().into_keys().collect(),
         tagged_at: None,
     };
     let blobs = [found.manifest.clone(), staged].into_iter().chain(layers).chain(module.clone()).collect();

@@ -3,7 +3,7 @@
 //! ```text
 //! images/blobs/sha256/<hex>   manifests, configurations, layers, modules     images/index.json   names and what each image is
 //! images/compiled/            code for the shims (crate::compiler)           images/tmp/         loads that are under way
-//! images/downloads/           blobs that come from a registry
+//! images/downloads/           blobs that come from a registry        images/layers/              layers of Linux images, unpacked
 //! ```
 //!
 //! Invariants: a blob is what its name says; the index names only blobs that are there; a load changes everything or nothing.
@@ -24,9 +24,12 @@ mod reader;
 mod reference;
 mod registry;
 mod save;
+mod snapshots;
 mod store;
+mod tarball;
 #[cfg(test)]
 pub(crate) mod tests;
+mod unpack;
 mod unpacked;
 
 pub use choose::parse_platform;
@@ -36,5 +39,6 @@ pub use registry::{BlobReader, Credentials, Insecure, Peers, PullRequest, Pulled
 pub use store::Images;
 pub use wsw_api::image::{Code, Image, Look, Progress, Prune, Removed, Step};
 
+pub(crate) use choose::{fits, native};
 pub(crate) use code::InUse;
 pub(crate) use registry::Patience;

@@ -47,9 +47,18 @@ pub(crate) async fn decompressed(reader: impl AsyncRead + Send + Unpin + 'static
 
 /// The same for a file, from within blocking work. `left` is what may still come out of it and of others that share it.
 pub(crate) fn decompressed_file(file: std::fs::File, left: Arc<AtomicU64>) -> io::Result<impl Read> {
+    bounded_file(file, left, MAX_UNPACKED)
+}
+
+/// The same for a layer that becomes a folder: `most` bytes may come out of it.
+pub(crate) fn decompressed_up_to(file: std::fs::File, most: u64) -> io::Result<impl Read> {
+    bounded_file(file, Arc::new(most.into()), most)
+}
+
+fn bounded_file(file: std::fs::File, left: Arc<AtomicU64>, most: u64) -> io::Result<impl Read> {
     let handle = tokio::runtime::Handle::current();
     let reader = handle.block_on(decompressed(tokio::fs::File::from_std(file)))?;
-    Ok(Bounded { reader: SyncIoBridge::new_with_handle(reader, handle), left })
+    Ok(Bounded { reader: SyncIoBridge::new_with_handle(reader, handle), left, most })
 }
 
 /// Counts what is read of the packed form.
@@ -91,11 +100,13 @@ impl<R: AsyncRead + Unpin> AsyncRead for Inflating<R> {
 pub(crate) struct Bounded<R> {
     reader: R,
     left: Arc<AtomicU64>,
+    /// What was left at first, for the error.
+    most: u64,
 }
 
 impl<R> Bounded<R> {
     pub(crate) fn new(reader: R) -> Self {
-        Self { reader, left: Arc::new(AtomicU64::new(MAX_UNPACKED)) }
+        Self { reader, left: Arc::new(AtomicU64::new(MAX_UNPACKED)), most: MAX_UNPACKED }
     }
 }
 
@@ -104,7 +115,7 @@ impl<R: Read> Read for Bounded<R> {
         let read = self.reader.read(buf)?;
         // One thread reads at a time; the count is shared because it outlives the single reader.
         let left = self.left.load(Ordering::Relaxed).checked_sub(read as u64);
-        let left = left.ok_or_else(|| io::Error::other(format!("it unpacks to more than {} MiB", MAX_UNPACKED >> 20)))?;
+        let left = left.ok_or_else(|| io::Error::other(format!("it unpacks to more than {} MiB", self.most >> 20)))?;
         self.left.store(left, Ordering::Relaxed);
         Ok(read)
     }
@@ -117,7 +128,7 @@ mod tests {
     #[test]
     fn readers_share_what_is_left() {
         let left = Arc::new(AtomicU64::new(10));
-        let read = |bytes: &'static [u8]| Bounded { reader: bytes, left: left.clone() }.read_to_end(&mut Vec::new());
+        let read = |bytes: &'static [u8]| Bounded { reader: bytes, left: left.clone(), most: MAX_UNPACKED }.read_to_end(&mut Vec::new());
         assert_eq!((read(b"12345").unwrap(), read(b"12345").unwrap()), (5, 5));
         assert!(read(b"1").unwrap_err().to_string().contains("2048 MiB"));
     }

@@ -11,6 +11,7 @@ use super::layout::{self, Found};
 use super::reader::decompressed;
 use super::reference::{self, Reference, familiar};
 use super::registry::{Downloads, Patience, Peers, Pulled, Transport, Trust};
+use super::snapshots::Snapshots;
 use super::unpacked::{MAX_JSON, Unpacked};
 use crate::compiler::Compile;
 use crate::error::{Error, Result};
@@ -47,6 +48,7 @@ pub struct Images {
 struct Inner {
     root: PathBuf,
     blobs: Blobs,
+    snapshots: Snapshots,
     /// Replaced as a whole; readers never wait for the disk.
     index: RwLock<Arc<Index>>,
     /// Held over each change of index and blobs.
@@ -96,6 +98,7 @@ impl Inner {
         let done = change(&mut index)?;
         let index = self.commit(index)?;
         self.blobs.sweep(&index.blobs());
+        self.snapshots.sweep(&index);
         modules.iter().filter(|module| index.kind_of(module).is_none()).for_each(|module| compiler.forget(module));
         Ok(done)
     }
@@ -114,7 +117,9 @@ impl Images {
         files::sweep_temporary(root);
         // Compiled for a load that was cut off.
         compiler.kept().iter().filter(|code| index.kind_of(&code.module).is_none()).for_each(|code| compiler.forget(&code.module));
-        let inner = Inner { root: root.to_owned(), blobs, index: RwLock::new(Arc::new(index)), writing: Mutex::new(()) };
+        let snapshots = Snapshots::open(root)?;
+        snapshots.sweep(&index);
+        let inner = Inner { root: root.to_owned(), blobs, snapshots, index: RwLock::new(Arc::new(index)), writing: Mutex::new(()) };
         Ok(Self {
             inner: Arc::new(inner),
             compiler,
@@ -188,6 +193,12 @@ impl Images {
     pub(crate) async fn blob(&self, digest: &str) -> Result<Vec<u8>> {
         let (inner, digest) = (self.inner.clone(), digest.to_owned());
         files::blocking(move || inner.blobs.read(&digest, MAX_JSON)).await?
+    }
+
+    /// The folders of a Linux image's layers, the lowest first; what is missing is unpacked.
+    pub(crate) async fn layers(&self, image: &Image) -> Result<Vec<PathBuf>> {
+        let (inner, image) = (self.inner.clone(), image.clone());
+        files::blocking(move || inner.snapshots.ensure(&inner.blobs, &image)).await?
     }
 
     pub(super) fn blobs(&self) -> &Blobs {

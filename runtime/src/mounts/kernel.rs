@@ -142,6 +142,13 @@ pub(super) fn open_below(folder: BorrowedFd<'_>, path: &Path) -> io::Result<Owne
     Ok(rustix::fs::openat2(folder, path, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS)?)
 }
 
+/// A folder of a container's root, by a path as the container sees it.
+pub(crate) fn open_in_root(root: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
+    use rustix::fs::{Mode, OFlags, ResolveFlags};
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)?)
+}
+
 /// What a descriptor of [`open_source`] stands for.
 pub(super) fn status(source: BorrowedFd<'_>) -> io::Result<rustix::fs::Stat> {
     Ok(rustix::fs::statat(source, c"", AtFlags::EMPTY_PATH)?)

@@ -11,7 +11,7 @@
 pub(crate) mod kernel;
 mod owners;
 mod place;
-mod source;
+pub(crate) mod source;
 #[cfg(test)]
 mod tests;
 

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 /// A source that was found.
-pub(super) struct Source {
+pub(crate) struct Source {
     pub fd: OwnedFd,
     pub status: Stat,
 }
@@ -45,8 +45,21 @@ pub(super) fn bind(path: &Path, create: bool) -> Result<Source> {
     Err(invalid("bind", format_args!("bind source {} is {what}; a Wasm task can have folders and regular files only", path.display())))
 }
 
+/// The same check for a container, which may have whatever is there.
+pub(crate) fn exists(path: &Path, create: bool) -> Result<()> {
+    let wrong = |why: io::Error| invalid("bind", format_args!("create mount point {}: {why}", path.display()));
+    if create && !path.exists() {
+        std::fs::create_dir_all(path).map_err(wrong)?;
+    }
+    match path.metadata() {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(invalid("bind", format_args!("bind source path does not exist: {}", path.display()))),
+        Err(error) => Err(invalid("bind", format_args!("bind source {}: {error}", path.display()))),
+    }
+}
+
 /// Finds a volume's folder, or a part of it.
-pub(super) fn volume(name: &str, data: &Path, subpath: &str) -> Result<Source> {
+pub(crate) fn volume(name: &str, data: &Path, subpath: &str) -> Result<Source> {
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound if !subpath.is_empty() => {
             invalid("volume", format_args!("volume {name}: cannot access path {subpath}: no such file or directory"))

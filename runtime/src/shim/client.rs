@@ -256,7 +256,8 @@ fn limit() -> Context {
     context::with_duration(CALL_LIMIT)
 }
 
-fn timestamp(at: Option<(i64, i32)>) -> Time {
+/// A moment of the Task API; none is now.
+pub(crate) fn timestamp(at: Option<(i64, i32)>) -> Time {
     let nanos = at.and_then(|(seconds, nanos)| u64::try_from(seconds).ok()?.checked_mul(1_000_000_000)?.checked_add(u64::try_from(nanos).ok()?));
     nanos.map_or_else(now, Time)
 }

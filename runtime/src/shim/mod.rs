@@ -23,6 +23,7 @@ pub(crate) mod tests;
 
 pub(crate) use cgroup::Cgroups;
 pub(crate) use check::check;
-pub(crate) use client::{Refusal, Shim, TaskState, now};
+pub(crate) use client::{Refusal, Shim, TaskState, now, timestamp};
+pub(crate) use connection::Watched;
 pub(crate) use pool::{Group, Lease, Pool, Settings, Wish};
 pub(crate) use process::{HOMES, Opened};

@@ -42,6 +42,8 @@ pub(super) struct TaskController {
 struct State {
     /// Until it is prepared.
     request: Option<Box<TaskRequest>>,
+    /// Its image, when that was found before.
+    image: Option<Box<Image>>,
     /// Until it has ended.
     lease: Option<Lease>,
     /// As long: its compiled code stays.
@@ -61,11 +63,17 @@ impl TaskController {
         Self { wasm, task, service, state: Mutex::new(state), stepping: tokio::sync::Mutex::default() }
     }
 
+    pub(super) fn of_image(wasm: Weak<Wasm>, request: TaskRequest, image: Image) -> Self {
+        let this = Self::new(wasm, request);
+        this.lock().image = Some(Box::new(image));
+        this
+    }
+
     /// A task of an earlier daemon: in a shim, or ended.
     pub(super) fn adopted(wasm: &Wasm, record: &Record, lease: Option<Lease>, pid: Option<u32>, exit: Option<Exit>) -> Self {
         let module = wasm.images.find(&record.image).map(|image| image.module_digest).ok().filter(|_| lease.is_some());
         let code = module.map(|module| wasm.images.hold_code(&module));
-        let state = State { request: None, lease, code, shim: Some(record.shim), pid, ready: None, exit };
+        let state = State { request: None, image: None, lease, code, shim: Some(record.shim), pid, ready: None, exit };
         let this =
             Self { wasm: wasm.me.clone(), task: record.task, service: record.service, state: Mutex::new(state), stepping: tokio::sync::Mutex::default() };
         if pid.is_some() {
@@ -262,7 +270,14 @@ impl Controller for TaskController {
         let Some(request) = self.lock().request.clone() else { return Ok(()) };
         let wasm = self.wasm()?;
         // Before a place is taken: tasks that wait for a registry hold up nobody whose image is here.
-        let image = pull::image(&wasm.images, &request).await?;
+        let known = self.lock().image.clone();
+        let image = match known {
+            Some(image) => *image,
+            None => pull::image(&wasm.images, &request).await?,
+        };
+        if image.module_digest.is_empty() {
+            return Err(Error::Unsupported(format!("{}; a Wasm shim does not run it", image.describe())));
+        }
         let _slot = wasm.preparing.acquire().await.map_err(|_| Error::Temporary("the runtime is closed".into()))?;
         let (lease, code) = self.create(&wasm, &request, &image).await?;
         let mut state = self.lock();

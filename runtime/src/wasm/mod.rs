@@ -14,7 +14,7 @@ mod adopt;
 mod controller;
 mod network;
 mod open;
-mod pull;
+pub(crate) mod pull;
 mod services;
 #[cfg(test)]
 mod tests;
@@ -24,7 +24,7 @@ pub use open::Config;
 use crate::bundle::Bundles;
 use crate::error::Result;
 use crate::executor::{Adopted, Capabilities, Controller, Executor, TaskRequest};
-use crate::images::Images;
+use crate::images::{Image, Images};
 use crate::mounts::Mounts;
 use crate::shim::Pool;
 use crate::volumes::Volumes;
@@ -65,6 +65,11 @@ impl Wasm {
     /// Makes the folders, takes up the shims of an earlier daemon.
     pub async fn open(config: Config) -> wsw_api::Result<Arc<Self>> {
         Ok(open::open(config).await?)
+    }
+
+    /// A task whose image is here.
+    pub(crate) fn controller_of(&self, task: TaskRequest, image: Image) -> Arc<dyn Controller> {
+        Arc::new(TaskController::of_image(self.me.clone(), task, image))
     }
 
     /// The images of this node.
@@ -115,7 +120,7 @@ impl Executor for Wasm {
         let platform = |(os, architecture): &(&str, &str)| Platform { os: (*os).into(), architecture: (*architecture).into() };
         let isolation = self.isolation.clone();
         let plugins = vec![("Runtime".into(), wsw_api::shim::RUNTIME_NAME.into())];
-        Capabilities { platforms: PLATFORMS.iter().map(platform).collect(), plugins, isolation }
+        Capabilities { platforms: PLATFORMS.iter().map(platform).collect(), plugins, isolation, containers: String::new() }
     }
 
     fn controller(&self, task: TaskRequest) -> Arc<dyn Controller> {

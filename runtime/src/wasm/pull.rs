@@ -7,13 +7,14 @@ use crate::error::{Error, Result};
 use crate::executor::TaskRequest;
 use crate::images::{Image, Images, PullRequest};
 
-pub(super) async fn image(images: &Images, request: &TaskRequest) -> Result<Image> {
+pub(crate) async fn image(images: &Images, request: &TaskRequest) -> Result<Image> {
     let name = &request.spec.container.image;
     let found = images.find(name);
     let settled = found.as_ref().is_ok_and(|image| name.contains('@') || image.repo_digests.is_empty());
-    let image = if settled {
-        found?
-    } else {
+    if settled {
+        return found;
+    }
+    let image = {
         let pulled = images.ensure(PullRequest { reference: name.clone(), platform: None, auth: request.auth.clone() }).await;
         match (pulled, found) {
             (Ok(pulled), _) => images.find(&pulled.image)?,
@@ -26,8 +27,5 @@ pub(super) async fn image(images: &Images, request: &TaskRequest) -> Result<Imag
             (Err(error), Err(_)) => return Err(Error::NotThere(format!("No such image: {name} ({error})"))),
         }
     };
-    match image.refusal() {
-        Some(why) => Err(Error::Unsupported(why)),
-        None => Ok(image),
-    }
+    Ok(image)
 }

@@ -52,7 +52,7 @@ pub fn remove_groups(exec_root: &Path) {
 }
 
 /// A group can be removed once the kernel is done with the processes that were killed in it.
-fn remove_group(group: &Path) {
+pub fn remove_group(group: &Path) {
     for _ in 0..200 {
         match std::fs::remove_dir(group) {
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::BUSY.raw_os_error()) => std::thread::sleep(Duration::from_millis(5)),

@@ -6,6 +6,7 @@ pub mod archive;
 mod client;
 mod cluster;
 mod command;
+pub mod containers;
 mod guests;
 mod http;
 mod leftovers;

@@ -3,6 +3,7 @@
 //! Invariant: when it is dropped, nothing of it is left: no daemon, no shim, no mount, no file. The end of its log is shown when the test failed.
 
 use super::command::{Run, run, wait};
+use super::containers::remove_containers;
 use super::http::{Response, over_unix};
 use super::leftovers::{kill, kill_below, remove_groups, unmount_below};
 use super::user::{give_to_ordinary_user, ordinary_user};
@@ -249,6 +250,7 @@ impl Drop for Node {
         }
         kill_below(self.folder.path());
         remove_groups(&self.folder.path().join("e"));
+        remove_containers(&self.data_root);
         unmount_below(self.folder.path());
         if std::thread::panicking() {
             let log = self.log();

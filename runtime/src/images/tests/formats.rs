@@ -121,7 +121,7 @@ async fn images_of_other_platforms_are_kept_and_say_that_they_do_not_run() {
     store.load(saved(&["nginx:1"], &linux, &[tar(&[("bin/sh", b"\x7fELF")])])).await.unwrap();
     let image = store.images.resolve("nginx:1").unwrap();
     assert_eq!((image.platform.os.as_str(), image.wasm_kind, image.diff_ids.len()), ("linux", None, 1));
-    assert_eq!(image.refusal().unwrap(), "image nginx:1 is a Linux image (linux/amd64); this version runs Wasm only");
+    assert_eq!(image.describe(), "image nginx:1 is a Linux image (linux/amd64)");
 }
 
 #[tokio::test]

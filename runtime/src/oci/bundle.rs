@@ -1,0 +1,146 @@
+//! One folder per container: what the shim reads, and the record by which a later daemon finds it again.
+//!
+//! ```text
+//! b/<task id>/config.json  OCI runtime spec     record.json   ours; written before `Create`, gone when the task is removed
+//!             rootfs/      its mounted root     stdin stdout stderr   FIFOs     hosts hostname resolv.conf
+//! ```
+//!
+//! Invariants: a folder with a record exists before the shim hears of the task; one without is debris. Never: mounts anything.
+
+use crate::error::{Error, Result};
+use crate::executor::Exit;
+use crate::files;
+use rustix::fs::{FileType, Mode};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use wsw_api::{ServiceId, TaskId, Time};
+
+const RECORD: &str = "record.json";
+const END: &str = "end.json";
+const CONFIG: &str = "config.json";
+pub(super) const ROOT: &str = "rootfs";
+const MAX_FILE: u64 = 1 << 20;
+
+/// What a later daemon has to know of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub task: TaskId,
+    pub service: ServiceId,
+    pub slot: u32,
+    pub template: u64,
+    /// Digest of its image.
+    pub image: String,
+    /// Which tasks share its shim.
+    pub group: String,
+    /// After another boot nothing of it runs.
+    pub boot: String,
+    pub volumes: Vec<String>,
+    /// In the node's network.
+    pub address: Option<Ipv4Addr>,
+    pub tty: bool,
+    /// A number.
+    pub stop_signal: u32,
+    pub log_size: u64,
+    pub log_files: u32,
+    /// The shim's program.
+    pub runtime: PathBuf,
+    /// The shim was asked to create it.
+    pub started: bool,
+    /// Its connections begin with a PROXY header.
+    pub proxy_protocol: bool,
+}
+
+/// How it ended, once that is known: the shim forgets it then.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct End {
+    code: u32,
+    reason: Option<String>,
+    ran: bool,
+    at: Time,
+}
+
+/// The folder of bundles.
+#[derive(Debug)]
+pub(super) struct Bundles {
+    folder: PathBuf,
+}
+
+impl Bundles {
+    pub(super) fn open(folder: PathBuf) -> Result<Self> {
+        files::folder(&folder, 0o711)?;
+        Ok(Self { folder })
+    }
+
+    pub(super) fn path(&self, task: TaskId) -> PathBuf {
+        self.folder.join(task.to_string())
+    }
+
+    /// An empty folder for a task; one of an attempt that was cut off is replaced. Nothing may be mounted in it.
+    pub(super) fn make(&self, task: TaskId) -> Result<PathBuf> {
+        let path = self.path(task);
+        let failed = |e: std::io::Error| Error::io(format_args!("make bundle {}", path.display()), &e);
+        files::remove_tree(&path).map_err(failed)?;
+        // A container's own user has to get through to what is mounted from here.
+        files::folder(&path, 0o711)?;
+        Ok(path)
+    }
+
+    /// Removes a bundle of which nothing is mounted any more.
+    pub(super) fn remove(&self, task: TaskId) -> Result<()> {
+        let path = self.path(task);
+        files::remove_tree(&path).map_err(|e| Error::io(format_args!("remove bundle {}", path.display()), &e))
+    }
+
+    /// Records with the ends that are known; and the folders that have none.
+    pub(super) fn scan(&self) -> (Vec<(Record, Option<Exit>)>, Vec<PathBuf>) {
+        let (mut found, mut debris) = (Vec::new(), Vec::new());
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let ours = |record: &Record| entry.file_name().to_str() == Some(&record.task.to_string());
+            match read::<Record>(&path.join(RECORD)).filter(ours) {
+                Some(record) => {
+                    found.push((record, read::<End>(&path.join(END)).map(|end| Exit { code: end.code, reason: end.reason, ran: end.ran, at: end.at })))
+                }
+                None => debris.push(path),
+            }
+        }
+        (found, debris)
+    }
+
+    /// Remembers an end.
+    pub(super) fn write_end(&self, task: TaskId, exit: &Exit) -> Result<()> {
+        let end = End { code: exit.code, reason: exit.reason.clone(), ran: exit.ran, at: exit.at };
+        write(&self.path(task), END, &end)
+    }
+}
+
+/// The task's record: from now on a later daemon takes it up.
+pub(super) fn write_record(bundle: &Path, record: &Record) -> Result<()> {
+    write(bundle, RECORD, record)
+}
+
+/// The spec that the shim reads.
+pub(super) fn write_config(bundle: &Path, config: &serde_json::Value) -> Result<()> {
+    write(bundle, CONFIG, config)
+}
+
+fn write(bundle: &Path, name: &str, value: &impl Serialize) -> Result<()> {
+    let (temp, path) = (files::temporary(bundle), bundle.join(name));
+    let bytes = serde_json::to_vec(value).map_err(|error| Error::Invalid(format!("{name}: {error}")))?;
+    fs::write(&temp, bytes).and_then(|()| fs::rename(&temp, &path)).map_err(|e| Error::io(format_args!("write {}", path.display()), &e))
+}
+
+fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&files::read_bounded(path, MAX_FILE).ok()?).ok()
+}
+
+/// A FIFO in a bundle; one that is there stays.
+pub(super) fn fifo(bundle: &Path, name: &str) -> Result<PathBuf> {
+    let path = bundle.join(name);
+    match rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(path),
+        Err(error) => Err(Error::io(format_args!("make {}", path.display()), &error.into())),
+    }
+}

@@ -1,0 +1,221 @@
+//! One shim of containerd's kind: its Task API, version 2 or 3, as plain calls.
+//!
+//! Owns: the ttrpc connection, time limits, the translation of answers. The two versions have the same messages under two names, so requests are
+//! made by hand. Invariant: once the connection is closed the shim is dead, and every call, waiting or new, ends with [`Refusal::Died`].
+//! Never: starts or ends a process.
+
+use crate::error::{Error, Result};
+use crate::shim::{Refusal, TaskState, Watched, timestamp};
+use containerd_shim_protos::api;
+use containerd_shim_protos::cgroups::metrics::Metrics as MetricsV1;
+use containerd_shim_protos::cgroups_v2::metrics::Metrics as MetricsV2;
+use containerd_shim_protos::protobuf::Message;
+use containerd_shim_protos::shim_async::Client;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio_util::sync::CancellationToken;
+use ttrpc::asynchronous::transport::Socket;
+use ttrpc::proto::{Request, RequestInit};
+use ttrpc::{Code, Error as Rpc};
+use wsw_api::Time;
+use wsw_api::usage::Usage;
+
+/// A call that is not answered for so long will not be: `Create` runs runc, and on a busy machine 50 of them wait for each other.
+const CALL_LIMIT: Duration = Duration::from_secs(60);
+/// After a call failed on the connection, its closing is noticed within this.
+const NOTICE_LIMIT: Duration = Duration::from_secs(2);
+/// cgroup v1's word for "no limit": the largest number of whole pages.
+const NO_LIMIT: u64 = 1 << 62;
+
+/// Where a shim listens, as its `start` said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Address {
+    /// Path of the socket.
+    pub socket: String,
+    /// Version of the Task API.
+    pub api: u32,
+}
+
+/// Version 3 shims say more than where they listen.
+#[derive(Deserialize)]
+struct Bootstrap {
+    version: u32,
+    address: String,
+    #[serde(default)]
+    protocol: String,
+}
+
+impl Address {
+    /// Reads what `start` printed: a bare address (version 2), or JSON.
+    pub(super) fn parse(text: &str) -> Result<Self> {
+        let text = text.trim();
+        let wrong = |why: &str| Error::Temporary(format!("the shim's start printed {:?}: {why}", text.chars().take(200).collect::<String>()));
+        let (address, api) = match text.starts_with('{') {
+            false => (text.to_owned(), 2),
+            true => {
+                let bootstrap: Bootstrap = serde_json::from_str(text).map_err(|error| wrong(&error.to_string()))?;
+                if !matches!(bootstrap.protocol.as_str(), "" | "ttrpc") {
+                    return Err(wrong("only the protocol ttrpc is spoken here"));
+                }
+                (bootstrap.address, bootstrap.version)
+            }
+        };
+        if !(2..=3).contains(&api) {
+            return Err(wrong("only versions 2 and 3 of the Task API are spoken here"));
+        }
+        let socket = address.strip_prefix("unix://").unwrap_or(&address).to_owned();
+        if socket.starts_with('/') { Ok(Self { socket, api }) } else { Err(wrong("that is no address of a Unix socket")) }
+    }
+}
+
+/// A shim that answered `Connect`.
+pub(super) struct Shim {
+    service: &'static str,
+    client: Client,
+    closed: CancellationToken,
+    pid: u32,
+}
+
+impl Shim {
+    pub(super) async fn connect(address: &Address) -> Result<Self, Refusal> {
+        let stream = UnixStream::connect(&address.socket).await.map_err(|error| Refusal::Died(format!("its socket: {error}")))?;
+        let closed = CancellationToken::new();
+        let client = Client::new(Socket::new(Watched::new(stream, closed.clone())));
+        let service = if address.api == 3 { "containerd.task.v3.Task" } else { "containerd.task.v2.Task" };
+        let mut shim = Self { service, client, closed, pid: 0 };
+        let answer: api::ConnectResponse = shim.call("Connect", &api::ConnectRequest::default(), Some(CALL_LIMIT)).await?;
+        shim.pid = answer.shim_pid;
+        Ok(shim)
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.closed.is_cancelled()
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    pub(super) async fn create(&self, request: api::CreateTaskRequest) -> Result<u32, Refusal> {
+        let answer: api::CreateTaskResponse = self.call("Create", &request, Some(CALL_LIMIT)).await?;
+        Ok(answer.pid)
+    }
+
+    /// Starts the task's first process, or one that [`Self::exec`] made.
+    pub(super) async fn start(&self, id: &str, exec: &str) -> Result<u32, Refusal> {
+        let request = api::StartRequest { id: id.into(), exec_id: exec.into(), ..Default::default() };
+        let answer: api::StartResponse = self.call("Start", &request, Some(CALL_LIMIT)).await?;
+        Ok(answer.pid)
+    }
+
+    /// Answers when it has ended: its code and when.
+    pub(super) async fn wait(&self, id: &str, exec: &str) -> Result<(u32, Time), Refusal> {
+        let request = api::WaitRequest { id: id.into(), exec_id: exec.into(), ..Default::default() };
+        let answer: api::WaitResponse = self.call("Wait", &request, None).await?;
+        Ok((answer.exit_status, timestamp(answer.exited_at.as_ref().map(|at| (at.seconds, at.nanos)))))
+    }
+
+    pub(super) async fn kill(&self, id: &str, exec: &str, signal: u32, all: bool) -> Result<(), Refusal> {
+        let request = api::KillRequest { id: id.into(), exec_id: exec.into(), signal, all, ..Default::default() };
+        let _: api::Empty = self.call("Kill", &request, Some(CALL_LIMIT)).await?;
+        Ok(())
+    }
+
+    pub(super) async fn delete(&self, id: &str, exec: &str) -> Result<(), Refusal> {
+        let request = api::DeleteRequest { id: id.into(), exec_id: exec.into(), ..Default::default() };
+        let _: api::DeleteResponse = self.call("Delete", &request, Some(CALL_LIMIT)).await?;
+        Ok(())
+    }
+
+    pub(super) async fn state(&self, id: &str) -> Result<TaskState, Refusal> {
+        let request = api::StateRequest { id: id.into(), ..Default::default() };
+        let answer: api::StateResponse = self.call("State", &request, Some(CALL_LIMIT)).await?;
+        Ok(match answer.status.enum_value_or_default() {
+            api::Status::CREATED => TaskState::Created,
+            api::Status::STOPPED => TaskState::Stopped { code: answer.exit_status, at: timestamp(answer.exited_at.as_ref().map(|at| (at.seconds, at.nanos))) },
+            _ => TaskState::Running { pid: answer.pid },
+        })
+    }
+
+    /// What the task uses: metrics of cgroup v1 or v2, whichever the machine has.
+    pub(super) async fn usage(&self, id: &str) -> Result<Usage, Refusal> {
+        let request = api::StatsRequest { id: id.into(), ..Default::default() };
+        let answer: api::StatsResponse = self.call("Stats", &request, Some(CALL_LIMIT)).await?;
+        let any = answer.stats.unwrap_or_default();
+        let wrong = |error: containerd_shim_protos::protobuf::Error| Refusal::Silent(format!("Stats: {error}"));
+        let limit = |bytes: u64| Some(bytes).filter(|bytes| *bytes != 0 && *bytes < NO_LIMIT);
+        if any.type_url.contains("v2") {
+            let metrics = MetricsV2::parse_from_bytes(&any.value).map_err(wrong)?;
+            let (cpu, memory, pids) = (metrics.cpu.unwrap_or_default(), metrics.memory.unwrap_or_default(), metrics.pids.unwrap_or_default());
+            return Ok(Usage {
+                cpu_nanos: cpu.usage_usec.saturating_mul(1_000),
+                memory_bytes: memory.usage.saturating_sub(memory.inactive_file),
+                memory_limit: limit(memory.usage_limit),
+                pids: pids.current,
+            });
+        }
+        let metrics = MetricsV1::parse_from_bytes(&any.value).map_err(wrong)?;
+        let memory = metrics.memory.unwrap_or_default();
+        let (all, cpu) = (memory.usage.unwrap_or_default(), metrics.cpu.unwrap_or_default().usage.unwrap_or_default());
+        Ok(Usage {
+            cpu_nanos: cpu.total,
+            memory_bytes: all.usage.saturating_sub(memory.total_inactive_file),
+            memory_limit: limit(all.limit),
+            pids: metrics.pids.unwrap_or_default().current,
+        })
+    }
+
+    /// Asks a shim without tasks to end. Its connection closes, and that is the answer.
+    pub(super) async fn shutdown(&self, id: &str) {
+        let request = api::ShutdownRequest { id: id.into(), now: false, ..Default::default() };
+        let _: Result<api::Empty, Refusal> = self.call("Shutdown", &request, Some(NOTICE_LIMIT)).await;
+        let _ = tokio::time::timeout(NOTICE_LIMIT, self.closed.cancelled()).await;
+    }
+
+    async fn call<T: Message>(&self, method: &str, message: &impl Message, limit: Option<Duration>) -> Result<T, Refusal> {
+        let silent = |why: String| Refusal::Silent(format!("shim: {method}: {why}"));
+        let payload = message.write_to_bytes().map_err(|error| silent(error.to_string()))?;
+        let nanos = limit.map_or(0, |limit| i64::try_from(limit.as_nanos()).unwrap_or(i64::MAX));
+        let mut request = Request::init_request(self.service.to_owned(), method.to_owned(), nanos, Vec::new());
+        request.set_payload(payload);
+        let result = tokio::select! {
+            biased;
+            result = self.client.request(request) => result,
+            () = self.closed.cancelled() => Err(Rpc::RemoteClosed),
+        };
+        let error = match result {
+            Ok(answer) => return T::parse_from_bytes(&answer.payload).map_err(|error| silent(error.to_string())),
+            Err(Rpc::RpcStatus(status)) if status.code() == Code::DEADLINE_EXCEEDED => {
+                return Err(silent(format!("no answer within {} s", limit.unwrap_or_default().as_secs())));
+            }
+            Err(Rpc::RpcStatus(status)) => return Err(Refusal::Status(status.code(), status.message().to_owned())),
+            Err(other) => other,
+        };
+        match tokio::time::timeout(NOTICE_LIMIT, self.closed.cancelled()).await {
+            Ok(()) => Err(Refusal::Died("its process ended".into())),
+            Err(_) => Err(silent(error.to_string())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_kinds_of_address_are_read() {
+        let bare = Address::parse("unix:///run/containerd/s/1f\n").unwrap();
+        assert_eq!((bare.socket.as_str(), bare.api), ("/run/containerd/s/1f", 2));
+        let json = Address::parse(r#"{"version":3,"address":"unix:///run/s","protocol":"ttrpc"}"#).unwrap();
+        assert_eq!((json.socket.as_str(), json.api), ("/run/s", 3));
+        for (bad, why) in [
+            ("", "no address"),
+            ("{", "printed"),
+            (r#"{"version":4,"address":"unix:///s"}"#, "versions 2 and 3"),
+            (r#"{"version":3,"address":"/s","protocol":"grpc"}"#, "ttrpc"),
+        ] {
+            assert!(Address::parse(bad).unwrap_err().to_string().contains(why), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! One container's steps.
+//!
+//! ```text
+//! prepare   layers → root mounted → network → bundle (record)
+//! start     a shim of its service → Create → Start
+//! wait      Wait → out of memory? → the end is written down → Delete → the rest of its output
+//! remove    Kill and Delete if needed → network, root, volumes, bundle go
+//! ```
+//! Invariants: a step that was done answers the same again; an end is told once it is known and never changes; what a step made that failed is found by `remove`.
+
+use super::bundle::{self, Record};
+use super::client::Shim;
+use super::groups::{Place, is_gone};
+use super::logs::Pump;
+use super::{Oci, cgroup, create};
+use crate::error::{Error, Result};
+use crate::executor::{Controller, Exit, Started, TaskRequest};
+use crate::images::Image;
+use crate::shim::{Refusal, now};
+use async_trait::async_trait;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+use wsw_api::usage::Usage;
+use wsw_api::{ServiceId, TaskId, Time};
+
+const SIGKILL: u32 = 9;
+/// A task of which nothing runs any more although nobody saw its end.
+const LOST: u32 = 137;
+/// A killed process ends at once unless the kernel holds it.
+const KILL_LIMIT: Duration = Duration::from_secs(30);
+
+pub(super) struct Container {
+    oci: Weak<Oci>,
+    task: TaskId,
+    service: ServiceId,
+    state: Mutex<State>,
+    /// One `prepare`, `start` or `remove` at a time.
+    stepping: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    /// Until it is started.
+    pub request: Option<Box<(TaskRequest, Image)>>,
+    /// Once it is prepared.
+    pub record: Option<Record>,
+    /// Until it has ended.
+    pub place: Option<Place>,
+    pub shim: Option<Arc<Shim>>,
+    pub pump: Option<Pump>,
+    pub created: bool,
+    pub pid: Option<u32>,
+    pub exit: Option<Exit>,
+}
+
+impl Container {
+    pub(super) fn new(oci: Weak<Oci>, request: TaskRequest, image: Image) -> Self {
+        let (task, service) = (request.task, request.service);
+        Self::of(oci, task, service, State { request: Some(Box::new((request, image))), ..State::default() })
+    }
+
+    pub(super) fn of(oci: Weak<Oci>, task: TaskId, service: ServiceId, state: State) -> Self {
+        Self { oci, task, service, state: Mutex::new(state), stepping: tokio::sync::Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn oci(&self) -> Result<Arc<Oci>> {
+        self.oci.upgrade().ok_or_else(|| Error::Temporary("the runtime is closed".into()))
+    }
+
+    fn running(&self) -> Result<(Arc<Shim>, Record)> {
+        let state = self.lock();
+        match (&state.shim, &state.record, &state.exit) {
+            (Some(shim), Some(record), None) => Ok((shim.clone(), record.clone())),
+            _ => Err(Error::Refused("the task does not run".into())),
+        }
+    }
+
+    async fn begin(&self, oci: &Oci) -> Result<u32> {
+        let Some(mut record) = self.lock().record.clone() else { return Err(Error::Refused("the task is not prepared".into())) };
+        let bundle = oci.bundles.path(self.task);
+        let place = self.lock().place.take();
+        let place = place.unwrap_or_else(|| oci.groups.join(&record.group));
+        let group = place.group.clone();
+        self.lock().place = Some(place);
+        let shim = group.shim(&record.runtime).await?;
+        record.started = true;
+        bundle::write_record(&bundle, &record)?;
+        {
+            let mut state = self.lock();
+            state.shim = Some(shim.clone());
+            state.record = Some(record.clone());
+            if state.pump.is_none() {
+                state.pump = Some(oci.pump(&record)?);
+            }
+        }
+        let id = self.task.to_string();
+        if !self.lock().created {
+            match shim.create(create::request(&id, &bundle, record.tty)).await {
+                Ok(_) => self.lock().created = true,
+                Err(refusal) => return Err(create::failure("create", refusal)),
+            }
+        }
+        match shim.start(&id, "").await {
+            Ok(pid) => Ok(pid),
+            // An attempt whose answer was lost.
+            Err(refusal) => match shim.state(&id).await {
+                Ok(crate::shim::TaskState::Running { pid }) => Ok(pid),
+                _ => Err(create::failure("start", refusal)),
+            },
+        }
+    }
+
+    /// Its end: written down, then the shim may forget it, then its output is whole.
+    async fn ended(&self, oci: &Oci, shim: &Shim, answer: Result<(u32, Time), Refusal>) -> Result<Exit> {
+        let id = self.task.to_string();
+        let exit = match answer {
+            Ok((code, at)) => {
+                let reason = cgroup::killed_for_memory(&oci.tools, self.task).then(|| "out of memory: the memory limit was reached".to_owned());
+                Exit { code, reason, ran: true, at }
+            }
+            Err(Refusal::Died(how)) => lost(format!("shim died: {how}")),
+            Err(refusal) if is_gone(&refusal) => lost("its shim does not know it any more".into()),
+            Err(refusal) => return Err(refusal.into()),
+        };
+        oci.services.take_out(self.service, self.task);
+        oci.bundles.write_end(self.task, &exit)?;
+        self.let_go(oci, shim, &id).await;
+        let mut state = self.lock();
+        Ok(state.exit.get_or_insert(exit).clone())
+    }
+
+    /// The shim forgets the task; a dead one's task is ended by other means. Output that is left is taken.
+    async fn let_go(&self, oci: &Oci, shim: &Shim, id: &str) {
+        match shim.delete(id, "").await {
+            Ok(()) => {}
+            Err(Refusal::Died(_)) => {
+                let record = self.lock().record.clone();
+                oci.bury(self.task, record.as_ref()).await;
+            }
+            Err(refusal) if is_gone(&refusal) => {}
+            Err(refusal) => tracing::warn!(task = %self.task, error = %Error::from(refusal), "an ended container was not deleted"),
+        }
+        let (pump, place) = {
+            let mut state = self.lock();
+            state.shim = None;
+            (state.pump.take(), state.place.take())
+        };
+        if let Some(pump) = pump {
+            pump.finish().await;
+        }
+        if let Some(place) = place {
+            oci.groups.leave(place).await;
+        }
+    }
+
+    async fn signal(&self, signal: u32) -> Result<()> {
+        let Ok((shim, _)) = self.running() else { return Ok(()) };
+        match shim.kill(&self.task.to_string(), "", signal, false).await {
+            // It has ended; `wait` tells.
+            Ok(()) | Err(Refusal::Died(_)) => Ok(()),
+            Err(refusal) if is_gone(&refusal) => Ok(()),
+            Err(refusal) => Err(refusal.into()),
+        }
+    }
+}
+
+/// A task that is gone without anyone having seen its end.
+pub(super) fn lost(reason: String) -> Exit {
+    Exit { code: LOST, reason: Some(reason), ran: true, at: now() }
+}
+
+#[async_trait]
+impl Controller for Container {
+    async fn prepare(&self) -> Result<()> {
+        let _step = self.stepping.lock().await;
+        if self.lock().record.is_some() {
+            return Ok(());
+        }
+        let Some(request) = self.lock().request.clone() else { return Ok(()) };
+        let oci = self.oci()?;
+        let record = create::prepare(&oci, &request.0, &request.1).await?;
+        self.lock().record = Some(record);
+        Ok(())
+    }
+
+    async fn start(&self) -> Result<Started> {
+        let _step = self.stepping.lock().await;
+        if let Some(pid) = self.pid() {
+            return Ok(Started { pid });
+        }
+        let oci = self.oci()?;
+        let _slot = oci.starting.acquire().await.map_err(|_| Error::Temporary("the runtime is closed".into()))?;
+        match self.begin(&oci).await {
+            Ok(pid) => {
+                let mut state = self.lock();
+                (state.pid, state.request) = (Some(pid), None);
+                if let Some(record) = &state.record {
+                    oci.services.put(self.service, self.task, record);
+                }
+                Ok(Started { pid })
+            }
+            Err(error) => {
+                let shim = self.lock().shim.clone();
+                if let Some(shim) = shim.filter(|_| !error.is_temporary()) {
+                    self.let_go(&oci, &shim, &self.task.to_string()).await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn wait(&self) -> Result<Exit> {
+        let shim = {
+            let state = self.lock();
+            match (&state.exit, &state.shim) {
+                (Some(exit), _) => return Ok(exit.clone()),
+                (None, Some(shim)) => shim.clone(),
+                (None, None) => return Err(Error::Refused("the task is not started".into())),
+            }
+        };
+        let answer = shim.wait(&self.task.to_string(), "").await;
+        if let Some(exit) = &self.lock().exit {
+            return Ok(exit.clone());
+        }
+        self.ended(&*self.oci()?, &shim, answer).await
+    }
+
+    async fn shutdown(&self) -> Result<()> {
+        let oci = self.oci()?;
+        oci.services.take_out(self.service, self.task);
+        let signal = self.lock().record.as_ref().map(|record| record.stop_signal);
+        self.signal(signal.unwrap_or(SIGKILL)).await
+    }
+
+    async fn terminate(&self) -> Result<()> {
+        self.oci()?.services.take_out(self.service, self.task);
+        self.signal(SIGKILL).await
+    }
+
+    async fn kill(&self, signal: u32) -> Result<()> {
+        let (shim, _) = self.running()?;
+        Ok(shim.kill(&self.task.to_string(), "", signal, false).await?)
+    }
+
+    async fn usage(&self) -> Result<Usage> {
+        let (shim, _) = self.running()?;
+        Ok(shim.usage(&self.task.to_string()).await?)
+    }
+
+    async fn remove(&self) -> Result<()> {
+        let _step = self.stepping.lock().await;
+        let oci = self.oci()?;
+        oci.services.take_out(self.service, self.task);
+        let shim = self.lock().shim.clone();
+        if let Some(shim) = shim {
+            let id = self.task.to_string();
+            self.signal(SIGKILL).await?;
+            if self.pid().is_some() {
+                let answer = tokio::time::timeout(KILL_LIMIT, shim.wait(&id, "")).await;
+                let answer = answer.map_err(|_| Error::Temporary(format!("the container did not end within {} s of SIGKILL", KILL_LIMIT.as_secs())))?;
+                self.ended(&oci, &shim, answer).await?;
+            } else {
+                self.let_go(&oci, &shim, &id).await;
+            }
+        }
+        let place = self.lock().place.take();
+        if let Some(place) = place {
+            oci.groups.leave(place).await;
+        }
+        let address = self.lock().record.as_ref().and_then(|record| record.address);
+        create::remove(&oci, self.task, address).await
+    }
+
+    fn pid(&self) -> Option<u32> {
+        self.lock().pid
+    }
+}

@@ -1,0 +1,208 @@
+//! What a container needs before it is created, and how that goes.
+//!
+//! Owns: the order of preparation and of removal, the request to the shim, Docker's words for a process that cannot be started.
+//! Invariant: the record is written last; what was made before it is found by its name and removed.
+
+use super::bundle::{self, Record};
+use super::spec::{self, Found};
+use super::{Oci, mounts, rootfs, signals, tools, users};
+use crate::error::{Error, Result};
+use crate::executor::TaskRequest;
+use crate::files;
+use crate::images::Image;
+use crate::shim::Refusal;
+use containerd_shim_protos::api::CreateTaskRequest;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use wsw_api::{TaskId, labels};
+
+const SIGTERM: u32 = 15;
+/// Docker's codes of a first process that could not be run.
+const NOT_FOUND: u32 = 127;
+const NOT_EXECUTABLE: u32 = 126;
+const NOT_STARTED: u32 = 128;
+
+/// Makes everything but the container itself.
+pub(super) async fn prepare(oci: &Arc<Oci>, request: &TaskRequest, image: &Image) -> Result<Record> {
+    let _slot = oci.preparing.acquire().await.map_err(|_| Error::Temporary("the runtime is closed".into()))?;
+    let layers = oci.wasm.images().layers(image).await?;
+    // Of an attempt that was cut off.
+    let old = oci.network.as_ref().and_then(|network| network.address_of(request.task));
+    remove(oci, request.task, old).await?;
+    let (own, request, image) = (oci.clone(), request.clone(), image.clone());
+    let task = request.task;
+    let made = files::blocking(move || make(&own, &request, &image, &layers)).await?;
+    match made {
+        Ok(record) => Ok(record),
+        Err(error) => {
+            let address = oci.network.as_ref().and_then(|network| network.address_of(task));
+            if let Err(other) = remove(oci, task, address).await {
+                tracing::warn!(%task, error = %other, "what was made for a container was not removed");
+            }
+            Err(error)
+        }
+    }
+}
+
+fn make(oci: &Oci, request: &TaskRequest, image: &Image, layers: &[PathBuf]) -> Result<Record> {
+    let record = record(oci, request, image)?;
+    let container = &request.spec.container;
+    let bundle = oci.bundles.make(request.task)?;
+    let root = bundle.join(bundle::ROOT);
+    rootfs::mount(layers, &oci.writable.join(request.task.to_string()), &root)?;
+    let user = if container.user.is_empty() { &image.user } else { &container.user };
+    let user = users::find(&root, user, &container.groups)?;
+    let mounts = mounts::find(oci.wasm.volumes(), request, &image.volumes, &root)?;
+    let (address, netns) = match &oci.network {
+        Some(network) => network.attach(request.task).map(|(address, netns)| (Some(address), Some(netns)))?,
+        None => (None, None),
+    };
+    etc(&bundle, &spec::hostname(request)?, address)?;
+    for name in ["stdout", "stderr"] {
+        bundle::fifo(&bundle, name)?;
+    }
+    let found = Found {
+        user,
+        root,
+        mounts,
+        files: &bundle,
+        netns,
+        cgroup: format!("{}/{}", oci.tools.cgroups, request.task),
+        cgroup2: oci.tools.cgroup2,
+        kernel: &oci.kernel,
+    };
+    bundle::write_config(&bundle, &spec::runtime_spec(request, image, found)?)?;
+    let record = Record { address, volumes: oci.wasm.volumes().used_by(request.task), ..record };
+    bundle::write_record(&bundle, &record)?;
+    Ok(record)
+}
+
+fn record(oci: &Oci, request: &TaskRequest, image: &Image) -> Result<Record> {
+    let container = &request.spec.container;
+    let labels = labels::parse(&container.labels).map_err(|error| Error::Invalid(error.message))?;
+    let named = labels.runtime.as_deref().unwrap_or(tools::RUNTIME);
+    let runtime = if named == tools::RUNTIME { oci.tools.shim.clone() } else { tools::program(&oci.tools.path, named)? };
+    let group = if runtime == oci.tools.shim { request.service.to_string() } else { format!("{}-{}", request.service, short(&runtime)) };
+    let signal = if container.stop_signal.is_empty() { &image.stop_signal } else { &container.stop_signal };
+    let stop_signal = match signal.as_str() {
+        "" => SIGTERM,
+        text => signals::parse(text).ok_or_else(|| Error::Invalid(format!("StopSignal: invalid signal: {text}")))?,
+    };
+    let bounds = wsw_api::log::driver(request.spec.log_driver.as_ref()).map_err(|error| Error::Invalid(error.message))?.bounds;
+    Ok(Record {
+        task: request.task,
+        service: request.service,
+        slot: request.slot,
+        template: request.template,
+        image: image.digest.clone(),
+        group,
+        runtime,
+        boot: oci.boot.clone(),
+        volumes: Vec::new(),
+        address: None,
+        tty: container.tty,
+        stop_signal,
+        log_size: bounds.max_size,
+        log_files: bounds.max_files,
+        proxy_protocol: labels.proxy_protocol,
+        started: false,
+    })
+}
+
+fn short(path: &Path) -> String {
+    use sha2::Digest;
+    hex::encode(sha2::Sha256::digest(path.as_os_str().as_encoded_bytes())).chars().take(8).collect()
+}
+
+/// Name files, as Docker writes them.
+fn etc(bundle: &Path, hostname: &str, address: Option<Ipv4Addr>) -> Result<()> {
+    let own = address.map(|address| format!("{address}\t{hostname}\n")).unwrap_or_default();
+    let hosts = format!(
+        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n{own}"
+    );
+    let resolv = resolv(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
+    for (name, text) in [("hosts", hosts), ("hostname", format!("{hostname}\n")), ("resolv.conf", resolv)] {
+        let path = bundle.join(name);
+        let written = std::fs::write(&path, text).and_then(|()| std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)));
+        written.map_err(|e| Error::io(format_args!("write {}", path.display()), &e))?;
+    }
+    Ok(())
+}
+
+/// The node's own name servers, but for those on its loopback, which a container cannot reach; Docker's stand-ins when none is left.
+fn resolv(own: &str) -> String {
+    let local = |line: &str| line.split_whitespace().nth(1).is_some_and(|server| server.starts_with("127.") || server == "::1");
+    let is_server = |line: &str| line.trim_start().starts_with("nameserver");
+    let kept = own.lines().filter(|line| !(is_server(line) && local(line))).collect::<Vec<_>>();
+    let mut text = kept.join("\n");
+    text.push('\n');
+    if !kept.iter().any(|line| is_server(line)) {
+        text.push_str("nameserver 8.8.8.8\nnameserver 8.8.4.4\n");
+    }
+    text
+}
+
+/// Takes away all that a task has; nothing of it runs any more.
+pub(super) async fn remove(oci: &Arc<Oci>, task: TaskId, address: Option<Ipv4Addr>) -> Result<()> {
+    let oci = oci.clone();
+    files::blocking(move || {
+        if let Some(network) = &oci.network {
+            network.detach(task, address)?;
+        }
+        let bundle = oci.bundles.path(task);
+        rootfs::remove(&bundle, &oci.writable.join(task.to_string()))?;
+        oci.wasm.volumes().release(task)?;
+        oci.bundles.remove(task)
+    })
+    .await?
+}
+
+pub(super) fn request(id: &str, bundle: &Path, tty: bool) -> CreateTaskRequest {
+    let stream = |name: &str| bundle.join(name).to_string_lossy().into_owned();
+    CreateTaskRequest {
+        id: id.into(),
+        bundle: bundle.to_string_lossy().into_owned(),
+        stdout: stream("stdout"),
+        // With a terminal there is one stream.
+        stderr: if tty { String::new() } else { stream("stderr") },
+        terminal: tty,
+        ..Default::default()
+    }
+}
+
+/// Docker's words and code for a refusal of the shim.
+pub(super) fn failure(step: &str, refusal: Refusal) -> Error {
+    let Refusal::Status(_, text) = &refusal else { return refusal.into() };
+    let code = exit_code(text);
+    Error::NotStarted { code, why: format!("starting container failed: failed to {step} task for container: failed to {step} shim task: {text}") }
+}
+
+pub(super) fn exit_code(text: &str) -> u32 {
+    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if says(&["executable file not found", "no such file or directory"]) {
+        NOT_FOUND
+    } else if says(&["permission denied", "is a directory", "exec format error"]) {
+        NOT_EXECUTABLE
+    } else {
+        NOT_STARTED
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_servers_on_the_loopback_are_left_out() {
+        assert_eq!(resolv("search a\nnameserver 10.0.0.1\nnameserver 127.0.0.53\n"), "search a\nnameserver 10.0.0.1\n");
+        assert!(resolv("nameserver 127.0.0.1\n").ends_with("nameserver 8.8.8.8\nnameserver 8.8.4.4\n"));
+    }
+
+    #[test]
+    fn a_process_that_cannot_be_run_has_dockers_code() {
+        for (text, code) in [("exec: \"x\": executable file not found in $PATH", 127), ("exec: \"/x\": permission denied", 126), ("something else", 128)] {
+            assert_eq!(exit_code(text), code, "{text}");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Containers: Linux images, run by containerd's shim for runc (or another of its kind), without containerd.
+//!
+//! ```text
+//! prepare   images/layers → overlay (rootfs) → network → bundle: spec, record
+//! start     groups: one shim for the tasks of a service ── Create, Start (client: Task API v2 and v3)
+//! wait      Wait → end written down → Delete → output whole (logs)
+//! ```
+//!
+//! Folders: `<data root>/containers/<task>` (what it writes), `<exec root>/oci/{b,g,n}` (bundles, shims, namespaces), `events.sock`. Invariants: containers outlive the daemon and
+//! are taken up from their bundles; all names carry this data root's digits, so two daemons of a machine do not meet; without root, shim, runc or overlayfs a node has no containers and says why.
+//! Never: decides whether a task should run.
+
+mod adopt;
+mod bundle;
+mod cgroup;
+mod client;
+mod controller;
+mod create;
+mod events;
+mod groups;
+mod logs;
+mod mounts;
+mod nat;
+mod netlink;
+mod network;
+mod rootfs;
+mod seccomp;
+mod services;
+mod signals;
+mod spec;
+mod template;
+mod tools;
+mod users;
+
+use crate::bundle::boot_id;
+use crate::error::Result;
+use crate::executor::{Adopted, Controller, TaskRequest};
+use crate::files;
+use crate::images::Image;
+use crate::wasm::{Config, Wasm};
+use bundle::{Bundles, Record};
+use controller::Container;
+use groups::Groups;
+use logs::Pump;
+use network::Network;
+use services::Services;
+use sha2::{Digest, Sha256};
+use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, Weak};
+use tokio::sync::Semaphore;
+use tools::Tools;
+use ttrpc::asynchronous::Server;
+use wsw_api::log::{Bounds, Stream};
+use wsw_api::shim::HandoverOutcome;
+use wsw_api::{ServiceId, TaskId};
+
+pub(crate) use tools::RUNTIME;
+
+/// Containers in preparation at a time: mounts and namespaces are the kernel's work, and it takes turns.
+const PREPARING: usize = 16;
+/// Starts at a time: each is two processes of runc, and more at once only wait for each other.
+const STARTING: usize = 8;
+
+/// What all containers share.
+pub(crate) struct Oci {
+    wasm: Arc<Wasm>,
+    tools: Arc<Tools>,
+    bundles: Bundles,
+    groups: Groups,
+    network: Option<Network>,
+    services: Services,
+    /// Folder of what containers write.
+    writable: PathBuf,
+    logs: PathBuf,
+    boot: String,
+    /// The kernel's version.
+    kernel: String,
+    preparing: Semaphore,
+    starting: Semaphore,
+    me: Weak<Oci>,
+    /// Takes events for as long as this lives.
+    _events: Mutex<Server>,
+}
+
+impl Oci {
+    /// Opens the folders, or says why this node has no containers.
+    pub(crate) async fn open(config: &Config, wasm: Arc<Wasm>) -> Result<Arc<Self>, String> {
+        let (folder, writable) = (config.exec_root.join("oci"), config.data_root.join("containers"));
+        let path = tools::path();
+        let trial = (writable.clone(), path.clone());
+        let shim = files::blocking(move || tools::probe(&trial.0, &trial.1)).await.map_err(|error| error.to_string())??;
+        let id = hex::encode(Sha256::digest(config.data_root.as_os_str().as_bytes())).chars().take(12).collect::<String>();
+        Self::with(config, wasm, &folder, writable, (shim, path, id)).await.map_err(|error| error.to_string())
+    }
+
+    async fn with(config: &Config, wasm: Arc<Wasm>, folder: &Path, writable: PathBuf, (shim, path, id): (PathBuf, String, String)) -> Result<Arc<Self>> {
+        files::folder(folder, 0o711)?;
+        let events = folder.join("events.sock");
+        let server = events::serve(&events).await?;
+        let (exe, namespace, cgroups) = (config.exe.clone(), format!("wsw-{id}"), format!("/wsw/{id}/oci"));
+        let tools = Arc::new(Tools { shim, exe, events, namespace, path, cgroups, cgroup2: tools::is_cgroup2() });
+        let (bundles, groups) = (Bundles::open(folder.join("b"))?, Groups::open(folder.join("g"), tools.clone())?);
+        let network = Some(Network::open(folder, &id)?);
+        let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+        tracing::info!(shim = %tools.shim.display(), "containers");
+        Ok(Arc::new_cyclic(|me| Self {
+            wasm,
+            bundles,
+            tools,
+            groups,
+            network,
+            services: Services::default(),
+            writable,
+            logs: config.data_root.join("logs"),
+            boot: boot_id(),
+            kernel,
+            preparing: Semaphore::new(PREPARING),
+            starting: Semaphore::new(STARTING),
+            me: me.clone(),
+            _events: Mutex::new(server),
+        }))
+    }
+
+    pub(crate) fn controller(&self, request: TaskRequest, image: Image) -> Arc<dyn Controller> {
+        Arc::new(Container::new(self.me.clone(), request, image))
+    }
+
+    pub(crate) async fn adopt(&self) -> Vec<Adopted> {
+        match self.me.upgrade() {
+            Some(this) => adopt::adopt(&this).await,
+            None => Vec::new(),
+        }
+    }
+
+    /// True when tasks of the service take connections here.
+    pub(crate) fn serves(&self, service: ServiceId) -> bool {
+        self.services.has(service)
+    }
+
+    pub(crate) async fn handover(&self, service: ServiceId, port: u16, client: SocketAddr, conn: BorrowedFd<'_>) -> Result<HandoverOutcome> {
+        self.services.handover(service, port, client, conn).await
+    }
+
+    pub(crate) fn flow(&self, service: ServiceId, port: u16, socket: BorrowedFd<'_>) -> Result<HandoverOutcome> {
+        self.services.flow(service, port, socket)
+    }
+
+    /// At the daemon's end: what no container has goes.
+    pub(crate) async fn close(&self) {
+        let Some(this) = self.me.upgrade() else { return };
+        let _ = files::blocking(move || {
+            if let Some(network) = &this.network {
+                network.close();
+            }
+            cgroup::sweep(&this.tools, |_| true);
+        })
+        .await;
+    }
+
+    /// Reads a container's output into its log.
+    fn pump(&self, record: &Record) -> Result<Pump> {
+        let bundle = self.bundles.path(record.task);
+        let mut streams = vec![(bundle::fifo(&bundle, "stdout")?, Stream::Stdout)];
+        if !record.tty {
+            streams.push((bundle::fifo(&bundle, "stderr")?, Stream::Stderr));
+        }
+        let bounds = Bounds { max_size: record.log_size, max_files: record.log_files };
+        Pump::start(&streams, self.logs.join(format!("{}.log", record.task)), bounds)
+    }
+
+    /// Ends what a dead shim left running of a task.
+    async fn bury(&self, task: TaskId, record: Option<&Record>) {
+        let runtime = record.map_or(&self.tools.shim, |record| &record.runtime);
+        if let Err(error) = groups::bury(&self.tools, runtime, &self.bundles.path(task), &task.to_string()).await {
+            tracing::warn!(%task, %error, "what a dead shim left was not ended");
+        }
+    }
+}

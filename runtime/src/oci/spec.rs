@@ -1,0 +1,230 @@
+//! From an image and a task's spec to the OCI runtime spec, as Docker makes it.
+//!
+//! Owns: default capabilities, devices, masked and read-only paths, namespaces, limits, entry point and environment. Pure: what was
+//! looked up (user, mounts, folders) comes in.
+
+use super::users::User;
+use super::{seccomp, template};
+use crate::error::{Error, Result};
+use crate::executor::TaskRequest;
+use crate::images::Image;
+use crate::spec::{args, cwd, merged};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use wsw_api::generic;
+
+/// Docker's default.
+const CAPABILITIES: [&str; 14] = [
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FSETID",
+    "CAP_FOWNER",
+    "CAP_MKNOD",
+    "CAP_NET_RAW",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETFCAP",
+    "CAP_SETPCAP",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SYS_CHROOT",
+    "CAP_KILL",
+    "CAP_AUDIT_WRITE",
+];
+const MASKED: [&str; 12] = [
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+];
+const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const SEARCH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Docker's period of a CPU limit, in microseconds.
+const CPU_PERIOD: u64 = 100_000;
+const WHOLE_CPU: u128 = 1_000_000_000;
+const HOSTNAME: usize = 12;
+
+/// What was looked up for a container.
+pub(super) struct Found<'a> {
+    pub user: User,
+    pub root: PathBuf,
+    /// Binds, volumes, tmpfs.
+    pub mounts: Vec<Value>,
+    /// Folder of `hosts`, `hostname` and `resolv.conf`.
+    pub files: &'a Path,
+    pub netns: Option<PathBuf>,
+    pub cgroup: String,
+    pub cgroup2: bool,
+    pub kernel: &'a str,
+}
+
+/// What is run; an image may name nothing.
+fn command(request: &TaskRequest, image: &Image) -> Result<Vec<String>> {
+    let words = args(&request.spec.container, image);
+    // moby's words.
+    if words.is_empty() { Err(Error::Invalid("no command specified".into())) } else { Ok(words) }
+}
+
+/// Its host name: what the service says, else the first digits of its id, as Docker has them.
+pub(super) fn hostname(request: &TaskRequest) -> Result<String> {
+    let own = template::expand("Hostname", &request.spec.container.hostname, request)?;
+    // A container's id begins with its task's own bytes.
+    Ok(if own.is_empty() { hex::encode(request.task.as_bytes()).chars().take(HOSTNAME).collect() } else { own })
+}
+
+fn env(request: &TaskRequest, image: &Image, hostname: &str) -> Result<Vec<String>> {
+    let container = &request.spec.container;
+    let mut first = vec![SEARCH.to_owned(), format!("HOSTNAME={hostname}")];
+    if container.tty {
+        first.push("TERM=xterm".into());
+    }
+    let own = container.env.iter().map(|variable| template::expand("Env", variable, request)).collect::<Result<Vec<_>>>()?;
+    Ok(merged(first.iter().chain(&image.env).chain(&own).chain(&generic::environment(&request.generic))))
+}
+
+/// The bundle's `config.json`.
+pub(super) fn runtime_spec(request: &TaskRequest, image: &Image, found: Found<'_>) -> Result<Value> {
+    let container = &request.spec.container;
+    let name = hostname(request)?;
+    let process = json!({
+        "terminal": container.tty,
+        "user": {"uid": found.user.uid, "gid": found.user.gid, "additionalGids": found.user.groups},
+        "args": command(request, image)?,
+        "env": env(request, image, &name)?,
+        "cwd": cwd(container, image),
+        "capabilities": capabilities(found.user.uid),
+        "oomScoreAdj": 0,
+        "noNewPrivileges": false,
+    });
+    let mut namespaces = vec![json!({"type": "pid"}), json!({"type": "ipc"}), json!({"type": "uts"}), json!({"type": "mount"})];
+    namespaces.push(match &found.netns {
+        Some(path) => json!({"type": "network", "path": path}),
+        None => json!({"type": "network"}),
+    });
+    if found.cgroup2 {
+        namespaces.push(json!({"type": "cgroup"}));
+    }
+    let mut linux = json!({
+        "namespaces": namespaces,
+        "cgroupsPath": found.cgroup,
+        "resources": resources(request)?,
+        "maskedPaths": MASKED,
+        "readonlyPaths": READ_ONLY,
+        // So that a container without capabilities serves port 80, as with Docker.
+        "sysctl": {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"},
+    });
+    if let Some(profile) = seccomp::profile(&CAPABILITIES, found.kernel) {
+        linux["seccomp"] = profile;
+    }
+    let mut mounts = default_mounts(found.files);
+    mounts.retain(|mount| !found.mounts.iter().any(|own| own["destination"] == mount["destination"]));
+    mounts.extend(found.mounts);
+    // A mount lies on what its parents show.
+    mounts.sort_by_key(|mount| mount["destination"].as_str().map_or(0, |target| target.trim_end_matches('/').matches('/').count()));
+    Ok(json!({
+        "ociVersion": "1.0.2",
+        "process": process,
+        "root": {"path": found.root, "readonly": container.read_only},
+        "hostname": name,
+        "mounts": mounts,
+        "linux": linux,
+    }))
+}
+
+/// Another user than root gets none but may have them by a program's file: bounding set only.
+pub(super) fn capabilities(uid: u32) -> Value {
+    if uid == 0 { json!({"bounding": CAPABILITIES, "effective": CAPABILITIES, "permitted": CAPABILITIES}) } else { json!({"bounding": CAPABILITIES}) }
+}
+
+fn default_mounts(files: &Path) -> Vec<Value> {
+    let mount = |target: &str, kind: &str, source: &str, options: &[&str]| json!({"destination": target, "type": kind, "source": source, "options": options});
+    let mut all = vec![
+        mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
+        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        mount("/dev/pts", "devpts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+        mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
+        mount("/sys/fs/cgroup", "cgroup", "cgroup", &["ro", "nosuid", "noexec", "nodev"]),
+        mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
+        mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", "size=67108864"]),
+    ];
+    for name in ["hosts", "hostname", "resolv.conf"] {
+        all.push(json!({"destination": format!("/etc/{name}"), "type": "bind", "source": files.join(name), "options": ["rbind", "rprivate"]}));
+    }
+    all
+}
+
+fn resources(request: &TaskRequest) -> Result<Value> {
+    let limits = &request.spec.resources.limits;
+    let device = |kind: &str, major: Option<u32>, minor: Option<u32>, access: &str| json!({"allow": true, "type": kind, "major": major, "minor": minor, "access": access});
+    let mut devices = vec![json!({"allow": false, "access": "rwm"}), device("c", None, None, "m"), device("b", None, None, "m")];
+    for (major, minor) in [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2)] {
+        devices.push(device("c", Some(major), Some(minor), "rwm"));
+    }
+    devices.push(device("c", Some(136), None, "rwm"));
+    let mut resources = json!({"devices": devices});
+    let whole = |what: &str, value: u128| i64::try_from(value).map_err(|_| Error::Invalid(format!("{what} limit: {value} is too large")));
+    if limits.memory_bytes > 0 {
+        resources["memory"] = json!({"limit": whole("memory", limits.memory_bytes.into())?});
+    }
+    if limits.nano_cpus > 0 {
+        let quota = (u128::from(limits.nano_cpus) * u128::from(CPU_PERIOD) / WHOLE_CPU).max(1_000);
+        resources["cpu"] = json!({"quota": whole("CPU", quota)?, "period": CPU_PERIOD});
+    }
+    if limits.pids > 0 {
+        resources["pids"] = json!({"limit": whole("pids", limits.pids.into())?});
+    }
+    Ok(resources)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::tests::request;
+    use wsw_api::spec::ContainerSpec;
+
+    fn made(container: ContainerSpec, image: &Image) -> Result<Value> {
+        let found = Found {
+            user: User::default(),
+            root: "rootfs".into(),
+            mounts: vec![json!({"destination": "/dev/shm", "type": "tmpfs"})],
+            files: Path::new("/b"),
+            netns: Some("/n/1".into()),
+            cgroup: "/wsw/x/1".into(),
+            cgroup2: false,
+            kernel: "6.1",
+        };
+        runtime_spec(&request(container), image, found)
+    }
+
+    #[test]
+    fn a_container_looks_as_docker_makes_it() {
+        let image = Image { cmd: vec!["sh".into()], env: vec!["PATH=/bin".into()], ..Image::default() };
+        let container =
+            ContainerSpec { hostname: "{{.Service.Name}}-{{.Task.Slot}}".into(), env: vec!["NODE={{.Node.Hostname}}".into()], ..ContainerSpec::default() };
+        let spec = made(container, &image).unwrap();
+        assert_eq!((spec["hostname"].as_str(), &spec["process"]["args"]), (Some("web-3"), &json!(["sh"])));
+        let env = spec["process"]["env"].as_array().unwrap();
+        assert!(env.contains(&json!("PATH=/bin")) && env.contains(&json!("NODE=host")) && env.contains(&json!("HOSTNAME=web-3")), "{env:?}");
+        assert_eq!(spec["process"]["capabilities"]["effective"].as_array().unwrap().len(), 14);
+        assert_eq!(spec["linux"]["namespaces"][4], json!({"type": "network", "path": "/n/1"}));
+        let shm = spec["mounts"].as_array().unwrap().iter().filter(|mount| mount["destination"] == "/dev/shm").count();
+        assert_eq!(shm, 1, "a mount of the user's replaces ours");
+        let seccomp = &spec["linux"]["seccomp"]["syscalls"];
+        assert!(seccomp.as_array().is_some_and(|rules| rules.len() > 5));
+    }
+
+    #[test]
+    fn an_image_that_says_nothing_needs_a_command() {
+        assert_eq!(made(ContainerSpec::default(), &Image::default()).unwrap_err().to_string(), "no command specified");
+        let container = ContainerSpec { args: vec!["true".into()], hostname: String::new(), ..ContainerSpec::default() };
+        let spec = made(container, &Image::default()).unwrap();
+        assert_eq!(spec["hostname"].as_str().unwrap().len(), HOSTNAME);
+    }
+}

@@ -1,0 +1,166 @@
+//! Images for containers, made of Debian's static busybox, and what a killed node's containers leave behind.
+//!
+//! Owns: the article's image (`eon01/infinite`: `tail -f /dev/null`), as OCI layout and as `docker save`; finding and removing containers of one node by its digits.
+
+use super::archive::{LAYER, Layout, OCI_CONFIG, gzip, saved, tar_of};
+use super::leftovers::{kill, remove_group};
+use super::registry::digest;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use tar::EntryType;
+
+/// Programs that the image has.
+const PROGRAMS: [&str; 17] =
+    ["sh", "tail", "echo", "ls", "cat", "sleep", "httpd", "ps", "id", "true", "wget", "hostname", "env", "yes", "mount", "stat", "tty"];
+pub const INFINITE: &str = "eon01/infinite:latest";
+
+/// One entry of a layer.
+pub fn entry(name: &str, kind: EntryType, mode: u32, link: &str, content: &[u8]) -> Vec<u8> {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_size(content.len() as u64);
+    header.set_mode(mode);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(1_700_000_000);
+    if matches!(kind, EntryType::Block | EntryType::Char) {
+        // The first disk, and memory itself.
+        let (major, minor) = if kind == EntryType::Block { (8, 0) } else { (1, 1) };
+        header.set_device_major(major).and_then(|()| header.set_device_minor(minor)).expect("they fit");
+    }
+    let gnu = header.as_gnu_mut().expect("it is one");
+    gnu.name[..name.len()].copy_from_slice(name.as_bytes());
+    gnu.linkname[..link.len()].copy_from_slice(link.as_bytes());
+    header.set_cksum();
+    let padding = vec![0; content.len().next_multiple_of(512) - content.len()];
+    [header.as_bytes().as_slice(), content, &padding].concat()
+}
+
+/// The processor's name in images.
+pub fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+/// A small system.
+pub fn system() -> Vec<u8> {
+    let busybox =
+        ["/bin/busybox", "/usr/bin/busybox"].iter().find_map(|path| std::fs::read(path).ok()).expect("busybox-static is installed: run scripts/setup");
+    let folder = |name: &str, mode| entry(name, EntryType::Directory, mode, "", b"");
+    let file = |name: &str, mode, content: &[u8]| entry(name, EntryType::Regular, mode, "", content);
+    let mut entries = vec![folder("bin/", 0o755), folder("etc/", 0o755), folder("tmp/", 0o1777), folder("www/", 0o755), file("bin/busybox", 0o755, &busybox)];
+    entries.extend(PROGRAMS.iter().map(|name| entry(&format!("bin/{name}"), EntryType::Symlink, 0o777, "busybox", b"")));
+    entries.push(file("etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\nweb:x:33:34::/www:/bin/sh\n"));
+    entries.push(file("etc/group", 0o644, b"root:x:0:\nweb:x:34:\nlogs:x:50:web\n"));
+    entries.push(file("www/index.html", 0o644, b"hello from a container\n"));
+    tar_of(&entries)
+}
+
+/// The configuration of an image of these layers.
+pub fn config(layers: &[Vec<u8>], settings: &Value) -> Value {
+    let ids: Vec<_> = layers.iter().map(|layer| digest(layer)).collect();
+    json!({"architecture": architecture(), "os": "linux", "config": settings, "rootfs": {"type": "layers", "diff_ids": ids}})
+}
+
+/// As an OCI layout with packed layers.
+pub fn layout(name: &str, layers: &[Vec<u8>], config: &Value) -> Vec<u8> {
+    let packed: Vec<_> = layers.iter().map(|layer| gzip(layer)).collect();
+    let mut layout = Layout::default();
+    let manifest = layout.manifest((OCI_CONFIG, config), &packed.iter().map(|layer| (LAYER, layer.as_slice())).collect::<Vec<_>>());
+    layout.name(manifest, name);
+    layout.tar()
+}
+
+/// As `docker save` of the older kind writes it, layers as they are.
+pub fn docker_save(name: &str, layers: &[Vec<u8>], config: &Value) -> Vec<u8> {
+    let names: Vec<_> = (0..layers.len()).map(|at| format!("{at}/layer.tar")).collect();
+    let text = config.to_string();
+    let mut files = vec![("config.json", text.as_bytes())];
+    files.extend(names.iter().map(String::as_str).zip(layers.iter().map(Vec::as_slice)));
+    saved(&json!([{"Config": "config.json", "RepoTags": [name], "Layers": names}]), &files)
+}
+
+/// The article's image in a file; the system it is made of is the same for all.
+pub fn infinite(folder: &Path) -> PathBuf {
+    let layers = [system()];
+    let settings = json!({"Cmd": ["tail", "-f", "/dev/null"], "Env": ["PATH=/bin"], "StopSignal": "SIGKILL"});
+    let file = folder.join("infinite.tar");
+    std::fs::write(&file, layout(INFINITE, &layers, &config(&layers, &settings))).expect("the folder is ours");
+    file
+}
+
+/// The digits that all names of a node's containers carry.
+fn digits(data_root: &Path) -> String {
+    digest(data_root.as_os_str().as_encoded_bytes()).trim_start_matches("sha256:").chars().take(12).collect()
+}
+
+/// Processes in the control groups of a node's containers.
+pub fn contained(data_root: &Path) -> Vec<i32> {
+    let wanted = format!("/wsw/{}/oci/", digits(data_root));
+    let numbers = std::fs::read_dir("/proc").expect("procfs is there").flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    numbers.filter(|pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(&wanted))).collect()
+}
+
+/// What of a node's containers is on the machine: processes, mounts, links, groups, states of runc. Empty when all is gone.
+pub fn traces(data_root: &Path, exec_root: &Path) -> Vec<String> {
+    let id = digits(data_root);
+    let mut found: Vec<_> = contained(data_root).into_iter().map(|pid| format!("process {pid}")).collect();
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("procfs is there");
+    found.extend(
+        mounts
+            .lines()
+            .filter_map(|line| line.split(' ').nth(4))
+            .filter(|point| Path::new(point).starts_with(exec_root.join("oci")))
+            .map(|point| format!("mount {point}")),
+    );
+    found.extend(groups(&id).into_iter().map(|group| format!("group {}", group.display())));
+    for folder in [
+        exec_root.join("oci/b"),
+        exec_root.join("oci/g"),
+        exec_root.join("oci/n"),
+        data_root.join("containers"),
+        PathBuf::from(format!("/run/containerd/runc/wsw-{id}")),
+    ] {
+        found.extend(std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| format!("{}", entry.path().display())));
+    }
+    found
+}
+
+/// The node's bridge.
+pub fn bridge(data_root: &Path) -> PathBuf {
+    Path::new("/sys/class/net").join(format!("wsw{}", digits(data_root).chars().take(8).collect::<String>()))
+}
+
+fn groups(id: &str) -> Vec<PathBuf> {
+    let root = Path::new("/sys/fs/cgroup");
+    let hierarchies = std::fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path()).chain([root.to_owned()]);
+    let inner = hierarchies.flat_map(|base| std::fs::read_dir(base.join("wsw").join(id).join("oci")).into_iter().flatten().flatten());
+    inner.filter(|entry| entry.path().is_dir()).map(|entry| entry.path()).collect()
+}
+
+/// Ends and removes the containers of a killed node.
+pub fn remove_containers(data_root: &Path) {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let id = digits(data_root);
+    for pid in contained(data_root) {
+        kill(pid, Signal::KILL);
+    }
+    for group in groups(&id) {
+        remove_group(&group);
+        let _ = group.ancestors().skip(1).take(2).map(std::fs::remove_dir).count();
+    }
+    let _ = std::fs::remove_dir_all(format!("/run/containerd/runc/wsw-{id}"));
+    let name = bridge(data_root);
+    if name.exists() {
+        let quiet = |program: &str, arguments: &[&str]| drop(Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status());
+        quiet("ip", &["link", "delete", &name.file_name().unwrap_or_default().to_string_lossy()]);
+        quiet("nft", &["delete", "table", "ip", &format!("wsw_{id}")]);
+    }
+}
