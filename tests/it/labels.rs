@@ -60,7 +60,7 @@ fn a_runtime_that_the_node_lacks_is_a_reason_of_the_task() {
     };
     create("ours", "io.wsw.wasm.v1");
     node.wait_running("ours", 1);
-    create("foreign", "io.containerd.runc.v2");
+    create("foreign", "io.example.other.v1");
     until("a task that says why", || {
         let tasks = node.tasks("foreign");
         let said = tasks.iter().any(|task| {
