@@ -103,17 +103,6 @@ pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
         Err(rustix::io::Errno::NOENT) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
-    empty_tree(&folder, MAX_DEPTH)?;
-    fs::remove_dir(path)
-}
-
-/// The same for what an image's user made: as deep as paths can be made.
-pub(crate) fn remove_tree_of_any_depth(path: &Path) -> io::Result<()> {
-    let folder = match rustix::fs::open(path, FOLDER, Mode::empty()) {
-        Ok(folder) => folder,
-        Err(rustix::io::Errno::NOENT) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
     empty_folder(&folder)?;
     fs::remove_dir(path)
 }
@@ -148,42 +137,18 @@ fn empty_level(top: &OwnedFd, folder: &OwnedFd, left: u32) -> io::Result<bool> {
             moved = true;
             continue;
         }
-        let inner = rustix::fs::openat2(folder, name, FOLDER, Mode::empty(), ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS)?;
+        let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+        let inner = rustix::fs::openat2(folder, name, FOLDER, Mode::empty(), resolve).map_err(|error| match error {
+            rustix::io::Errno::XDEV => io::Error::new(io::ErrorKind::ResourceBusy, format!("{} is still mounted", name.to_string_lossy())),
+            other => other.into(),
+        })?;
         moved |= empty_level(top, &inner, left - 1)?;
         rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR)?;
     }
     Ok(moved)
 }
 
-/// Deeper than any folder that we make.
-const MAX_DEPTH: u32 = 64;
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-
-fn empty_tree(folder: &OwnedFd, depth: u32) -> io::Result<()> {
-    let below = depth.checked_sub(1).ok_or_else(|| io::Error::other("the folder is nested too deeply"))?;
-    for entry in rustix::fs::Dir::read_from(folder)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if matches!(name.to_bytes(), b"." | b"..") {
-            continue;
-        }
-        match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
-            Err(rustix::io::Errno::ISDIR | rustix::io::Errno::PERM) => {}
-            other => {
-                other?;
-                continue;
-            }
-        }
-        let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
-        let inner = rustix::fs::openat2(folder, name, FOLDER, Mode::empty(), resolve).map_err(|error| match error {
-            rustix::io::Errno::XDEV => io::Error::new(io::ErrorKind::ResourceBusy, format!("{} is still mounted", name.to_string_lossy())),
-            other => other.into(),
-        })?;
-        empty_tree(&inner, below)?;
-        rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR)?;
-    }
-    Ok(())
-}
 
 /// Runs blocking file work off the async threads.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {

@@ -37,7 +37,7 @@ impl Snapshots {
         files::folder(&folder, 0o700)?;
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             if entry.file_name().to_str().is_some_and(|name| name.starts_with('.')) {
-                let _ = files::remove_tree_of_any_depth(&entry.path());
+                let _ = files::remove_tree(&entry.path());
             }
         }
         Ok(Self { folder, turns: Mutex::default() })
@@ -72,14 +72,14 @@ impl Snapshots {
             return Ok(());
         }
         let temp = self.folder.join(format!(".{chain}"));
-        let cleared = files::remove_tree_of_any_depth(&temp).and_then(|()| fs::create_dir(&temp));
+        let cleared = files::remove_tree(&temp).and_then(|()| fs::create_dir(&temp));
         cleared.map_err(|e| Error::io(format_args!("make {}", temp.display()), &e))?;
         let done = unpack(&temp, blob, diff, below).and_then(|()| {
             let renamed = fs::rename(&temp, path).and_then(|()| files::sync_folder(&self.folder));
             renamed.map_err(|e| Error::io("keep the unpacked layer", &e))
         });
         if done.is_err() {
-            let _ = files::remove_tree_of_any_depth(&temp);
+            let _ = files::remove_tree(&temp);
         }
         self.turns.lock().unwrap_or_else(PoisonError::into_inner).remove(chain);
         done
@@ -96,7 +96,7 @@ impl Snapshots {
     /// Out of sight first: half a layer never has a layer's name.
     fn remove(&self, path: &Path) -> bool {
         let aside = files::temporary(&self.folder);
-        fs::rename(path, &aside).is_ok() && files::remove_tree_of_any_depth(&aside).is_ok()
+        fs::rename(path, &aside).is_ok() && files::remove_tree(&aside).is_ok()
     }
 }
 

@@ -60,14 +60,14 @@ pub(super) fn remove(root: &Path, writable: &Path) -> Result<()> {
     for point in kernel::mounted_below(root) {
         kernel::detach(&point).map_err(|e| Error::io(format_args!("unmount {}", point.display()), &e))?;
     }
-    files::remove_tree_of_any_depth(writable).map_err(|e| Error::io(format_args!("remove {}", writable.display()), &e))
+    files::remove_tree(writable).map_err(|e| Error::io(format_args!("remove {}", writable.display()), &e))
 }
 
 /// Whether overlays can be made of folders there; why not.
 pub(super) fn probe(folder: &Path) -> Result<()> {
     let trial = folder.join(".probe");
-    files::remove_tree_of_any_depth(&trial).and_then(|()| fs::create_dir_all(trial.join("lower"))).map_err(|e| Error::io("try overlayfs", &e))?;
+    files::remove_tree(&trial).and_then(|()| fs::create_dir_all(trial.join("lower"))).map_err(|e| Error::io("try overlayfs", &e))?;
     let done = mount(&[trial.join("lower")], &trial.join("w"), &trial.join("root"));
-    let gone = kernel::detach(&trial.join("root")).and_then(|()| files::remove_tree_of_any_depth(&trial));
+    let gone = kernel::detach(&trial.join("root")).and_then(|()| files::remove_tree(&trial));
     done.and(gone.map_err(|e| Error::io("try overlayfs", &e)))
 }
