@@ -13,6 +13,7 @@ mod events;
 pub mod help;
 mod host;
 mod images;
+mod installation;
 mod join;
 mod link;
 mod logs;
