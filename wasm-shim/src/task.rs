@@ -20,8 +20,8 @@ use crate::{
 use std::{
     path::PathBuf,
     sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU8, Ordering},
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -92,12 +92,32 @@ pub struct Task {
     /// Zero, or the number of the signal that it was sent; `SIGKILL` overrides others.
     signal: AtomicU8,
     signalled: Notify,
+    /// Until it has ended.
+    place: Mutex<Option<Place>>,
     exit: OnceLock<Exit>,
     exited: Notify,
 }
 
+/// A place among the tasks that live in this shim; given back when dropped.
+pub struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    /// One of `capacity`, if one is free.
+    pub fn take(living: &Arc<AtomicUsize>, capacity: usize) -> Option<Self> {
+        let more = |living: usize| (living < capacity).then_some(living.saturating_add(1));
+        living.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).ok().map(|_| Self(living.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// What `Create` brings.
 pub struct NewTask {
+    pub place: Place,
     pub id: String,
     pub bundle: PathBuf,
     pub stdout: String,
@@ -127,6 +147,7 @@ impl Task {
             started: AtomicBool::new(false),
             signal: AtomicU8::new(0),
             signalled: Notify::new(),
+            place: Mutex::new(Some(new.place)),
             exit: OnceLock::new(),
             exited: Notify::new(),
         }
@@ -185,6 +206,11 @@ impl Task {
         }
     }
 
+    /// Gives its place to another: before its exit is shown, since whoever sees that may ask for the next task at once.
+    pub fn leave(&self) {
+        drop(self.place.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
     /// The end: writes the report after the guest's last lines, then shows the exit.
     pub async fn finish(&self, report: ExitReport) {
         let at = SystemTime::now();
@@ -202,6 +228,7 @@ impl Task {
             Err(error) => tracing::error!(task = self.id, "exit report: {error}"),
         }
         tracing::debug!(task = self.id, code = report.code, reason = report.reason, "ended");
+        self.leave();
         let _ = self.exit.set(Exit { code: report.code, at });
         self.exited.notify_waiters();
     }

@@ -1,7 +1,7 @@
 //! All tasks of the shim: the table, its bounds, and the steps of a task's life.
 //!
 //! Owns: which ids exist. Invariants: an id is used once until `Delete`; at most `capacity` tasks live at a time, and as many more may
-//! have ended without having been deleted. Task lives run on the guest runtime; nothing here waits for them, but for
+//! have ended without having been deleted; a place is free before the exit that frees it is seen. Task lives run on the guest runtime; nothing here waits for them, but for
 //! a bounded time for the first instance of a server's program.
 
 use crate::{
@@ -12,12 +12,12 @@ use crate::{
     quota::Descriptors,
     replica::{self, Replica, Services},
     request,
-    task::{NewTask, Stop, Task},
+    task::{NewTask, Place, Stop, Task},
 };
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
 };
 use tokio::{
     runtime::Handle,
@@ -56,8 +56,6 @@ pub struct CreateTask {
 struct Table {
     /// None while `Create` loads its program.
     tasks: HashMap<String, Option<Loaded>>,
-    /// Tasks that have not ended.
-    living: usize,
 }
 
 #[derive(Clone)]
@@ -71,6 +69,8 @@ struct Loaded {
 pub struct Tasks {
     table: Mutex<Table>,
     capacity: usize,
+    /// Places taken by tasks that have not ended.
+    living: Arc<AtomicUsize>,
     programs: Programs,
     logs: Arc<Logs>,
     services: Arc<Services>,
@@ -91,7 +91,7 @@ impl Tasks {
         guests: Handle,
         descriptors: Descriptors,
     ) -> Self {
-        Self { table: Mutex::default(), capacity, programs, logs, services, net, guests, descriptors, emptied: Notify::new() }
+        Self { table: Mutex::default(), capacity, living: Arc::default(), programs, logs, services, net, guests, descriptors, emptied: Notify::new() }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -115,16 +115,16 @@ impl Tasks {
         if !create.bundle.is_absolute() {
             return Err(Error::Invalid { field: "bundle", reason: "must be an absolute path".to_owned() });
         }
-        let reserved = self.reserve(&create.id)?;
+        let (reserved, place) = self.reserve(&create.id)?;
         let spec = bundle::read(&create.bundle)?;
         let program = self.programs.get(&spec.compiled, spec.kind).await?;
         let CreateTask { id, bundle, stdout, stderr } = create;
-        let task = Arc::new(Task::new(NewTask { id, bundle, stdout, stderr, spec, log }, &self.logs, self.net.clone(), &self.descriptors));
+        let task = Arc::new(Task::new(NewTask { place, id, bundle, stdout, stderr, spec, log }, &self.logs, self.net.clone(), &self.descriptors));
         reserved.fill(Loaded { task, program: Some(program) });
         Ok(())
     }
 
-    fn reserve(&self, id: &str) -> Result<Reserved<'_>, Error> {
+    fn reserve(&self, id: &str) -> Result<(Reserved<'_>, Place), Error> {
         if id.is_empty() {
             return Err(Error::Invalid { field: "id", reason: "must not be empty".to_owned() });
         }
@@ -132,16 +132,16 @@ impl Tasks {
         if table.tasks.contains_key(id) {
             return Err(Error::Exists(id.to_owned()));
         }
-        if table.living >= self.capacity || table.tasks.len() >= self.capacity.saturating_mul(2) {
+        if table.tasks.len() >= self.capacity.saturating_mul(2) {
             return Err(Error::Full(self.capacity));
         }
-        table.living += 1;
+        let place = Place::take(&self.living, self.capacity).ok_or(Error::Full(self.capacity))?;
         table.tasks.insert(id.to_owned(), None);
-        Ok(Reserved { tasks: self, id: id.to_owned(), filled: false })
+        Ok((Reserved { tasks: self, id: id.to_owned(), filled: false }, place))
     }
 
     /// Starts the guest, or makes the server ready: the first of its program once that has had an instance ([`request::warm`]).
-    pub async fn start(self: &Arc<Self>, id: &str) -> Result<(), Error> {
+    pub async fn start(&self, id: &str) -> Result<(), Error> {
         let (task, program) = {
             let mut table = self.table();
             let loaded = table.tasks.get_mut(id).and_then(Option::as_mut).ok_or_else(|| Error::NotFound(id.to_owned()))?;
@@ -153,34 +153,25 @@ impl Tasks {
                 _ => return Err(Error::State { id: id.to_owned(), reason: "was started before" }),
             }
         };
-        let own = self.clone();
         match (task.spec.kind, task.spec.service) {
             (Kind::Http, Some(service)) => {
                 let (replica, (ready, is_ready)) = (Replica::new(task, program), oneshot::channel());
+                let services = self.services.clone();
                 // All in a task of its own: whoever asked may go away meanwhile, and what was begun with goes on.
                 self.guests.spawn(async move {
                     if replica.program.is_unused() {
                         // A panic of the guest's would show again with its first request.
                         let _ = tokio::spawn(request::warm(replica.clone())).await;
                     }
-                    own.services.add(service, replica.clone());
+                    services.add(service, replica.clone());
                     let _ = ready.send(());
-                    replica::run(own.services.clone(), service, replica).await;
-                    own.ended();
+                    replica::run(services, service, replica).await;
                 });
                 let _ = is_ready.await;
             }
-            _ => drop(self.guests.spawn(async move {
-                command::run(task, program).await;
-                own.ended();
-            })),
+            _ => drop(self.guests.spawn(command::run(task, program))),
         }
         Ok(())
-    }
-
-    fn ended(&self) {
-        let mut table = self.table();
-        table.living = table.living.saturating_sub(1);
     }
 
     /// Tells a task to stop. One that was not started ends here.
@@ -194,7 +185,6 @@ impl Tasks {
                 loaded.program = None;
             }
             task.finish(ExitReport { code: stop.code(), reason: None, ran: false }).await;
-            self.ended();
         } else {
             task.stop(stop);
         }
@@ -210,7 +200,7 @@ impl Tasks {
             if !task.start() {
                 return Err(Error::State { id: id.to_owned(), reason: "is running" });
             }
-            table.living = table.living.saturating_sub(1);
+            task.leave();
         }
         table.tasks.remove(id);
         let empty = table.tasks.is_empty();
@@ -244,7 +234,6 @@ impl Drop for Reserved<'_> {
         }
         let mut table = self.tasks.table();
         table.tasks.remove(&self.id);
-        table.living = table.living.saturating_sub(1);
         let empty = table.tasks.is_empty();
         drop(table);
         if empty {
