@@ -391,11 +391,20 @@ proptest! {
             take(&mut world, step, &mut names);
             world.plan();
         }
-        while world.agenda.is_due(world.now) {
-            world.plan();
+        // The old leader may wake for a moment that has moved since (a predecessor that reported may take longer), never late; awake it agrees.
+        loop {
+            while world.agenda.is_due(world.now) {
+                world.plan();
+            }
+            let full = plan(&world.store, &Agenda::new().take(world.now), world.now, &mut fixture::counter(4)).wake_at();
+            match world.agenda.next_wake() {
+                Some(early) if full.is_none_or(|full| early < full) => world.now = world.now.max(early),
+                wake => {
+                    prop_assert_eq!(full, wake);
+                    break;
+                }
+            }
         }
-        let full = plan(&world.store, &Agenda::new().take(world.now), world.now, &mut fixture::counter(4));
-        prop_assert_eq!(full.wake_at(), world.agenda.next_wake());
         check_settled(&mut world);
     }
 }
