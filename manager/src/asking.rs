@@ -33,7 +33,10 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two tries of a write.
 const RETRY: Duration = Duration::from_millis(20);
 /// A read answers with what is known here when nobody has led for so long, or a leader has not answered for so long.
-const READ_TIMEOUT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
+const READ_TIMEOUT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
+/// One question for a read index: longer than a connection may be silent before it is replaced, so that a read that meets a dead one gets
+/// another, and shorter than a read waits, so that the connection hears of it.
+const INDEX: Duration = Duration::from_millis(900);
 /// A leader that has not heard a majority for so long leads nobody: several heartbeats and a pause of a busy machine.
 const QUORUM: Duration = Duration::from_secs(2);
 /// A manager that has just joined waits this long for the state.
@@ -124,13 +127,13 @@ impl Manager {
         let begun = Instant::now();
         let mut led = begun;
         while led.elapsed() < READ_TIMEOUT.0 && begun.elapsed() < READ_TIMEOUT.1 {
-            let leading = self.leading();
-            if matches!(leading, Leading::Here | Leading::There(..)) {
-                led = Instant::now();
-            }
-            match tokio::time::timeout(READ_TIMEOUT.0, self.ask_index(leading)).await {
+            match tokio::time::timeout(READ_TIMEOUT.0, self.ask_index(self.leading())).await {
                 Ok(Some(read)) => return read,
                 Ok(None) | Err(_) => tokio::time::sleep(RETRY).await,
+            }
+            // Somebody led while it was asked: that it did not answer is another matter.
+            if matches!(self.leading(), Leading::Here | Leading::There(..)) {
+                led = Instant::now();
             }
         }
         false
@@ -140,7 +143,7 @@ impl Manager {
     async fn ask_index(&self, leading: Leading) -> Option<bool> {
         let read = match leading {
             Leading::Here => self.raft()?.ensure_linearizable(ReadPolicy::ReadIndex).await.is_ok(),
-            Leading::There(leader, addr) => match self.0.links.ask(leader, &addr, Lane::Control, &Ask::ReadIndex, READ_TIMEOUT.0).await {
+            Leading::There(leader, addr) => match self.0.links.ask(leader, &addr, Lane::Control, &Ask::ReadIndex, INDEX).await {
                 Ok(Reply::Read(ReadIndex { index, silent })) => {
                     *self.0.silent.lock().unwrap_or_else(PoisonError::into_inner) = silent;
                     self.applied().wait_for(|applied| *applied >= index).await.is_ok()
