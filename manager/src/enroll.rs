@@ -39,7 +39,7 @@ pub async fn keep(manager: Weak<Inner>, remotes: Vec<SocketAddr>) {
 
 impl Manager {
     fn record(&self) -> ManagerStatus {
-        ManagerStatus { raft_id: self.raft_id(), addr: self.0.addr.to_string() }
+        ManagerStatus { raft_id: self.raft_id(), addr: self.0.addr.get().to_string() }
     }
 
     /// True when the state has what there is to say, or wants to hear nothing.
@@ -59,7 +59,7 @@ async fn enroll(manager: &Manager, remotes: &[SocketAddr]) -> bool {
     }
     let Ok(id) = random().map(RequestId::from_bytes).map_err(internal) else { return false };
     let ask = Ask::Write(Box::new(Request { id, write }));
-    let own = manager.0.addr;
+    let own = manager.0.addr.get();
     let mut known: Vec<SocketAddr> = crate::asking::peers(&manager.store()).iter().filter_map(|peer| peer.addr.parse().ok()).collect();
     known.extend(remotes);
     for remote in known.into_iter().filter(|remote| *remote != own) {

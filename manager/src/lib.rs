@@ -21,6 +21,7 @@ mod init;
 mod join;
 mod leader;
 mod manager;
+mod own_addr;
 mod peers;
 pub mod raft;
 mod serve;

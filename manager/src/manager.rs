@@ -8,6 +8,7 @@ use crate::init;
 use crate::leader::Settings;
 use crate::leader::clock::wall;
 use crate::leader::inbox::{Arrival, ConnectionId, Link, Origin, Outbox, channels};
+use crate::own_addr::OwnAddr;
 use crate::raft::compact::KEPT_BYTES;
 use crate::raft::crypto::random;
 use crate::raft::link::{Links, Ports};
@@ -44,7 +45,7 @@ pub struct Manager(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub node: NodeId,
     pub cluster: ClusterId,
-    pub addr: SocketAddr,
+    pub addr: OwnAddr,
     pub place: Place,
     pub view: Arc<View>,
     pub current: Current,
@@ -141,7 +142,8 @@ impl Manager {
             kept: KEPT_BYTES,
             timing: config.timing,
         };
-        let settings = Settings { node: identity.node, addr: config.advertise_addr };
+        let addr = OwnAddr::new(config.advertise_addr);
+        let settings = Settings { node: identity.node, addr: addr.clone() };
         let network = Network::new(links.clone(), place.key.clone());
         let supervisor = Supervisor { place: place.clone(), settings, view: view.clone(), current: current.clone(), network, inbox, stop: stop.clone() };
         let (ready, started) = oneshot::channel();
@@ -149,7 +151,7 @@ impl Manager {
         let inner = Inner {
             node: identity.node,
             cluster: identity.cluster,
-            addr: config.advertise_addr,
+            addr,
             place,
             view,
             current,
@@ -230,6 +232,11 @@ impl Manager {
     /// Its cluster.
     pub fn cluster_id(&self) -> ClusterId {
         self.0.cluster
+    }
+
+    /// The others reach this node elsewhere from now on; they are told as a new manager tells them (`enroll`).
+    pub fn moved(&self, addr: SocketAddr) {
+        self.0.addr.set(addr);
     }
 
     /// Stops; when this returns everything is synced and the files are let go.

@@ -105,7 +105,8 @@ impl Handler for Sessions {
             }
             return;
         }
-        let (to_leader, from_leader) = self.0.connect(Some(Origin { node, addr: connection.remote().ip() }));
+        let seen = connection.clone();
+        let (to_leader, from_leader) = self.0.connect(Some(Origin { node, addr: Box::new(move || seen.remote().ip()) }));
         let send = FrameSender::<ManagerFrame>::new(send, MAX_MANAGER_FRAME);
         let receive = FrameReceiver::<WorkerFrame>::new(receive, MAX_WORKER_FRAME);
         match carry(send, receive, from_leader, to_leader).await {

@@ -51,6 +51,17 @@ fn interface(name: &str) -> Option<IpAddr> {
     found.first().copied()
 }
 
+/// Whether this machine has this address.
+pub fn is_here(ip: IpAddr) -> bool {
+    let of = |entry: nix::ifaddrs::InterfaceAddress| {
+        let address = entry.address?;
+        let v4 = address.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip())))
+    };
+    // Addresses that cannot be read are taken to be as before.
+    getifaddrs().map_or(true, |mut entries| entries.any(|entry| of(entry) == Some(ip)))
+}
+
 /// What to advertise when nobody says: the listen address, else the address of the default route, else loopback.
 ///
 /// Connecting a datagram socket sends nothing: the kernel only looks up its route (192.0.2.1 is TEST-NET-1, RFC 5737).

@@ -5,6 +5,7 @@
 //! passed on, and nobody else's word for it counts.
 
 use super::member::{Record, Trouble};
+use super::moved;
 use super::network::Network;
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -51,9 +52,15 @@ pub struct Link {
 impl Link {
     /// Keeps the session; ends with the worker, once its last word is said.
     pub async fn keep(self) {
-        match &self.manager {
-            None => self.remote().await,
-            Some(manager) => self.beside(manager).await,
+        let session = async {
+            match &self.manager {
+                None => self.remote().await,
+                Some(manager) => self.beside(manager).await,
+            }
+        };
+        tokio::select! {
+            () = session => {}
+            () = moved::watch(&self.worker, self.manager.as_ref(), &self.record) => {}
         }
     }
 

@@ -26,6 +26,9 @@ pub struct Membership {
     pub cluster: ClusterId,
     pub listen: SocketAddr,
     pub advertise: SocketAddr,
+    /// Nobody named the address that is advertised: it is chosen anew when this machine has it no more.
+    #[serde(default)]
+    pub chosen: bool,
     /// Records from before there were workers have none.
     #[serde(default = "manager")]
     pub role: NodeRole,
@@ -97,6 +100,14 @@ impl Record {
         changed.write(&self.paths)?;
         *self.membership.lock().unwrap_or_else(PoisonError::into_inner) = changed;
         Ok(())
+    }
+
+    /// Where the other nodes reach this one.
+    pub fn set_advertise(&self, advertise: SocketAddr) -> Result<()> {
+        let changed = Membership { advertise, ..self.get() };
+        let written = changed.write(&self.paths);
+        *self.membership.lock().unwrap_or_else(PoisonError::into_inner) = changed;
+        written
     }
 
     /// Keeps where the managers are, for the next start too.

@@ -18,6 +18,7 @@ mod join;
 mod link;
 mod logs;
 mod member;
+mod moved;
 mod network;
 mod node;
 mod paths;

@@ -1,56 +1,12 @@
 //! A full disk: writes are refused by name, running tasks go on, and space alone mends it. Needs root for a small file system of its own.
 
-use crate::harness::{self, Node, Setup, free_tcp_port, guest, until};
-use std::io::Write;
-use std::path::{Path, PathBuf};
-
-/// Large enough for a node with a guest or two, small enough to fill at once.
-const SIZE: &str = "size=48m";
-
-/// A tmpfs that is unmounted with the test.
-struct SmallDisk {
-    folder: tempfile::TempDir,
-}
-
-impl SmallDisk {
-    fn mount() -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            println!("skipped: mounting a small file system needs root");
-            return None;
-        }
-        let folder = tempfile::Builder::new().prefix("w").tempdir().expect("there is a temporary folder");
-        let options = std::ffi::CString::new(SIZE).expect("no zero byte in it");
-        let flags = rustix::mount::MountFlags::empty();
-        if let Err(error) = rustix::mount::mount("tmpfs", folder.path(), "tmpfs", flags, Some(options.as_c_str())) {
-            println!("skipped: no tmpfs can be mounted here: {error}");
-            return None;
-        }
-        Some(Self { folder })
-    }
-
-    /// Takes all the space that is left; remove the file to give it back.
-    fn fill(&self) -> PathBuf {
-        let path = self.folder.path().join("filler");
-        let mut file = std::fs::File::create(&path).expect("it is ours");
-        // Large pieces first, then to the last byte.
-        for size in [1 << 20, 4096, 1] {
-            let piece = vec![0x55; size];
-            while file.write_all(&piece).is_ok() {}
-        }
-        path
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        harness::unmount_below(self.folder.path());
-    }
-}
+use crate::harness::{self, Node, Setup, SmallDisk, free_tcp_port, guest, until};
+use std::path::Path;
 
 #[test]
 fn is_survived() {
     let Some(disk) = SmallDisk::mount() else { return };
-    let mut node = Node::start_with(Setup { data_root: Some(disk.folder.path().join("d")), ..Setup::default() });
+    let mut node = Node::start_with(Setup { data_root: Some(disk.path().join("d")), ..Setup::default() });
     node.wsw(&["swarm", "init", "--advertise-addr", "127.0.0.1"]).ok();
     let port = free_tcp_port();
     let hello = guest("hello_http").to_string_lossy().into_owned();
@@ -76,7 +32,7 @@ fn is_survived() {
     node.restart();
     assert_eq!(node.wait_running("hello", 3), after, "the log is whole");
     drop(node);
-    still_there(disk.folder.path());
+    still_there(disk.path());
 }
 
 /// Some bytes may still fit (a reserve, a page of the log): writes go on until one is refused.

@@ -22,6 +22,8 @@ mod containers;
 mod crash;
 mod crowd;
 mod diff;
+mod faults_managers;
+mod faults_workers;
 mod foreign;
 mod harness;
 mod http;

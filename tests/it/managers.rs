@@ -2,26 +2,17 @@
 
 use crate::harness::{Managers, Recorder, guest, image_tar, until};
 
-/// A service that runs nowhere, for writing labels on.
-fn idle(managers: &Managers) {
-    managers.nodes[0].wsw(&["service", "create", "-d", "--name", "idle", "--replicas", "0", "nothing:latest"]).ok();
-}
-
-fn sockets(managers: &Managers) -> Vec<std::path::PathBuf> {
-    managers.nodes.iter().map(|node| node.socket()).collect()
-}
-
 #[test]
 fn every_manager_reads_and_writes_and_the_next_one_leads_when_the_leader_dies() {
     let mut managers = Managers::of(3);
-    idle(&managers);
+    managers.idle();
     for at in 0..3 {
         managers.wait_settled(at, 3);
         // What one acknowledged the next one shows at once.
         managers.wait_writes(at, &format!("l{at}"));
         assert!(managers.shows((at + 1) % 3, &format!("l{at}")));
     }
-    let recorder = Recorder::start("idle", sockets(&managers));
+    let recorder = Recorder::start("idle", managers.sockets());
     for round in 0..3 {
         let leader = managers.leader(round);
         managers.nodes[leader].kill();
@@ -43,8 +34,8 @@ fn every_manager_reads_and_writes_and_the_next_one_leads_when_the_leader_dies() 
 #[test]
 fn all_managers_killed_together_lose_nothing_that_was_acknowledged() {
     let mut managers = Managers::of(3);
-    idle(&managers);
-    let recorder = Recorder::start("idle", sockets(&managers));
+    managers.idle();
+    let recorder = Recorder::start("idle", managers.sockets());
     for round in 0..2 {
         managers.wait_writes(round, &format!("a{round}"));
         for node in &mut managers.nodes {
@@ -63,8 +54,8 @@ fn all_managers_killed_together_lose_nothing_that_was_acknowledged() {
 #[test]
 fn a_leader_that_is_held_and_goes_on_evicts_nobody() {
     let managers = Managers::of(3);
-    idle(&managers);
-    let recorder = Recorder::start("idle", sockets(&managers)[1..].to_vec());
+    managers.idle();
+    let recorder = Recorder::start("idle", managers.sockets()[1..].to_vec());
     let leader = managers.leader(0);
     let others = managers.others(leader);
     managers.nodes[leader].hold(true);

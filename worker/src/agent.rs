@@ -47,6 +47,8 @@ pub enum Command {
     Leave(oneshot::Sender<()>),
     /// Show an ended task no more.
     PutAway(TaskId, oneshot::Sender<()>),
+    /// Describe the node with this address.
+    Announce(String),
 }
 
 /// The channel ends of a session that is to begin: one place, the newest wins.
@@ -164,6 +166,10 @@ impl Agent {
                     // Nobody waiting any more is no error.
                     let _ = done.send(());
                 }
+                Event::Command(Some(Command::Announce(addr))) => {
+                    run.agent.base.addr = addr;
+                    run.describe();
+                }
                 Event::Command(command) => break command,
                 event => run.apply(event),
             }
@@ -172,7 +178,7 @@ impl Agent {
         match last {
             Some(Command::Leave(done)) => run.leave(done).await,
             Some(Command::Stop(done)) => run.stop(done).await,
-            Some(Command::PutAway(..)) | None => run.stop(oneshot::channel().0).await,
+            Some(Command::PutAway(..) | Command::Announce(_)) | None => run.stop(oneshot::channel().0).await,
         }
     }
 }

@@ -142,6 +142,12 @@ impl Worker {
         &self.board.events
     }
 
+    /// The others reach this node at this address from now on.
+    pub async fn announce(&self, addr: String) {
+        // An agent that ended has nobody to tell.
+        let _ = self.commands.send(Command::Announce(addr)).await;
+    }
+
     /// Sends a signal to a task of this node; a task that ends by it has ended by itself.
     pub async fn signal(&self, task: TaskId, signal: u32) -> wsw_api::Result<()> {
         hands::signal(&self.board, task, signal).await

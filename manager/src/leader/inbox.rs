@@ -39,10 +39,16 @@ pub enum Reply {
 }
 
 /// Another node's worker, as its certificate and its packets say.
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     pub node: NodeId,
-    pub addr: IpAddr,
+    /// Where its packets come from now.
+    pub addr: Box<dyn Fn() -> IpAddr + Send + Sync>,
+}
+
+impl std::fmt::Debug for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Origin").field("node", &self.node).field("addr", &(self.addr)()).finish()
+    }
 }
 
 /// What workers' connections bring.

@@ -17,6 +17,7 @@ mod propose;
 mod wakes;
 mod workers;
 
+use crate::own_addr::OwnAddr;
 use crate::raft::machine::View;
 use crate::raft::node::Node;
 use clock::{Clock, Ids};
@@ -24,7 +25,6 @@ use inbox::{Inbox, Queued, Reply};
 use members::Members;
 use openraft::async_runtime::WatchReceiver;
 use openraft_rt_tokio::TokioRuntime;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -50,7 +50,7 @@ const BEHIND: Duration = Duration::from_millis(5);
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub node: NodeId,
-    pub addr: SocketAddr,
+    pub addr: OwnAddr,
 }
 
 /// Why a leadership ended.
@@ -85,7 +85,7 @@ impl<'a> Leader<'a> {
         view.collect(true);
         let store = view.store();
         let clock = Clock::start(store.time(), clock::wall());
-        let mut workers = Workers::new(heartbeat(&store), settings.node, settings.addr.ip());
+        let mut workers = Workers::new(heartbeat(&store), settings.node, settings.addr.clone());
         let mut changes = workers.lead(&store, clock.now());
         changes.extend(moved(&store, settings));
         Self {
@@ -205,9 +205,10 @@ fn heartbeat(store: &Store) -> Heartbeat {
 /// The change that tells the cluster that this manager has another address than before.
 fn moved(store: &Store, settings: &Settings) -> Option<Change> {
     let node = store.node(&settings.node)?;
-    let manager = node.manager.as_ref().filter(|manager| manager.addr != settings.addr.to_string())?;
+    let own = settings.addr.get();
+    let manager = node.manager.as_ref().filter(|manager| manager.addr != own.to_string())?;
     let mut moved = (**node).clone();
-    moved.manager = Some(ManagerStatus { raft_id: manager.raft_id, addr: settings.addr.to_string() });
-    moved.status.addr = settings.addr.ip().to_string();
+    moved.manager = Some(ManagerStatus { raft_id: manager.raft_id, addr: own.to_string() });
+    moved.status.addr = own.ip().to_string();
     Some(Change::PutNode(Box::new(moved)))
 }

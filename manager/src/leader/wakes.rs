@@ -5,8 +5,9 @@
 use super::inbox::{Arrival, Link};
 use super::workers::Workers;
 use super::{BEHIND, LOOK};
+use crate::own_addr::OwnAddr;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -41,7 +42,7 @@ impl Desk {
             status: NodeStatus { state: NodeState::Ready, message: String::new(), addr: "127.0.0.1".into() },
             manager: None,
         };
-        let workers = Workers::new(Heartbeat::default(), NodeId::default(), IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let workers = Workers::new(Heartbeat::default(), NodeId::default(), OwnAddr::new(SocketAddr::from(([127, 0, 0, 1], 1))));
         let now = Time(1_000 * SECOND);
         let mut desk = Self { store: Store::default(), workers, now, heard: now };
         desk.apply(vec![Change::PutNode(Box::new(node))]);

@@ -6,8 +6,8 @@
 
 use super::inbox::{Arrival, ConnectionId, Link};
 use crate::asking;
+use crate::own_addr::OwnAddr;
 use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
 use tokio::sync::mpsc::error::TrySendError;
 use tracing::{debug, info};
 use wsw_api::entry::Change;
@@ -36,13 +36,13 @@ pub struct Workers {
     unacknowledged: Vec<(ConnectionId, u64)>,
     /// This node, which leads, and where workers of this process are seen.
     own: NodeId,
-    addr: String,
+    addr: OwnAddr,
 }
 
 impl Workers {
     /// No connections.
-    pub fn new(heartbeat: Heartbeat, own: NodeId, addr: IpAddr) -> Self {
-        let (connections, by_node, addr) = (BTreeMap::new(), BTreeMap::new(), addr.to_string());
+    pub fn new(heartbeat: Heartbeat, own: NodeId, addr: OwnAddr) -> Self {
+        let (connections, by_node) = (BTreeMap::new(), BTreeMap::new());
         Self { sessions: Sessions::new(heartbeat), connections, by_node, unacknowledged: Vec::new(), own, addr }
     }
 
@@ -73,7 +73,7 @@ impl Workers {
                 Err(wsw_api::Error::forbidden(format!("this certificate is not node {node}'s")))
             }
             (None, WorkerFrame::Hello { node, boot, description }) => {
-                let addr = connection.link.from.as_ref().map_or_else(|| self.addr.clone(), |from| from.addr.to_string());
+                let addr = seen_at(connection, &self.addr);
                 self.sessions.hello(view, node, boot, &description, &addr, now, mint).map(|welcome| {
                     if let Some(replaced) = welcome.replaced {
                         self.end(node, replaced, REPLACED);
@@ -89,15 +89,21 @@ impl Workers {
                 })
             }
             (None, _) => Err(wsw_api::Error::invalid("the first frame of a session is a hello")),
-            (Some((node, session)), frame) => self.sessions.receive(view, node, session, frame, now).map(|received| {
-                if let Some(seq) = received.seq {
-                    self.unacknowledged.push((id, seq));
-                }
-                if received.ended {
-                    self.close(id);
-                }
-                received.changes
-            }),
+            (Some((node, session)), frame) => {
+                let moved = matches!(frame, WorkerFrame::Describe(_)).then(|| seen_at(connection, &self.addr));
+                self.sessions.receive(view, node, session, frame, now).map(|mut received| {
+                    if let Some(addr) = moved {
+                        received.changes.extend(self.sessions.seen_at(view, &node, &addr));
+                    }
+                    if let Some(seq) = received.seq {
+                        self.unacknowledged.push((id, seq));
+                    }
+                    if received.ended {
+                        self.close(id);
+                    }
+                    received.changes
+                })
+            }
         };
         answer.unwrap_or_else(|err| {
             self.refuse(id, &err.message);
@@ -203,6 +209,11 @@ impl Workers {
             self.by_node.remove(&node);
         }
     }
+}
+
+/// Where a worker's packets come from now: a connection goes on when its machine gets another address.
+fn seen_at(connection: &Connection, own: &OwnAddr) -> String {
+    connection.link.from.as_ref().map_or_else(|| own.get().ip(), |from| (from.addr)()).to_string()
 }
 
 impl Connection {

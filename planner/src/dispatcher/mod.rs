@@ -170,6 +170,13 @@ impl Sessions {
         Ok(Welcome { session, heartbeat_ns: self.heartbeat.period, replaced, changes })
     }
 
+    /// A live session's packets come from this address: the change, if it is another than before.
+    pub fn seen_at(&self, view: &Store, node: &NodeId, addr: &str) -> Option<Change> {
+        let known = view.node(node).filter(|known| known.status.addr != addr && self.live.contains_key(node))?;
+        let status = NodeStatus { state: NodeState::Ready, message: String::new(), addr: addr.to_owned() };
+        Some(Change::NodeStatus { id: known.id, status })
+    }
+
     /// Any later frame; each counts as a heartbeat. An error means that the session is over: tell the worker and close.
     pub fn receive(&mut self, view: &Store, node: NodeId, session: SessionId, frame: WorkerFrame, now: Time) -> Result<Received> {
         if self.live.get(&node).is_none_or(|live| live.id != session) {

@@ -9,14 +9,13 @@ use std::net::SocketAddr;
 use wsw_api::Error;
 
 impl Node {
-    pub(super) fn addresses(&self, listen: &str, advertise: &str, choose: impl FnOnce(SocketAddr) -> SocketAddr) -> Result<(SocketAddr, SocketAddr)> {
+    pub(super) fn addresses(&self, listen: &str, advertise: &str, choose: impl FnOnce(SocketAddr) -> SocketAddr) -> Result<(SocketAddr, SocketAddr, bool)> {
         let listen = self.listen_addr(listen)?;
-        let advertise = match (self.flags.advertise, advertise) {
-            (Some(own), _) => own,
-            (None, "") => choose(listen),
-            (None, text) => address::advertise("AdvertiseAddr", text, listen.port())?,
-        };
-        Ok((listen, advertise))
+        Ok(match (self.flags.advertise, advertise) {
+            (Some(own), _) => (listen, own, false),
+            (None, "") => (listen, choose(listen), listen.ip().is_unspecified()),
+            (None, text) => (listen, address::advertise("AdvertiseAddr", text, listen.port())?, false),
+        })
     }
 
     /// Docker's client always sends `0.0.0.0:2377`; the daemon's own flag wins.

@@ -19,6 +19,7 @@ impl Node {
     pub(super) async fn resume(self: &Arc<Self>, mut record: Membership) -> Result<()> {
         record.listen = self.flags.listen.unwrap_or(record.listen);
         record.advertise = self.flags.advertise.unwrap_or(record.advertise);
+        record.chosen &= self.flags.advertise.is_none() && record.listen.ip().is_unspecified();
         let identity = self.identity(&record);
         let trust_root = identity.as_ref().map(|identity| identity.root.clone()).unwrap_or_default();
         if record.role == NodeRole::Worker {

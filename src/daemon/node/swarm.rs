@@ -28,9 +28,9 @@ impl Node {
         if self.member().is_some() {
             return Err(Error::unavailable(ALREADY));
         }
-        let (listen, advertise) = self.addresses(&request.listen_addr, &request.advertise_addr, address::choose).map_err(invalid)?;
+        let (listen, advertise, chosen) = self.addresses(&request.listen_addr, &request.advertise_addr, address::choose).map_err(invalid)?;
         let placeholder =
-            Membership { node: NodeId::default(), cluster: ClusterId::default(), listen, advertise, role: NodeRole::Manager, managers: Vec::new() };
+            Membership { node: NodeId::default(), cluster: ClusterId::default(), listen, advertise, chosen, role: NodeRole::Manager, managers: Vec::new() };
         free(listen)?;
         let manager = Manager::bootstrap(self.manager_config(&placeholder), InitSpec { spec: request.spec, availability: request.availability }).await?;
         let record = Membership { node: manager.node_id(), cluster: manager.cluster_id(), ..placeholder };
@@ -56,11 +56,11 @@ impl Node {
         }
         let asked = Asked::read(&request).await?;
         let towards = |listen| asked.first().map_or_else(|| address::choose(listen), |remote| address::towards(listen, remote));
-        let (listen, advertise) = self.addresses(&request.listen_addr, &request.advertise_addr, towards).map_err(invalid)?;
+        let (listen, advertise, chosen) = self.addresses(&request.listen_addr, &request.advertise_addr, towards).map_err(invalid)?;
         free(listen)?;
         let (identity, joined, managers) = asked.ask(&request, &self.host, advertise).await?;
         join::save(&identity, &self.paths.data_root)?;
-        let record = Membership { node: joined.node, cluster: joined.cluster, listen, advertise, role: joined.role, managers };
+        let record = Membership { node: joined.node, cluster: joined.cluster, listen, advertise, chosen, role: joined.role, managers };
         let control = match joined.role {
             NodeRole::Worker => Control::Worker,
             NodeRole::Manager => Control::Manager(Manager::join(self.manager_config(&record), joined.manager_nodes.clone()).await?),

@@ -44,8 +44,12 @@ impl Cluster {
 
     /// The same with more flags.
     pub fn apart_with(flags: &[&str]) -> Node {
-        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        Node::start_with(Setup { addr: Some(next_addr()), flags, ..Setup::default() })
+        Self::apart_of(Setup { flags: flags.iter().map(|flag| (*flag).to_owned()).collect(), ..Setup::default() })
+    }
+
+    /// The same with settings of its own.
+    pub fn apart_of(setup: Setup) -> Node {
+        Node::start_with(Setup { addr: Some(next_addr().into()), ..setup })
     }
 
     /// The token of a role.

@@ -1,14 +1,12 @@
-//! Several managers of one swarm on this machine, and a client that records what was acknowledged.
+//! Several managers of one swarm on this machine.
 
 use super::cluster::Cluster;
 use super::leftovers::kill;
+use super::net::Net;
 use super::node::Node;
 use super::wait::until;
 use rustix::process::Signal;
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 
 /// The managers, in the order in which they joined, and their ids.
 pub struct Managers {
@@ -19,14 +17,27 @@ pub struct Managers {
 /// A node as `node ls` shows it: its role's status (`Leader`, `Reachable`, `Unreachable`, or nothing for a worker).
 pub type Statuses = BTreeMap<String, String>;
 
+/// Tests share their machine with others: a leader is given time before it counts as dead.
+pub const WAN: [&str; 2] = ["--raft-timing", "wan"];
+
 impl Managers {
     /// All joined, voting and ready.
     pub fn of(count: usize) -> Self {
-        let first = Self::node();
+        Self::with(count, |_| Self::node())
+    }
+
+    /// The same on the first hosts of a network.
+    pub fn on(net: &Net, count: usize) -> Self {
+        Self::with(count, |at| net.node(at, &WAN))
+    }
+
+    /// The same, each made by `node`.
+    pub fn with(count: usize, node: impl Fn(usize) -> Node) -> Self {
+        let first = node(0);
         first.wsw(&["swarm", "init"]).ok();
         let mut managers = Self { ids: vec![first.id()], nodes: vec![first] };
-        for _ in 1..count {
-            let node = Self::node();
+        for at in 1..count {
+            let node = node(at);
             managers.join(&node, "manager");
             managers.ids.push(node.id());
             managers.nodes.push(node);
@@ -35,9 +46,9 @@ impl Managers {
         managers
     }
 
-    /// A node that is in no swarm. Tests share their machine with others: a leader is given time before it counts as dead.
+    /// A node that is in no swarm.
     pub fn node() -> Node {
-        Cluster::apart_with(&["--raft-timing", "wan"])
+        Cluster::apart_with(&WAN)
     }
 
     /// Makes a node part of the swarm.
@@ -85,6 +96,16 @@ impl Managers {
         (0..self.nodes.len()).filter(|at| *at != than).collect()
     }
 
+    /// A service that runs nowhere, for writing labels on.
+    pub fn idle(&self) {
+        self.nodes[0].wsw(&["service", "create", "-d", "--name", "idle", "--replicas", "0", "nothing:latest"]).ok();
+    }
+
+    /// Where each is asked.
+    pub fn sockets(&self) -> Vec<std::path::PathBuf> {
+        self.nodes.iter().map(Node::socket).collect()
+    }
+
     /// Waits until a write through this one is carried out.
     #[track_caller]
     pub fn wait_writes(&self, at: usize, label: &str) {
@@ -106,53 +127,4 @@ impl Node {
     pub fn hold(&self, held: bool) {
         kill(self.pid(), if held { Signal::STOP } else { Signal::CONT });
     }
-}
-
-/// Writes one service label after another, through whichever manager answers, and notes which were acknowledged.
-pub struct Recorder {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<Vec<(u64, bool)>>,
-}
-
-impl Recorder {
-    /// Begins; `sockets` are asked in turn.
-    pub fn start(service: &str, sockets: Vec<std::path::PathBuf>) -> Self {
-        let (stop, service) = (Arc::new(AtomicBool::new(false)), service.to_owned());
-        let stopped = stop.clone();
-        let thread = std::thread::spawn(move || {
-            let mut record = Vec::new();
-            for number in 0_u64.. {
-                if stopped.load(Ordering::Acquire) {
-                    break;
-                }
-                let socket = &sockets[(number % sockets.len() as u64) as usize];
-                record.push((number, write(socket, &service, number).unwrap_or(false)));
-            }
-            record
-        });
-        Self { stop, thread }
-    }
-
-    /// Stops, and checks on a manager that every acknowledged label is there. Answers how many were acknowledged.
-    #[track_caller]
-    pub fn check(self, at: &Node, service: &str) -> usize {
-        self.stop.store(true, Ordering::Release);
-        let record = self.thread.join().expect("the recorder does not panic");
-        let labels = at.json(&format!("/services/{service}"))["Spec"]["Labels"].clone();
-        for (number, acknowledged) in &record {
-            let found = &labels[format!("n{number}")];
-            // What was not acknowledged may be there, then whole.
-            assert!(found == number.to_string().as_str() || (!acknowledged && found.is_null()), "label n{number} (acknowledged: {acknowledged}): {found}");
-        }
-        record.iter().filter(|(_, acknowledged)| *acknowledged).count()
-    }
-}
-
-/// One more label on the service; false when it was refused or nobody knows.
-fn write(socket: &std::path::Path, service: &str, number: u64) -> Option<bool> {
-    let found = super::http::over_unix(socket, "GET", &format!("/services/{service}"), &[]).ok().filter(|answer| answer.status == 200)?.json();
-    let mut spec = found["Spec"].clone();
-    spec["Labels"][format!("n{number}")] = number.to_string().into();
-    let path = format!("/services/{service}/update?version={}", found["Version"]["Index"]);
-    Some(super::http::over_unix(socket, "POST", &path, spec.to_string().as_bytes()).ok()?.status == 200)
 }

@@ -6,12 +6,13 @@ use super::command::{Run, run, wait};
 use super::containers::remove_containers;
 use super::http::{Response, over_unix};
 use super::leftovers::{kill, kill_below, remove_groups, unmount_below};
+use super::net::Host;
 use super::user::{give_to_ordinary_user, ordinary_user};
 use super::wait::{BOUND, free_udp_port, until};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -28,7 +29,13 @@ pub struct Setup {
     /// A proxy for what is not on loopback.
     pub proxy: Option<String>,
     /// An address of its own, for a node among several; 127.0.0.1 otherwise.
-    pub addr: Option<Ipv4Addr>,
+    pub addr: Option<IpAddr>,
+    /// The host of a test's network that it runs on; the machine itself otherwise.
+    pub host: Option<Host>,
+    /// It listens on all addresses of its host, and chooses by itself which one the others are told.
+    pub everywhere: bool,
+    /// More of the daemon's environment.
+    pub env: Vec<(String, String)>,
 }
 
 /// A running (or killed) node.
@@ -39,7 +46,10 @@ pub struct Node {
     proxy: String,
     binary: PathBuf,
     user: Option<u32>,
-    addr: Ipv4Addr,
+    addr: IpAddr,
+    host: Option<Host>,
+    everywhere: bool,
+    env: Vec<(String, String)>,
     udp_port: u16,
     daemon: Option<Child>,
 }
@@ -70,8 +80,9 @@ impl Node {
         }
         // Nothing leaves the machine: a registry that is not on loopback is behind a proxy that nobody runs.
         let proxy = setup.proxy.unwrap_or_else(|| "http://127.0.0.1:1".into());
-        let addr = setup.addr.unwrap_or(Ipv4Addr::LOCALHOST);
-        let mut node = Self { folder, data_root, flags: setup.flags, proxy, binary, user, addr, udp_port: free_udp_port(), daemon: None };
+        let addr = setup.addr.or_else(|| setup.host.as_ref().map(|host| host.v4.into())).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let (flags, host, everywhere, env, udp_port) = (setup.flags, setup.host, setup.everywhere, setup.env, free_udp_port());
+        let mut node = Self { folder, data_root, flags, proxy, binary, user, addr, host, everywhere, env, udp_port, daemon: None };
         node.restart();
         node
     }
@@ -87,12 +98,16 @@ impl Node {
         self.folder.path().join("s")
     }
     /// Where other nodes reach it, and its published ports.
-    pub fn addr(&self) -> Ipv4Addr {
+    pub fn addr(&self) -> IpAddr {
         self.addr
+    }
+    /// Its host was given another address.
+    pub fn moved(&mut self, addr: IpAddr) {
+        self.addr = addr;
     }
     /// `IP:PORT` for other nodes.
     pub fn remote(&self) -> String {
-        format!("{}:{}", self.addr, self.udp_port)
+        SocketAddr::new(self.addr, self.udp_port).to_string()
     }
     /// What `-H` takes.
     pub fn host(&self) -> String {
@@ -117,19 +132,34 @@ impl Node {
 
     /// The same data root with everything else of its own: socket, exec root and pid file have this suffix.
     pub fn daemon_beside(&self, suffix: &str, udp_port: u16) -> Command {
-        let mut command = Command::new(&self.binary);
+        let mut command = match &self.host {
+            None => Command::new(&self.binary),
+            Some(host) => {
+                let mut command = host.enter();
+                command.arg(&self.binary);
+                command
+            }
+        };
         if let Some(user) = self.user {
             command.uid(user).gid(user);
         }
         let path = |name: &str| self.folder.path().join(format!("{name}{suffix}"));
         command.arg("daemon").arg("-H").arg(format!("unix://{}", path("s").display())).arg("--data-root").arg(&self.data_root);
-        command.arg("--exec-root").arg(path("e")).arg("--pidfile").arg(path("pid")).arg("--listen-addr").arg(format!("{}:{udp_port}", self.addr));
-        command.args(&self.flags).env_remove("WSW_HOST").env_remove("DOCKER_HOST");
+        command.arg("--exec-root").arg(path("e")).arg("--pidfile").arg(path("pid")).arg("--listen-addr").arg(self.listens(udp_port).to_string());
+        command.envs(self.env.iter().map(|(name, value)| (name, value))).args(&self.flags).env_remove("WSW_HOST").env_remove("DOCKER_HOST");
         for name in ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"] {
             command.env(name, &self.proxy);
         }
         command.env("NO_PROXY", "127.0.0.1,localhost,::1").env_remove("no_proxy").env_remove("ALL_PROXY").env_remove("all_proxy");
         command
+    }
+
+    fn listens(&self, udp_port: u16) -> SocketAddr {
+        match self.addr {
+            IpAddr::V4(_) if self.everywhere => SocketAddr::from(([0, 0, 0, 0], udp_port)),
+            IpAddr::V6(_) if self.everywhere => SocketAddr::from(([0_u16; 8], udp_port)),
+            addr => SocketAddr::new(addr, udp_port),
+        }
     }
 
     /// Starts the daemon (again) and waits until its socket answers.
