@@ -4,6 +4,7 @@
 //! Invariants: PURE (no tokio, clock, rng, I/O, `HashMap`); every stored number is fixed-width, never `usize`.
 //! Never: decides anything (crate `planner`), knows a Docker spelling (crate `dockerapi`) or a file path on disk.
 
+pub mod confine;
 pub mod control;
 pub mod entry;
 pub mod error;

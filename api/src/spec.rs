@@ -4,6 +4,7 @@
 //! `dockerapi`, so that nothing which a user set is silently lost.
 //! Invariants: maps are ordered; durations are nanoseconds; sizes are bytes; CPUs are billionths of a CPU.
 
+pub use crate::confine::{Confinement, Dns, Seccomp, Ulimit};
 use crate::generic::GenericReservation;
 pub use crate::mount::{BindOptions, Mount, MountKind, TmpfsOptions, VolumeDriver, VolumeOptions};
 use crate::network::NetworkAttachment;
@@ -92,6 +93,8 @@ pub struct ContainerSpec {
     pub stop_grace_period: Option<Nanos>,
     #[serde(default)]
     pub mounts: Vec<Mount>,
+    #[serde(default)]
+    pub confinement: Confinement,
 }
 
 impl ContainerSpec {

@@ -36,6 +36,9 @@ pub(crate) fn labels(request: &TaskRequest) -> Result<WasmLabels> {
 /// The bundle's `config.json`.
 pub(crate) fn runtime_spec(request: &TaskRequest, image: &Image, labels: &WasmLabels, artifact: &Path, mounts: &[Ready]) -> Result<Vec<u8>> {
     let container = &request.spec.container;
+    if let Some(field) = container.confinement.for_containers_only().first() {
+        return Err(Error::Unsupported(format!("ContainerSpec.{field}: means nothing to a Wasm task, which has none of it; leave it out")));
+    }
     let mut process = Process::default();
     process.set_args(Some(args(container, image))).set_env(Some(env(request, image))).set_cwd(cwd(container, image).into());
     process.set_capabilities(None).set_rlimits(None).set_no_new_privileges(Some(true));

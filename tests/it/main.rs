@@ -43,6 +43,7 @@ mod managers_roles;
 mod networks;
 mod oci;
 mod oci_bad;
+mod oci_confine;
 mod outbound;
 mod placement;
 mod ports;

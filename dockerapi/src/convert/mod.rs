@@ -3,6 +3,7 @@
 //! Invariant: nothing that a user set is lost in silence. A field without a counterpart is refused by its API name, unless it holds
 //! the empty value that every docker CLI sends.
 
+pub mod confine;
 pub mod container;
 pub mod event;
 pub mod generic;
@@ -29,6 +30,11 @@ pub fn unserved(field: &str, value: &Option<Value>) -> Result<()> {
         Some(value) if !says_nothing(value) => Err(not_served(field)),
         _ => Ok(()),
     }
+}
+
+/// The same with words of its own.
+pub fn unserved_as(value: &Option<Value>, refuse: impl FnOnce() -> Result<()>) -> Result<()> {
+    if value.as_ref().is_none_or(says_nothing) { Ok(()) } else { refuse() }
 }
 
 /// The refusal of a field.

@@ -2,7 +2,7 @@
 //!
 //! Owns: which of Docker's container fields wsw serves. Image references, label and constraint values are checked by the planner.
 
-use super::{generic, go_nanos, mount, non_negative, not_served, some_list, some_text, unserved};
+use super::{confine, generic, go_nanos, mount, non_negative, not_served, some_list, some_text, unserved};
 use crate::model::{self, task as api};
 use serde_json::json;
 use wsw_api::spec::{ContainerSpec, LogDriver, Placement, Platform, ResourceRequirements, Resources, RestartCondition, RestartPolicy, TaskSpec};
@@ -38,7 +38,8 @@ fn read_log_driver(driver: api::LogDriver) -> Result<LogDriver> {
     Ok(driver)
 }
 
-fn read_container(spec: api::ContainerSpec) -> Result<ContainerSpec> {
+fn read_container(mut spec: api::ContainerSpec) -> Result<ContainerSpec> {
+    let confinement = confine::read(&mut spec)?;
     refuse_container(&spec)?;
     Ok(ContainerSpec {
         image: spec.image.unwrap_or_default(),
@@ -60,32 +61,19 @@ fn read_container(spec: api::ContainerSpec) -> Result<ContainerSpec> {
             given => Some(non_negative("ContainerSpec.StopGracePeriod", given)?),
         },
         mounts: spec.mounts.unwrap_or_default().into_iter().map(mount::read).collect::<Result<_>>()?,
+        confinement,
     })
 }
 
 fn refuse_container(spec: &api::ContainerSpec) -> Result<()> {
-    for (field, value) in [
-        ("ContainerSpec.Privileges", &spec.privileges),
-        ("ContainerSpec.Hosts", &spec.hosts),
-        ("ContainerSpec.DNSConfig", &spec.dns),
-        ("ContainerSpec.Secrets", &spec.secrets),
-        ("ContainerSpec.Configs", &spec.configs),
-        ("ContainerSpec.Sysctls", &spec.sysctls),
-        ("ContainerSpec.CapabilityAdd", &spec.capability_add),
-        ("ContainerSpec.CapabilityDrop", &spec.capability_drop),
-        ("ContainerSpec.Ulimits", &spec.ulimits),
-        ("ContainerSpec.OomScoreAdj", &spec.oom_score_adj),
-    ] {
+    for (field, value) in [("ContainerSpec.Secrets", &spec.secrets), ("ContainerSpec.Configs", &spec.configs)] {
         unserved(field, value)?;
     }
     // "no health check" is what every task has
     if spec.healthcheck.as_ref().and_then(|check| check.get("Test")) != Some(&json!(["NONE"])) {
         unserved("ContainerSpec.Healthcheck", &spec.healthcheck)?;
     }
-    match spec.isolation.as_deref() {
-        None | Some("" | "default") => Ok(()),
-        Some(_) => Err(not_served("ContainerSpec.Isolation")),
-    }
+    Ok(())
 }
 
 fn read_resources(spec: api::Resources) -> Result<ResourceRequirements> {
@@ -166,7 +154,7 @@ pub fn write(spec: &TaskSpec, defaults: bool) -> api::TaskSpec {
 
 fn write_container(spec: &ContainerSpec, defaults: bool) -> api::ContainerSpec {
     let grace = spec.stop_grace_period.or_else(|| defaults.then(|| spec.stop_grace()));
-    api::ContainerSpec {
+    let mut out = api::ContainerSpec {
         image: Some(spec.image.clone()),
         labels: (!spec.labels.is_empty()).then(|| spec.labels.clone()),
         command: some_list(&spec.command),
@@ -183,11 +171,10 @@ fn write_container(spec: &ContainerSpec, defaults: bool) -> api::ContainerSpec {
         read_only: spec.read_only.then_some(true),
         stop_grace_period: grace.and_then(go_nanos),
         mounts: some_list(&spec.mounts.iter().map(mount::write).collect::<Vec<_>>()),
-        // docker's CLI always sends these two, so moby always shows them
-        dns: Some(json!({})),
-        isolation: Some("default".into()),
         ..Default::default()
-    }
+    };
+    confine::write(&spec.confinement, &mut out);
+    out
 }
 
 fn write_amounts(amounts: &Resources) -> api::Amounts {

@@ -28,7 +28,7 @@ model! {
         dir: String = "Dir",
         user: String = "User",
         groups: Vec<String> = "Groups",
-        privileges: Unserved = "Privileges",
+        privileges: Privileges = "Privileges",
         init: bool = "Init",
         stop_signal: String = "StopSignal",
         tty: bool = "TTY",
@@ -37,17 +37,35 @@ model! {
         mounts: Vec<Mount> = "Mounts",
         stop_grace_period: i64 = "StopGracePeriod",
         healthcheck: Unserved = "Healthcheck",
-        hosts: Unserved = "Hosts",
-        dns: Unserved = "DNSConfig",
+        hosts: Vec<String> = "Hosts",
+        dns: Dns = "DNSConfig",
         secrets: Unserved = "Secrets",
         configs: Unserved = "Configs",
         isolation: String = "Isolation",
-        sysctls: Unserved = "Sysctls",
-        capability_add: Unserved = "CapabilityAdd",
-        capability_drop: Unserved = "CapabilityDrop",
-        ulimits: Unserved = "Ulimits",
-        oom_score_adj: Unserved = "OomScoreAdj",
+        sysctls: Map = "Sysctls",
+        capability_add: Vec<String> = "CapabilityAdd",
+        capability_drop: Vec<String> = "CapabilityDrop",
+        ulimits: Vec<Ulimit> = "Ulimits",
+        oom_score_adj: i64 = "OomScoreAdj",
     }
+    /// Name servers and how names are looked up.
+    Dns { nameservers: Vec<String> = "Nameservers", search: Vec<String> = "Search", options: Vec<String> = "Options" }
+    /// A limit of each process.
+    Ulimit { name: String = "Name", hard: i64 = "Hard", soft: i64 = "Soft" }
+    /// What a process may become.
+    Privileges {
+        credential_spec: Unserved = "CredentialSpec",
+        selinux: SeLinux = "SELinuxContext",
+        seccomp: SeccompOptions = "Seccomp",
+        apparmor: AppArmorOptions = "AppArmor",
+        no_new_privileges: bool = "NoNewPrivileges",
+    }
+    /// Labels of SELinux.
+    SeLinux { disable: bool = "Disable", user: String = "User", role: String = "Role", kind: String = "Type", level: String = "Level" }
+    /// Which system calls are let through; a profile is base64.
+    SeccompOptions { mode: String = "Mode", profile: String = "Profile" }
+    /// Whether AppArmor's profile is wanted.
+    AppArmorOptions { mode: String = "Mode" }
     /// Where logs go, and its options.
     LogDriver { name: String = "Name", options: Map = "Options" }
     /// Limits and reservations.

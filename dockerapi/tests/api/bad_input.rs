@@ -76,12 +76,21 @@ async fn what_is_not_served_is_refused_by_its_name() {
         ("Secrets", r#"[{"SecretID":"x"}]"#),
         ("Configs", r#"[{"ConfigID":"x"}]"#),
         ("Healthcheck", r#"{"Test":["CMD","true"]}"#),
-        ("Hosts", r#"["1.1.1.1 one"]"#),
-        ("DNSConfig", r#"{"Nameservers":["1.1.1.1"]}"#),
-        ("CapabilityAdd", r#"["CAP_NET_ADMIN"]"#),
+        ("Hosts", r#"["one 1.1.1.1"]"#),
+        ("DNSConfig", r#"{"Nameservers":["one"]}"#),
+        ("CapabilityAdd", r#"["CAP_NET_ADMIN","CAP_FLY"]"#),
+        ("CapabilityDrop", r#"["fly"]"#),
         ("Sysctls", r#"{"a":"b"}"#),
-        ("Ulimits", r#"[{"Name":"nofile"}]"#),
-        ("Privileges", r#"{"NoNewPrivileges":true}"#),
+        ("Ulimits", r#"[{"Name":"files"}]"#),
+        ("Ulimits", r#"[{"Name":"nofile","Soft":2,"Hard":1}]"#),
+        ("OomScoreAdj", "-2000"),
+        ("Privileges", r#"{"CredentialSpec":{"File":"a"}}"#),
+        ("Privileges", r#"{"SELinuxContext":{"Type":"a"}}"#),
+        ("Privileges", r#"{"Seccomp":{"Mode":"odd"}}"#),
+        ("Privileges", r#"{"Seccomp":{"Profile":"e30="}}"#),
+        ("Privileges", r#"{"Seccomp":{"Mode":"custom","Profile":"e30="}}"#),
+        ("Privileges", r#"{"Seccomp":{"Mode":"custom","Profile":"?"}}"#),
+        ("Privileges", r#"{"AppArmor":{"Mode":"odd"}}"#),
         ("Isolation", r#""hyperv""#),
     ] {
         let body = service_body("web", 1).replace(r#""Init":false,"DNSConfig":{}"#, &format!(r#""{field}":{value}"#));
@@ -110,13 +119,22 @@ async fn what_is_not_served_is_refused_by_its_name() {
         501 {"message":"ContainerSpec.Secrets: not supported by this version of wsw; leave it out"}
         501 {"message":"ContainerSpec.Configs: not supported by this version of wsw; leave it out"}
         501 {"message":"ContainerSpec.Healthcheck: not supported by this version of wsw; leave it out"}
-        501 {"message":"ContainerSpec.Hosts: not supported by this version of wsw; leave it out"}
-        501 {"message":"ContainerSpec.DNSConfig: not supported by this version of wsw; leave it out"}
-        501 {"message":"ContainerSpec.CapabilityAdd: not supported by this version of wsw; leave it out"}
-        501 {"message":"ContainerSpec.Sysctls: not supported by this version of wsw; leave it out"}
-        501 {"message":"ContainerSpec.Ulimits: not supported by this version of wsw; leave it out"}
-        501 {"message":"ContainerSpec.Privileges: not supported by this version of wsw; leave it out"}
-        501 {"message":"ContainerSpec.Isolation: not supported by this version of wsw; leave it out"}
+        400 {"message":"ContainerSpec.Hosts: \"one 1.1.1.1\": an entry is an IP address, then names"}
+        400 {"message":"ContainerSpec.DNSConfig.Nameservers: one is not an ip address"}
+        400 {"message":"ContainerSpec.CapabilityAdd: unknown capability: \"CAP_FLY\""}
+        400 {"message":"ContainerSpec.CapabilityDrop: unknown capability: \"CAP_FLY\""}
+        400 {"message":"ContainerSpec.Sysctls: sysctl 'a=b' is not allowed"}
+        400 {"message":"ContainerSpec.Ulimits: invalid ulimit type: files"}
+        400 {"message":"ContainerSpec.Ulimits: nofile: ulimit soft limit must be less than or equal to hard limit: 2 > 1"}
+        400 {"message":"ContainerSpec.OomScoreAdj: invalid value -2000, range for oom score adj is [-1000, 1000]"}
+        400 {"message":"ContainerSpec.Privileges.CredentialSpec: credential specs are for Windows containers; leave it out"}
+        400 {"message":"ContainerSpec.Privileges.SELinuxContext: containers have no SELinux labels here; leave it out"}
+        400 {"message":"ContainerSpec.Privileges.Seccomp.Mode: unknown mode \"odd\"; use default, unconfined or custom"}
+        400 {"message":"ContainerSpec.Privileges.Seccomp: a profile needs the mode \"custom\""}
+        400 {"message":"ContainerSpec.Privileges.Seccomp.Profile: decoding seccomp profile failed: it has no defaultAction"}
+        400 {"message":"ContainerSpec.Privileges.Seccomp.Profile: decoding seccomp profile failed: Invalid symbol 63, offset 0."}
+        400 {"message":"ContainerSpec.Privileges.AppArmor.Mode: unknown mode \"odd\"; use default or disabled"}
+        400 {"message":"ContainerSpec.Isolation: invalid isolation 'hyperv' on linux"}
         501 {"message":"TaskTemplate.LogDriver.Name: log driver \"syslog\" is not supported; use json-file, local or none"}
         501 {"message":"TaskTemplate.PluginSpec: not supported by this version of wsw; leave it out"}
         501 {"message":"TaskTemplate.Runtime: not supported by this version of wsw; leave it out"}

@@ -5,7 +5,7 @@
 
 use super::bundle::{self, Record};
 use super::spec::{self, Found};
-use super::{Oci, mounts, rootfs, signals, tools, users};
+use super::{Oci, confine, etc, mounts, rootfs, signals, tools, users};
 use crate::error::{Error, Result};
 use crate::executor::TaskRequest;
 use crate::files;
@@ -58,7 +58,7 @@ fn make(oci: &Oci, request: &TaskRequest, image: &Image, layers: &[PathBuf]) -> 
         Some(network) => network.attach(request.task).map(|(address, netns)| (Some(address), Some(netns)))?,
         None => (None, None),
     };
-    etc(&bundle, &spec::hostname(request)?, address)?;
+    etc::write(&bundle, &spec::hostname(request)?, address, &container.confinement)?;
     for name in ["stdout", "stderr"] {
         bundle::fifo(&bundle, name)?;
     }
@@ -68,6 +68,7 @@ fn make(oci: &Oci, request: &TaskRequest, image: &Image, layers: &[PathBuf]) -> 
         mounts,
         files: &bundle,
         netns,
+        init: container.init.unwrap_or(false).then(|| confine::init(&oci.tools.path)).transpose()?,
         cgroup: format!("{}/{}", oci.tools.cgroups, request.task),
         cgroup2: oci.tools.cgroup2,
         kernel: &oci.kernel,
@@ -113,34 +114,6 @@ fn record(oci: &Oci, request: &TaskRequest, image: &Image) -> Result<Record> {
 fn short(path: &Path) -> String {
     use sha2::Digest;
     hex::encode(sha2::Sha256::digest(path.as_os_str().as_encoded_bytes())).chars().take(8).collect()
-}
-
-/// Name files, as Docker writes them.
-fn etc(bundle: &Path, hostname: &str, address: Option<Ipv4Addr>) -> Result<()> {
-    let own = address.map(|address| format!("{address}\t{hostname}\n")).unwrap_or_default();
-    let hosts = format!(
-        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n{own}"
-    );
-    let resolv = resolv(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
-    for (name, text) in [("hosts", hosts), ("hostname", format!("{hostname}\n")), ("resolv.conf", resolv)] {
-        let path = bundle.join(name);
-        let written = std::fs::write(&path, text).and_then(|()| std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)));
-        written.map_err(|e| Error::io(format_args!("write {}", path.display()), &e))?;
-    }
-    Ok(())
-}
-
-/// The node's own name servers, but for those on its loopback, which a container cannot reach; Docker's stand-ins when none is left.
-fn resolv(own: &str) -> String {
-    let local = |line: &str| line.split_whitespace().nth(1).is_some_and(|server| server.starts_with("127.") || server == "::1");
-    let is_server = |line: &str| line.trim_start().starts_with("nameserver");
-    let kept = own.lines().filter(|line| !(is_server(line) && local(line))).collect::<Vec<_>>();
-    let mut text = kept.join("\n");
-    text.push('\n');
-    if !kept.iter().any(|line| is_server(line)) {
-        text.push_str("nameserver 8.8.8.8\nnameserver 8.8.4.4\n");
-    }
-    text
 }
 
 /// Takes away all that a task has; nothing of it runs any more.
@@ -192,12 +165,6 @@ pub(super) fn exit_code(text: &str) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn name_servers_on_the_loopback_are_left_out() {
-        assert_eq!(resolv("search a\nnameserver 10.0.0.1\nnameserver 127.0.0.53\n"), "search a\nnameserver 10.0.0.1\n");
-        assert!(resolv("nameserver 127.0.0.1\n").ends_with("nameserver 8.8.8.8\nnameserver 8.8.4.4\n"));
-    }
 
     #[test]
     fn a_process_that_cannot_be_run_has_dockers_code() {

@@ -3,8 +3,10 @@
 //! Owns: the reading of a profile in Docker's format (`seccomp.json` beside this file is ours): groups of names that hold always, or only with certain capabilities, processors or
 //! kernels. Pure.
 
+use crate::error::{Error, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use wsw_api::confine::Seccomp;
 
 const DEFAULT: &str = include_str!("seccomp.json");
 
@@ -12,7 +14,9 @@ const DEFAULT: &str = include_str!("seccomp.json");
 #[serde(rename_all = "camelCase")]
 struct Profile {
     default_action: String,
-    default_errno_ret: u32,
+    #[serde(default)]
+    default_errno_ret: Option<u32>,
+    #[serde(default)]
     syscalls: Vec<Rule>,
 }
 
@@ -39,9 +43,16 @@ struct Condition {
     min_kernel: Option<String>,
 }
 
-/// The profile for a process with these capabilities, on this machine; none when ours is broken, which a test rules out.
-pub(super) fn profile(capabilities: &[&str], kernel: &str) -> Option<Value> {
-    let profile: Profile = serde_json::from_str(DEFAULT).ok()?;
+/// The profile for a process with these capabilities, on this machine; none when all calls are let through.
+pub(super) fn profile(asked: &Seccomp, capabilities: &[&str], kernel: &str) -> Result<Option<Value>> {
+    let text = match asked {
+        Seccomp::Unconfined => return Ok(None),
+        Seccomp::Default => DEFAULT,
+        Seccomp::Custom(text) => text,
+    };
+    // Ours is read by a test.
+    let wrong = |error: serde_json::Error| Error::Invalid(format!("ContainerSpec.Privileges.Seccomp.Profile: decoding seccomp profile failed: {error}"));
+    let profile: Profile = serde_json::from_str(text).map_err(wrong)?;
     let (architecture, sub) = match std::env::consts::ARCH {
         "x86_64" => ("amd64", vec!["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]),
         "aarch64" => ("arm64", vec!["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"]),
@@ -59,12 +70,11 @@ pub(super) fn profile(capabilities: &[&str], kernel: &str) -> Option<Value> {
         }
         out
     });
-    Some(json!({
-        "defaultAction": profile.default_action,
-        "defaultErrnoRet": profile.default_errno_ret,
-        "architectures": sub,
-        "syscalls": syscalls.collect::<Vec<_>>(),
-    }))
+    let mut out = json!({"defaultAction": profile.default_action, "architectures": sub, "syscalls": syscalls.collect::<Vec<_>>()});
+    if let Some(errno) = profile.default_errno_ret {
+        out["defaultErrnoRet"] = json!(errno);
+    }
+    Ok(Some(out))
 }
 
 fn holds(rule: &Rule, capabilities: &[&str], architecture: &str, kernel: &str) -> bool {
@@ -86,10 +96,19 @@ mod tests {
     use super::*;
 
     fn allowed(capabilities: &[&str], kernel: &str) -> Vec<String> {
-        let profile = profile(capabilities, kernel).unwrap();
+        let profile = profile(&Seccomp::Default, capabilities, kernel).unwrap().unwrap();
         assert_eq!(profile["defaultAction"], "SCMP_ACT_ERRNO");
         let rules = profile["syscalls"].as_array().unwrap().iter().filter(|rule| rule["action"] == "SCMP_ACT_ALLOW" && rule.get("args").is_none());
         rules.flat_map(|rule| rule["names"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned())).collect()
+    }
+
+    #[test]
+    fn a_service_may_bring_its_own() {
+        let custom = Seccomp::Custom(r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_ERRNO"}]}"#.into());
+        let own = profile(&custom, &[], "6.1").unwrap().unwrap();
+        assert_eq!((&own["defaultAction"], &own["syscalls"][0]["names"], own.get("defaultErrnoRet")), (&json!("SCMP_ACT_ALLOW"), &json!(["mkdir"]), None));
+        assert!(profile(&Seccomp::Unconfined, &[], "6.1").unwrap().is_none());
+        assert!(profile(&Seccomp::Custom("{}".into()), &[], "6.1").unwrap_err().to_string().contains("decoding seccomp profile failed"));
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! From an image and a task's spec to the OCI runtime spec, as Docker makes it.
 //!
-//! Owns: default capabilities, devices, masked and read-only paths, namespaces, limits, entry point and environment. Pure: what was
+//! Owns: devices, masked and read-only paths, namespaces, limits, entry point and environment. Pure: what was
 //! looked up (user, mounts, folders) comes in.
 
 use super::users::User;
-use super::{seccomp, template};
+use super::{confine, seccomp, template};
 use crate::error::{Error, Result};
 use crate::executor::TaskRequest;
 use crate::images::Image;
@@ -13,23 +13,6 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use wsw_api::generic;
 
-/// Docker's default.
-const CAPABILITIES: [&str; 14] = [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FSETID",
-    "CAP_FOWNER",
-    "CAP_MKNOD",
-    "CAP_NET_RAW",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETFCAP",
-    "CAP_SETPCAP",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SYS_CHROOT",
-    "CAP_KILL",
-    "CAP_AUDIT_WRITE",
-];
 const MASKED: [&str; 12] = [
     "/proc/asound",
     "/proc/acpi",
@@ -60,6 +43,8 @@ pub(super) struct Found<'a> {
     /// Folder of `hosts`, `hostname` and `resolv.conf`.
     pub files: &'a Path,
     pub netns: Option<PathBuf>,
+    /// The node's program for `--init`, when it is asked for.
+    pub init: Option<PathBuf>,
     pub cgroup: String,
     pub cgroup2: bool,
     pub kernel: &'a str,
@@ -93,15 +78,22 @@ fn env(request: &TaskRequest, image: &Image, hostname: &str) -> Result<Vec<Strin
 pub(super) fn runtime_spec(request: &TaskRequest, image: &Image, found: Found<'_>) -> Result<Value> {
     let container = &request.spec.container;
     let name = hostname(request)?;
+    let asked = &container.confinement;
+    let names = confine::names(asked);
+    let mut words = command(request, image)?;
+    if found.init.is_some() {
+        words.splice(0..0, [confine::INIT.to_owned(), "--".into()]);
+    }
     let process = json!({
         "terminal": container.tty,
         "user": {"uid": found.user.uid, "gid": found.user.gid, "additionalGids": found.user.groups},
-        "args": command(request, image)?,
+        "args": words,
         "env": env(request, image, &name)?,
         "cwd": cwd(container, image),
-        "capabilities": capabilities(found.user.uid),
-        "oomScoreAdj": 0,
-        "noNewPrivileges": false,
+        "capabilities": confine::capabilities(&names, found.user.uid),
+        "oomScoreAdj": asked.oom_score_adj,
+        "noNewPrivileges": asked.no_new_privileges,
+        "rlimits": confine::rlimits(&asked.ulimits),
     });
     let mut namespaces = vec![json!({"type": "pid"}), json!({"type": "ipc"}), json!({"type": "uts"}), json!({"type": "mount"})];
     namespaces.push(match &found.netns {
@@ -117,13 +109,15 @@ pub(super) fn runtime_spec(request: &TaskRequest, image: &Image, found: Found<'_
         "resources": resources(request)?,
         "maskedPaths": MASKED,
         "readonlyPaths": READ_ONLY,
-        // So that a container without capabilities serves port 80, as with Docker.
-        "sysctl": {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"},
+        "sysctl": confine::sysctls(asked),
     });
-    if let Some(profile) = seccomp::profile(&CAPABILITIES, found.kernel) {
+    if let Some(profile) = seccomp::profile(&asked.seccomp, &names, found.kernel)? {
         linux["seccomp"] = profile;
     }
     let mut mounts = default_mounts(found.files);
+    if let Some(init) = &found.init {
+        mounts.push(json!({"destination": confine::INIT, "type": "bind", "source": init, "options": ["bind", "ro", "rprivate"]}));
+    }
     mounts.retain(|mount| !found.mounts.iter().any(|own| own["destination"] == mount["destination"]));
     mounts.extend(found.mounts);
     // A mount lies on what its parents show.
@@ -136,11 +130,6 @@ pub(super) fn runtime_spec(request: &TaskRequest, image: &Image, found: Found<'_
         "mounts": mounts,
         "linux": linux,
     }))
-}
-
-/// Another user than root gets none but may have them by a program's file: bounding set only.
-pub(super) fn capabilities(uid: u32) -> Value {
-    if uid == 0 { json!({"bounding": CAPABILITIES, "effective": CAPABILITIES, "permitted": CAPABILITIES}) } else { json!({"bounding": CAPABILITIES}) }
 }
 
 fn default_mounts(files: &Path) -> Vec<Value> {
@@ -196,6 +185,7 @@ mod tests {
             mounts: vec![json!({"destination": "/dev/shm", "type": "tmpfs"})],
             files: Path::new("/b"),
             netns: Some("/n/1".into()),
+            init: Some("/usr/bin/tini-static".into()),
             cgroup: "/wsw/x/1".into(),
             cgroup2: false,
             kernel: "6.1",
@@ -209,7 +199,7 @@ mod tests {
         let container =
             ContainerSpec { hostname: "{{.Service.Name}}-{{.Task.Slot}}".into(), env: vec!["NODE={{.Node.Hostname}}".into()], ..ContainerSpec::default() };
         let spec = made(container, &image).unwrap();
-        assert_eq!((spec["hostname"].as_str(), &spec["process"]["args"]), (Some("web-3"), &json!(["sh"])));
+        assert_eq!((spec["hostname"].as_str(), &spec["process"]["args"]), (Some("web-3"), &json!([confine::INIT, "--", "sh"])));
         let env = spec["process"]["env"].as_array().unwrap();
         assert!(env.contains(&json!("PATH=/bin")) && env.contains(&json!("NODE=host")) && env.contains(&json!("HOSTNAME=web-3")), "{env:?}");
         assert_eq!(spec["process"]["capabilities"]["effective"].as_array().unwrap().len(), 14);
