@@ -8,6 +8,7 @@ use crate::id::{NetworkId, NodeId, RequestId, ServiceId};
 use crate::network::NetworkSpec;
 use crate::registry::{AuthFrom, RegistryAuth};
 use crate::spec::{Availability, ClusterSpec, NodeRole, NodeSpec, ServiceSpec};
+use crate::unlock::UnlockKey;
 use serde::{Deserialize, Serialize};
 
 /// One write.
@@ -57,12 +58,15 @@ pub enum Write {
         /// `IP:PORT`.
         addr: String,
     },
-    /// New join tokens are made by the manager and come in whole.
+    /// New join tokens and keys are made by the manager and come in whole.
     UpdateCluster {
         version: u64,
         spec: Box<ClusterSpec>,
         worker_token: Option<String>,
         manager_token: Option<String>,
+        /// For when autolock is turned on with this write, or the key is to be another one.
+        unlock_key: Option<UnlockKey>,
+        rotate_unlock_key: bool,
     },
     CreateNetwork {
         spec: Box<NetworkSpec>,

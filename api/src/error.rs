@@ -22,6 +22,8 @@ pub enum Class {
     Unavailable,
     /// A fault of ours (500).
     Internal,
+    /// What proves a right is wrong (401).
+    Unauthenticated,
 }
 
 /// An error with its class.
@@ -51,6 +53,7 @@ impl Error {
         unimplemented Unimplemented;
         unavailable Unavailable;
         internal Internal;
+        unauthenticated Unauthenticated;
     }
 
     /// True when the same request may succeed later without any change.

@@ -7,6 +7,7 @@ use crate::generic::GenericResource;
 use crate::id::{ClusterId, NodeId, ServiceId};
 use crate::spec::{Annotations, ClusterSpec, EndpointSpec, NodeRole, NodeSpec, Platform, PortConfig, Resources, ServiceSpec, TaskSpec};
 use crate::time::Time;
+use crate::unlock::UnlockKey;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,6 +36,9 @@ pub struct Cluster {
     pub incarnation: u64,
     /// Highest feature level that all managers understand.
     pub feature_level: u32,
+    /// What managers seal their keys with while autolock is on.
+    #[serde(default)]
+    pub unlock_key: Option<UnlockKey>,
 }
 
 /// Secrets that let a node join; one for each role.

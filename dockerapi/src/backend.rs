@@ -21,6 +21,11 @@ pub use crate::volume_store::VolumeStore;
 /// A stream of task log lines; an `Err` is a warning at its end ("incomplete log stream: …").
 pub type LogStream = BoxStream<'static, Result<log::Line>>;
 
+/// moby's words for what a locked manager does not do.
+pub const LOCKED: &str = "Swarm is encrypted and needs to be unlocked before it can be used. Please use \"docker swarm unlock\" to unlock it.";
+/// moby's words for unlocking what is open.
+pub const NOT_LOCKED: &str = "swarm is not locked";
+
 /// Whether and how this node is part of a swarm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SwarmState {
@@ -35,6 +40,8 @@ pub enum SwarmState {
         cluster: ClusterId,
         addr: SocketAddr,
     },
+    /// A manager whose keys are sealed until somebody gives the unlock key.
+    Locked,
     /// It should be a manager but its state cannot be used; the text says why.
     Error {
         message: String,
@@ -87,11 +94,12 @@ pub struct JoinSwarm {
     pub availability: Availability,
 }
 
-/// Which tokens `swarm update` renews.
+/// Which tokens and keys `swarm update` renews.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rotate {
     pub worker_token: bool,
     pub manager_token: bool,
+    pub unlock_key: bool,
 }
 
 /// A task of this node as a container.
@@ -133,7 +141,7 @@ pub trait Backend: ImageStore + VolumeStore {
     async fn leader(&self) -> Option<NodeId> {
         match self.local().swarm {
             SwarmState::Manager { node, .. } => Some(node),
-            SwarmState::Inactive | SwarmState::Worker { .. } | SwarmState::Error { .. } => None,
+            SwarmState::Inactive | SwarmState::Locked | SwarmState::Worker { .. } | SwarmState::Error { .. } => None,
         }
     }
     /// Managers that are not heard.
@@ -142,6 +150,8 @@ pub trait Backend: ImageStore + VolumeStore {
     }
     async fn swarm_init(&self, request: InitRequest) -> Result<NodeId>;
     async fn swarm_join(&self, request: JoinSwarm) -> Result<()>;
+    /// `swarm unlock`: the key as its user typed it.
+    async fn swarm_unlock(&self, key: &str) -> Result<()>;
     async fn swarm_leave(&self, force: bool) -> Result<()>;
     async fn swarm_update(&self, version: u64, spec: ClusterSpec, rotate: Rotate) -> Result<()>;
     /// Events from now on; earlier ones from the bounded memory come first when `since` says so.

@@ -39,6 +39,7 @@ fn config(root: &Path) -> Config {
         description: NodeDescription::default(),
         managers: Vec::new(),
         timing: node::Timing::Lan,
+        unlock: None,
     }
 }
 
@@ -140,7 +141,7 @@ async fn grow(root: &Path) -> usize {
 
 /// Writes entries of statuses until the log is long enough. Snapshots are taken as ever, but nothing is purged.
 async fn lengthen(root: &Path, tasks: &[TaskId]) {
-    let identity = Identity::load(root).expect("identity").expect("there");
+    let identity = Identity::load(root, None).expect("identity").expect("there");
     let folder = root.join("raft");
     let id = node::read_id(&folder).expect("id").expect("there");
     let place = node::Place { folder, key: identity.data_key, id, cluster: "bench".into(), kept: 2 * LOG_BYTES, timing: node::Timing::Lan };

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use wsw_api::object::NodeDescription;
 use wsw_api::spec::{Availability, ClusterSpec};
+use wsw_api::unlock::UnlockKey;
 
 /// Where this manager lives and what it says of itself.
 #[derive(Debug, Clone)]
@@ -18,6 +19,8 @@ pub struct Config {
     pub managers: Vec<SocketAddr>,
     /// How soon a leader that is not heard is replaced.
     pub timing: Timing,
+    /// What opens the identity of a locked manager.
+    pub unlock: Option<UnlockKey>,
 }
 
 /// What `swarm init` asks for.

@@ -3,7 +3,7 @@
 //! Owns: what a new cluster consists of. Never: writes the log (`supervisor` proposes the entry).
 
 use crate::config::{Config, InitSpec};
-use crate::identity::{Identity, Secret, ca, token};
+use crate::identity::{Identity, Secret, ca, sealed, token};
 use crate::raft::crypto::random;
 use crate::raft::types::RaftId;
 use std::io;
@@ -24,7 +24,8 @@ pub fn identity(init: &InitSpec) -> io::Result<(Identity, ca::Root)> {
     let (node, cluster) = (NodeId::from_bytes(random()?), ClusterId::from_bytes(random()?));
     let life = Duration::nanoseconds(init.spec.node_cert_expiry.try_into().unwrap_or(i64::MAX));
     let issued = root.issue(node, cluster, life).map_err(io::Error::other)?;
-    let identity = Identity::new(node, cluster, root.certificate().to_owned(), issued.certificate, Secret(issued.key))?;
+    let mut identity = Identity::new(node, cluster, root.certificate().to_owned(), issued.certificate, Secret(issued.key))?;
+    identity.lock = init.spec.autolock.then(sealed::generate).transpose()?;
     Ok((identity, root))
 }
 
@@ -39,6 +40,7 @@ pub fn entry(config: &Config, init: InitSpec, identity: &Identity, root: &ca::Ro
         join_tokens: JoinTokens { worker: token::make(root.certificate(), random()?), manager: token::make(root.certificate(), random()?) },
         incarnation: 0,
         feature_level: FEATURE_LEVEL,
+        unlock_key: identity.lock.clone(),
     };
     let mut description = config.description.clone();
     description.hostname.clone_from(&config.hostname);

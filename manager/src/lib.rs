@@ -30,5 +30,5 @@ mod supervisor;
 pub use asking::Leading;
 pub use config::{Config, InitSpec};
 pub use leader::inbox::Origin;
-pub use manager::{Manager, forget, wipe};
+pub use manager::{Manager, Rotate, forget, wipe};
 pub use raft::node::Timing;

@@ -3,7 +3,7 @@
 //! Owns: how it begins and ends; workers' connections. How it is asked is in `asking`. Never: touches the log (`supervisor`, `leader`).
 
 use crate::config::{Config, InitSpec};
-use crate::identity::{self, Identity, token};
+use crate::identity::{self, Identity, sealed, token};
 use crate::init;
 use crate::leader::Settings;
 use crate::leader::clock::wall;
@@ -35,6 +35,14 @@ use wsw_api::time::Time;
 use wsw_api::{Error, Result};
 use wsw_net::Endpoint;
 use wsw_planner::Store;
+
+/// What an update of the cluster makes anew.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rotate {
+    pub worker: bool,
+    pub manager: bool,
+    pub unlock_key: bool,
+}
 
 /// The folder of Raft in the data root.
 const RAFT: &str = "raft";
@@ -103,7 +111,7 @@ impl Manager {
     pub async fn join(config: Config, trusted: Vec<NodeId>) -> Result<Self> {
         let root = &config.data_root;
         files::remove_leftovers(root).and_then(|()| files::remove_folder(&root.join(RAFT))).map_err(internal)?;
-        let identity = Identity::load(root).map_err(internal)?.ok_or_else(|| Error::internal("this node has no identity"))?;
+        let identity = Identity::load(root, config.unlock.as_ref()).map_err(internal)?.ok_or_else(|| Error::internal("this node has no identity"))?;
         let raft_id = node::mint(&root.join(RAFT)).map_err(internal)?;
         let (manager, _) = Self::start(&config, &identity, raft_id, Start::Again, trusted).await.map_err(internal)?;
         Ok(manager)
@@ -114,7 +122,7 @@ impl Manager {
         let root = &config.data_root;
         files::remove_leftovers(root).map_err(internal)?;
         let Some(raft_id) = node::read_id(&root.join(RAFT)).map_err(internal)? else { return Ok(None) };
-        let Some(identity) = Identity::load(root).map_err(internal)? else {
+        let Some(identity) = Identity::load(root, config.unlock.as_ref()).map_err(internal)? else {
             return Err(Error::internal(format!(
                 "{} holds the state of a manager but no identity that opens it; restore the folder {}",
                 root.display(),
@@ -182,12 +190,14 @@ impl Manager {
         self.0.view.store()
     }
 
-    /// `swarm update`, with new join tokens where they are asked for.
-    pub async fn update_cluster(&self, version: u64, spec: ClusterSpec, rotate_worker: bool, rotate_manager: bool) -> Result<()> {
+    /// `swarm update`, with new join tokens and a new unlock key where they are asked for.
+    pub async fn update_cluster(&self, version: u64, spec: ClusterSpec, rotate: Rotate) -> Result<()> {
         let store = self.read().await?;
         let root = store.cluster().map(|cluster| cluster.root_ca.clone()).ok_or_else(|| Error::unavailable("this node is not part of a swarm"))?;
         let token = |rotate: bool| rotate.then(|| random().map(|secret| token::make(&root, secret)).map_err(internal)).transpose();
-        let write = Write::UpdateCluster { version, spec: Box::new(spec), worker_token: token(rotate_worker)?, manager_token: token(rotate_manager)? };
+        let unlock_key = spec.autolock.then(|| sealed::generate().map_err(internal)).transpose()?;
+        let (worker_token, manager_token) = (token(rotate.worker)?, token(rotate.manager)?);
+        let write = Write::UpdateCluster { version, spec: Box::new(spec), worker_token, manager_token, unlock_key, rotate_unlock_key: rotate.unlock_key };
         self.write(write).await.map(drop)
     }
 
@@ -195,7 +205,7 @@ impl Manager {
     pub async fn rotate_tokens(&self, worker: bool, manager: bool) -> Result<()> {
         let store = self.read().await?;
         let cluster = store.cluster().ok_or_else(|| Error::unavailable("this node is not part of a swarm"))?;
-        self.update_cluster(cluster.meta.version, cluster.spec.clone(), worker, manager).await
+        self.update_cluster(cluster.meta.version, cluster.spec.clone(), Rotate { worker, manager, unlock_key: false }).await
     }
 
     /// Events since a moment as far as they are kept, and all that follow.

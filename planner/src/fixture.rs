@@ -75,6 +75,7 @@ pub(crate) fn cluster_object() -> Cluster {
         join_tokens: JoinTokens { worker: String::new(), manager: String::new() },
         incarnation: 0,
         feature_level: 1,
+        unlock_key: None,
     }
 }
 

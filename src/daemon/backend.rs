@@ -86,12 +86,21 @@ impl Backend for DaemonBackend {
         self.node.join(request).await
     }
 
+    async fn swarm_unlock(&self, key: &str) -> Result<()> {
+        self.node.unlock(key).await
+    }
+
     async fn swarm_leave(&self, force: bool) -> Result<()> {
         self.node.leave(force).await
     }
 
     async fn swarm_update(&self, version: u64, spec: ClusterSpec, rotate: Rotate) -> Result<()> {
-        self.node.manager()?.update_cluster(version, spec, rotate.worker_token, rotate.manager_token).await
+        let manager = self.node.manager()?;
+        let rotate = wsw_manager::Rotate { worker: rotate.worker_token, manager: rotate.manager_token, unlock_key: rotate.unlock_key };
+        manager.update_cluster(version, spec, rotate).await?;
+        // Its own keys are sealed by the time its client hears of it; the task that follows the state does it where this fails.
+        let _ = self.node.seal_as_stated(&manager).await;
+        Ok(())
     }
 
     async fn events(&self, since: Option<Time>) -> BoxStream<'static, Event> {

@@ -148,6 +148,8 @@ pub enum Control {
     Manager(Manager),
     /// It should be a manager; the text says why it is none.
     Broken(String),
+    /// A manager whose keys are sealed.
+    Locked,
     Worker,
 }
 
@@ -158,6 +160,8 @@ pub struct Member {
     pub control: Control,
     pub network: Arc<Network>,
     pub trouble: Arc<Trouble>,
+    /// A manager's keys are sealed as the swarm says.
+    pub _sealing: Option<AbortOnDropHandle<()>>,
     /// The worker's session with its manager.
     pub link: Mutex<Option<AbortOnDropHandle<()>>>,
 }
@@ -170,7 +174,7 @@ impl Member {
     pub fn manager(&self) -> Option<&Manager> {
         match &self.control {
             Control::Manager(manager) => Some(manager),
-            Control::Broken(_) | Control::Worker => None,
+            Control::Broken(_) | Control::Locked | Control::Worker => None,
         }
     }
 

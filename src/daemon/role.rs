@@ -22,6 +22,7 @@ use wsw_manager::identity::Identity;
 
 /// moby's words.
 pub const NOT_A_MEMBER: &str = "This node is not part of a swarm";
+const LOCKED: &str = "Swarm is encrypted and locked. Please unlock it first or use `--force` to ignore this message.";
 const LEAVES_A_MANAGER: &str = "You are attempting to leave the swarm on a node that is participating as a manager. ";
 const LAST: &str = "Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message. ";
 const INACTIVE: &str = "Doing so may lose the consensus of your cluster. ";
@@ -67,7 +68,7 @@ impl Node {
         match self.member()?.control {
             Control::Manager(_) => Some(NodeRole::Manager),
             Control::Worker => Some(NodeRole::Worker),
-            Control::Broken(_) => None,
+            Control::Broken(_) | Control::Locked => None,
         }
     }
 
@@ -82,7 +83,10 @@ impl Node {
             info!(?role, said = ?joined.role, "this node's role has changed again");
             return Ok(());
         }
+        // A worker has nothing to seal: it could not start without its key.
+        let renewed = if role == NodeRole::Worker { Identity { lock: None, ..renewed } } else { renewed };
         renewed.save(&self.paths.data_root)?;
+        self.seal.set(&renewed);
         match role {
             NodeRole::Manager => self.promote(&member, &renewed, joined.manager_nodes).await,
             NodeRole::Worker => self.demote(&member, &renewed).await,
@@ -157,6 +161,7 @@ async fn demote_self(manager: &Manager) -> ApiResult<()> {
 pub fn hinders_leaving(member: &Member) -> Option<String> {
     let manager = match &member.control {
         Control::Worker => return None,
+        Control::Locked => return Some(LOCKED.to_owned()),
         Control::Broken(_) => return Some(format!("{LEAVES_A_MANAGER}{INACTIVE}{RESTORE}")),
         Control::Manager(manager) => manager,
     };

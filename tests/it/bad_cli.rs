@@ -105,7 +105,6 @@ fn each_is_refused_and_named() {
 fn swarm_init_refuses_by_name() {
     let node = Node::start();
     for (flag, names) in [
-        ("--autolock=true", "AutoLock"),
         ("--external-ca=protocol=cfssl,url=https://localhost", "ExternalCAs"),
         ("--default-addr-pool=10.20.0.0/16", "DefaultAddrPool"),
         ("--data-path-port=4800", "DataPathPort"),

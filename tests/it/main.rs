@@ -6,6 +6,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a failed test is a panic, in its helpers too")]
 
 mod archives;
+mod autolock;
 mod bad_api;
 mod bad_archives;
 mod bad_cli;

@@ -157,7 +157,6 @@ fn settings_of_the_swarm_count_at_once() {
     assert_eq!((spec("Orchestration")["TaskHistoryRetentionLimit"].as_i64(), spec("Raft")["SnapshotInterval"].as_i64()), (Some(1), Some(77)));
     let said = node.wsw(&["swarm", "update", "--cert-expiry", "59m"]).failed();
     assert!(said.contains("minimum certificate expiry time is: 1h0m0s"), "{said}");
-    assert!(node.wsw(&["swarm", "update", "--autolock"]).failed().contains("AutoLockManagers"));
     assert!(node.wsw(&["node", "demote", "self"]).failed().contains("attempting to demote the last manager of the swarm"));
     // One ended task of a slot is what is kept now.
     node.wsw(&["service", "create", "--name", "ticking", &path("tick")]).ok();

@@ -36,9 +36,6 @@ pub fn read(spec: api::SwarmSpec, base: &ClusterSpec) -> Result<ClusterSpec> {
     unserved("CAConfig.SigningCAKey", &ca.signing_ca_key)?;
     unserved("CAConfig.ForceRotate", &ca.force_rotate)?;
     unserved("TaskDefaults.LogDriver", &spec.task_defaults.unwrap_or_default().log_driver)?;
-    if spec.encryption.unwrap_or_default().auto_lock == Some(true) {
-        return Err(not_served("EncryptionConfig.AutoLockManagers"));
-    }
     let name = spec.name.filter(|name| !name.is_empty()).unwrap_or_else(|| NAME.into());
     if name != NAME {
         return Err(Error::invalid(format!("Name: swarm spec must be named {NAME:?}")));
@@ -52,7 +49,7 @@ pub fn read(spec: api::SwarmSpec, base: &ClusterSpec) -> Result<ClusterSpec> {
         snapshot_interval: over(raft.snapshot_interval.unwrap_or_default(), base.snapshot_interval),
         heartbeat_period: over(heartbeat, base.heartbeat_period),
         node_cert_expiry: over(expiry, base.node_cert_expiry),
-        autolock: false,
+        autolock: spec.encryption.unwrap_or_default().auto_lock.unwrap_or(base.autolock),
     })
 }
 
@@ -70,18 +67,17 @@ pub fn read_init(request: api::InitRequest) -> Result<InitRequest> {
     if !matches!(request.subnet_size, None | Some(0 | SUBNET_SIZE)) {
         return Err(not_served("SubnetSize"));
     }
-    if request.auto_lock == Some(true) {
-        return Err(not_served("AutoLockManagers"));
-    }
     if request.force_new_cluster == Some(true) {
         return Err(not_served("ForceNewCluster"));
     }
     let availability = read_availability(request.availability.as_deref())?;
+    let mut spec = read(request.spec.unwrap_or_default(), &ClusterSpec::default())?;
+    spec.autolock |= request.auto_lock == Some(true);
     Ok(InitRequest {
         listen_addr: request.listen_addr.unwrap_or_default(),
         advertise_addr: request.advertise_addr.unwrap_or_default(),
         force_new_cluster: false,
-        spec: read(request.spec.unwrap_or_default(), &ClusterSpec::default())?,
+        spec,
         availability,
     })
 }

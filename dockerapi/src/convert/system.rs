@@ -4,7 +4,7 @@
 //! those that a guest cannot need are said to be there.
 
 use super::{node::role, swarm, time};
-use crate::backend::{LocalNode, SwarmState};
+use crate::backend::{LOCKED, LocalNode, SwarmState};
 use crate::model::{Map, system as api};
 use crate::negotiate::{NEWEST, OLDEST};
 use std::collections::BTreeMap;
@@ -18,6 +18,7 @@ pub const fn ping_header(state: &SwarmState) -> &'static str {
         SwarmState::Inactive => "inactive",
         SwarmState::Manager { .. } => "active/manager",
         SwarmState::Worker { .. } => "active/worker",
+        SwarmState::Locked => "locked",
         SwarmState::Error { .. } => "error",
     }
 }
@@ -26,7 +27,7 @@ pub const fn ping_header(state: &SwarmState) -> &'static str {
 pub const fn node_id(state: &SwarmState) -> Option<NodeId> {
     match state {
         SwarmState::Manager { node, .. } | SwarmState::Worker { node, .. } => Some(*node),
-        SwarmState::Inactive | SwarmState::Error { .. } => None,
+        SwarmState::Inactive | SwarmState::Locked | SwarmState::Error { .. } => None,
     }
 }
 
@@ -121,6 +122,10 @@ fn swarm_info(local: &LocalNode, store: Option<&Store>) -> api::SwarmInfo {
     };
     match &local.swarm {
         SwarmState::Inactive => out.state = Some("inactive"),
+        SwarmState::Locked => {
+            out.state = Some("locked");
+            out.error = Some(LOCKED.to_owned());
+        }
         SwarmState::Error { message } => {
             out.state = Some("error");
             out.error = Some(message.clone());

@@ -61,6 +61,8 @@ model! {
         join_token: String = "JoinToken",
         availability: String = "Availability",
     }
+    /// `POST /swarm/unlock`.
+    UnlockRequest { key: String = "UnlockKey" }
 }
 
 answers! {

@@ -1,8 +1,8 @@
-//! `/swarm`: inspect, init, join, leave, update; locking says what it waits for.
+//! `/swarm`: inspect, init, join, leave, update, and the unlock key.
 
 use crate::backend::Rotate;
 use crate::call::{self, Call};
-use crate::convert::{not_served, swarm};
+use crate::convert::swarm;
 use crate::error::Answer;
 use crate::model::swarm as api;
 use wsw_api::Error;
@@ -37,27 +37,31 @@ pub async fn leave(call: Call) -> Answer {
     call::empty()
 }
 
-/// `POST /swarm/update`: the spec, and new join tokens.
+/// `POST /swarm/update`: the spec, new join tokens, a new unlock key.
 pub async fn update(mut call: Call) -> Answer {
     let version = call.query.version("swarm")?;
     let body = call.json::<api::SwarmSpec>().await?;
-    let rotate = Rotate { worker_token: call.query.flag("rotateWorkerToken"), manager_token: call.query.flag("rotateManagerToken") };
-    if call.query.flag("rotateManagerUnlockKey") {
-        return Err(not_served("rotateManagerUnlockKey").into());
-    }
+    let rotate = Rotate {
+        worker_token: call.query.flag("rotateWorkerToken"),
+        manager_token: call.query.flag("rotateManagerToken"),
+        unlock_key: call.query.flag("rotateManagerUnlockKey"),
+    };
     let store = call.backend.view().await?;
     let spec = swarm::read(body, &store.cluster().ok_or_else(not_ready)?.spec)?;
     call.backend.swarm_update(version, spec, rotate).await?;
     call::empty()
 }
 
-/// `GET /swarm/unlockkey`: none, since no swarm is locked.
+/// `GET /swarm/unlockkey`: an empty one while autolock is off.
 pub async fn unlock_key(call: Call) -> Answer {
-    call.backend.view().await?;
-    call::ok(&api::UnlockKey { key: Some(String::new()) })
+    let store = call.backend.view().await?;
+    let key = store.cluster().ok_or_else(not_ready)?.unlock_key.as_ref().map(|key| key.text().to_owned());
+    call::ok(&api::UnlockKey { key: Some(key.unwrap_or_default()) })
 }
 
 /// `POST /swarm/unlock`.
-pub async fn unlock(_: Call) -> Answer {
-    Err(Error::conflict("swarm is not locked").into())
+pub async fn unlock(mut call: Call) -> Answer {
+    let request = call.json::<api::UnlockRequest>().await?;
+    call.backend.swarm_unlock(&request.key.unwrap_or_default()).await?;
+    call::empty()
 }

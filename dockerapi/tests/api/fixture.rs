@@ -111,6 +111,7 @@ impl Fixture {
             join_tokens: JoinTokens { worker: "SWMTKN-1-root-worker".into(), manager: "SWMTKN-1-root-manager".into() },
             incarnation: 1,
             feature_level: 1,
+            unlock_key: None,
         };
         self.state.lock().unwrap().swarm = true;
         self.apply(vec![Change::PutCluster(Box::new(cluster)), Change::PutNode(Box::new(node)), Change::NodeSession { id: NODE, session: SESSION }]);
@@ -308,6 +309,11 @@ impl Backend for Fixture {
     async fn swarm_join(&self, request: JoinSwarm) -> Result<()> {
         request.remote_addrs.first().map(drop).ok_or_else(|| Error::invalid("at least 1 RemoteAddr is required to join"))
     }
+    async fn swarm_unlock(&self, key: &str) -> Result<()> {
+        self.view().await?;
+        Err(if key.is_empty() { Error::invalid("invalid key string") } else { Error::conflict("swarm is not locked") })
+    }
+
     async fn swarm_leave(&self, _force: bool) -> Result<()> {
         self.view().await?;
         let mut state = self.state.lock().unwrap();
@@ -323,6 +329,9 @@ impl Backend for Fixture {
         cluster.spec = spec;
         if rotate.worker_token {
             cluster.join_tokens.worker.push_str("-new");
+        }
+        if rotate.unlock_key {
+            cluster.unlock_key = Some(wsw_api::unlock::UnlockKey::from_body("new"));
         }
         self.apply(vec![Change::PutCluster(Box::new(cluster))]);
         Ok(())

@@ -32,8 +32,6 @@ async fn what_has_no_counterpart_is_refused_by_name() {
         (r#""DefaultAddrPool":[]"#, r#""DefaultAddrPool":["10.1.0.0/16"]"#),
         (r#""SubnetSize":24"#, r#""SubnetSize":20"#),
         (r#""ForceNewCluster":false"#, r#""ForceNewCluster":true"#),
-        (r#""AutoLockManagers":false}"#, r#""AutoLockManagers":true}"#),
-        (r#""AutoLockManagers":false,"#, r#""AutoLockManagers":true,"#),
         (r#""CAConfig":{}"#, r#""CAConfig":{"ExternalCAs":[{"URL":"https://ca.example"}]}"#),
         (r#""Availability":"""#, r#""Availability":"gone""#),
         (r#""ElectionTick":0"#, r#""ElectionTick":3"#),
@@ -47,8 +45,6 @@ async fn what_has_no_counterpart_is_refused_by_name() {
         501 {"message":"DefaultAddrPool: not supported by this version of wsw; leave it out"}
         501 {"message":"SubnetSize: not supported by this version of wsw; leave it out"}
         501 {"message":"ForceNewCluster: not supported by this version of wsw; leave it out"}
-        501 {"message":"EncryptionConfig.AutoLockManagers: not supported by this version of wsw; leave it out"}
-        501 {"message":"AutoLockManagers: not supported by this version of wsw; leave it out"}
         501 {"message":"CAConfig.ExternalCAs: not supported by this version of wsw; leave it out"}
         400 {"message":"invalid Availability: \"gone\"; use active, pause or drain"}
         501 {"message":"Raft.ElectionTick: not supported by this version of wsw; leave it out"}
@@ -71,18 +67,22 @@ async fn update_keeps_what_is_not_said_and_rotates_tokens() {
     // the whole spec comes back as it was read
     let again = format!("POST /swarm/update?version={}", index().await);
     assert_eq!(text(&fixture, &again, swarm["Spec"].to_string()).await, "200 ");
+    let rotate = format!("POST /swarm/update?version={}&rotateManagerUnlockKey=true", index().await);
+    assert_eq!(text(&fixture, &rotate, body).await, "200 ");
     expect![[r#"
-        501 {"message":"rotateManagerUnlockKey: not supported by this version of wsw; leave it out"}
         400 {"message":"Name: swarm spec must be named \"default\""}
         400 {"message":"at least 1 RemoteAddr is required to join"}
+        400 {"message":"invalid key string"}
         409 {"message":"swarm is not locked"}
+        200 {"UnlockKey":"SWMKEY-1-new"}
     "#]]
     .assert_eq(
         &[
-            text(&fixture, &format!("{again}&rotateManagerUnlockKey=true"), body).await,
             text(&fixture, &again, r#"{"Name":"mine"}"#).await,
             text(&fixture, "POST /swarm/join", "{}").await,
             text(&fixture, "POST /swarm/unlock", "{}").await,
+            text(&fixture, "POST /swarm/unlock", r#"{"UnlockKey":"SWMKEY-1-a"}"#).await,
+            text(&fixture, "GET /swarm/unlockkey", "").await,
         ]
         .concat(),
     );

@@ -1,10 +1,11 @@
 //! Who this node is: its certificate and key, the cluster's root, the key that encrypts its Raft log.
 //!
 //! Owns: the folder `identity/`. `ca` makes certificates, `token` join tokens. Invariants: every file is private to this user and
-//! replaced whole; `identity.json` is written last, so a folder without it is left over from a crash and counts as none.
+//! replaced whole; while autolock is on the two keys are in `sealed.keys` alone; `identity.json` is written last, so a folder without it is left over from a crash and counts as none.
 //! Never: keeps the root's private key (the managers share it in the Raft state).
 
 pub mod ca;
+pub mod sealed;
 pub mod token;
 
 use crate::files;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::Path;
 use wsw_api::id::{ClusterId, NodeId};
+use wsw_api::unlock::UnlockKey;
 
 /// The folder's name in the data root.
 pub const FOLDER: &str = "identity";
@@ -22,6 +24,8 @@ const ROOT: &str = "root-ca.crt";
 const CERTIFICATE: &str = "node.crt";
 const KEY: &str = "node.key";
 const DATA_KEY: &str = "data.key";
+/// In place of the last two while autolock is on.
+const SEALED: &str = "sealed.keys";
 /// Number of a node's first data key.
 const FIRST_DATA_KEY: u32 = 1;
 
@@ -37,6 +41,10 @@ pub struct Identity {
     /// PEM of this node's private key.
     pub key: Secret,
     pub data_key: DataKey,
+    /// What seals the two keys on disk.
+    pub lock: Option<UnlockKey>,
+    /// Version of the cluster that said so: an older one is not listened to.
+    pub lock_version: u64,
 }
 
 /// A text that is not printed.
@@ -55,12 +63,14 @@ struct About {
     node: NodeId,
     cluster: ClusterId,
     data_key: u32,
+    #[serde(default)]
+    lock_version: u64,
 }
 
 impl Identity {
     /// A new one, with a data key of its own.
     pub fn new(node: NodeId, cluster: ClusterId, root: String, certificate: String, key: Secret) -> io::Result<Self> {
-        Ok(Self { node, cluster, root, certificate, key, data_key: DataKey::generate(FIRST_DATA_KEY)? })
+        Ok(Self { node, cluster, root, certificate, key, data_key: DataKey::generate(FIRST_DATA_KEY)?, lock: None, lock_version: 0 })
     }
 
     /// Writes the folder.
@@ -69,15 +79,29 @@ impl Identity {
         files::create_folder(&folder)?;
         files::write_private(&folder.join(ROOT), self.root.as_bytes())?;
         files::write_private(&folder.join(CERTIFICATE), self.certificate.as_bytes())?;
-        files::write_private(&folder.join(KEY), self.key.0.as_bytes())?;
-        files::write_private(&folder.join(DATA_KEY), self.data_key.secret())?;
-        let about = About { format: FORMAT, node: self.node, cluster: self.cluster, data_key: self.data_key.id };
+        match &self.lock {
+            Some(unlock) => {
+                sealed::write(&folder.join(SEALED), unlock, self.lock_version, &self.key, &self.data_key)?;
+                remove(&folder, &[KEY, DATA_KEY])?;
+            }
+            None => {
+                files::write_private(&folder.join(KEY), self.key.0.as_bytes())?;
+                files::write_private(&folder.join(DATA_KEY), self.data_key.secret())?;
+                remove(&folder, &[SEALED])?;
+            }
+        }
+        let about = About { format: FORMAT, node: self.node, cluster: self.cluster, data_key: self.data_key.id, lock_version: self.lock_version };
         let json = serde_json::to_vec_pretty(&about).map_err(io::Error::other)?;
         files::write_private(&folder.join(ABOUT), &json)
     }
 
-    /// Reads the folder; none when there is no whole one.
-    pub fn load(data_root: &Path) -> io::Result<Option<Self>> {
+    /// PEM of the cluster's root certificate, which is there for a locked manager too.
+    pub fn root_of(data_root: &Path) -> io::Result<String> {
+        std::fs::read_to_string(data_root.join(FOLDER).join(ROOT))
+    }
+
+    /// Reads the folder; none when there is no whole one. `LockedOut` when it is sealed and this is not its key.
+    pub fn load(data_root: &Path, unlock: Option<&UnlockKey>) -> io::Result<Option<Self>> {
         let folder = data_root.join(FOLDER);
         let about = match std::fs::read(folder.join(ABOUT)) {
             Ok(json) => json,
@@ -91,17 +115,33 @@ impl Identity {
         let text = |name: &str| {
             std::fs::read_to_string(folder.join(name)).map_err(|err| io::Error::new(err.kind(), format!("{}: {err}", folder.join(name).display())))
         };
-        let data_key = std::fs::read(folder.join(DATA_KEY)).map_err(|err| io::Error::new(err.kind(), format!("{}: {err}", folder.join(DATA_KEY).display())))?;
-        let data_key: [u8; KEY_BYTES] = data_key.try_into().map_err(|_| invalid(&folder.join(DATA_KEY), "it is not 32 bytes"))?;
-        Ok(Some(Self {
-            node: about.node,
-            cluster: about.cluster,
-            root: text(ROOT)?,
-            certificate: text(CERTIFICATE)?,
-            key: Secret(text(KEY)?),
-            data_key: DataKey::new(about.data_key, data_key),
-        }))
+        let (lock_version, key, data_key) = if folder.join(SEALED).exists() {
+            let opened = sealed::read(&folder.join(SEALED), unlock.ok_or(sealed::LockedOut::NoKey)?)?;
+            // A crash may have left them when the folder was sealed.
+            remove(&folder, &[KEY, DATA_KEY])?;
+            opened
+        } else {
+            let bytes =
+                std::fs::read(folder.join(DATA_KEY)).map_err(|err| io::Error::new(err.kind(), format!("{}: {err}", folder.join(DATA_KEY).display())))?;
+            let bytes: [u8; KEY_BYTES] = bytes.try_into().map_err(|_| invalid(&folder.join(DATA_KEY), "it is not 32 bytes"))?;
+            (about.lock_version, Secret(text(KEY)?), DataKey::new(about.data_key, bytes))
+        };
+        let lock = unlock.filter(|_| folder.join(SEALED).exists()).cloned();
+        let (root, certificate) = (text(ROOT)?, text(CERTIFICATE)?);
+        Ok(Some(Self { node: about.node, cluster: about.cluster, root, certificate, key, data_key, lock, lock_version }))
     }
+}
+
+/// Removes files durably; those that are not there are fine.
+fn remove(folder: &Path, names: &[&str]) -> io::Result<()> {
+    for name in names {
+        match std::fs::remove_file(folder.join(name)) {
+            Ok(()) => files::sync_parent(&folder.join(name))?,
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+            Err(err) => return Err(err),
+        }
+    }
+    Ok(())
 }
 
 fn invalid(path: &Path, what: impl std::fmt::Display) -> io::Error {
@@ -124,16 +164,18 @@ mod tests {
             certificate: issued.certificate,
             key: Secret(issued.key),
             data_key: DataKey::generate(1).unwrap(),
+            lock: None,
+            lock_version: 0,
         }
     }
 
     #[test]
     fn it_is_read_as_it_was_written_and_is_private() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(Identity::load(folder.path()).unwrap().is_none());
+        assert!(Identity::load(folder.path(), None).unwrap().is_none());
         let written = identity();
         written.save(folder.path()).unwrap();
-        let read = Identity::load(folder.path()).unwrap().unwrap();
+        let read = Identity::load(folder.path(), None).unwrap().unwrap();
         assert_eq!((read.node, read.cluster, &read.certificate, &read.key), (written.node, written.cluster, &written.certificate, &written.key));
         assert!(read.data_key == written.data_key);
         for entry in std::fs::read_dir(folder.path().join(FOLDER)).unwrap() {
@@ -147,7 +189,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         identity().save(folder.path()).unwrap();
         std::fs::remove_file(folder.path().join(FOLDER).join(ABOUT)).unwrap();
-        assert!(Identity::load(folder.path()).unwrap().is_none());
+        assert!(Identity::load(folder.path(), None).unwrap().is_none());
     }
 
     #[test]
@@ -157,9 +199,40 @@ mod tests {
         let about = folder.path().join(FOLDER).join(ABOUT);
         let json = std::fs::read_to_string(&about).unwrap();
         std::fs::write(&about, json.replace("\"format\": 1", "\"format\": 2")).unwrap();
-        assert!(Identity::load(folder.path()).unwrap_err().to_string().contains("newer build"));
+        assert!(Identity::load(folder.path(), None).unwrap_err().to_string().contains("newer build"));
         std::fs::write(&about, json).unwrap();
         std::fs::write(folder.path().join(FOLDER).join(DATA_KEY), b"short").unwrap();
-        assert!(Identity::load(folder.path()).unwrap_err().to_string().contains("data.key"));
+        assert!(Identity::load(folder.path(), None).unwrap_err().to_string().contains("data.key"));
+    }
+
+    #[test]
+    fn a_sealed_folder_needs_its_key_and_has_no_plain_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path();
+        let plain = identity();
+        plain.save(at).unwrap();
+        let names = || {
+            std::fs::read_dir(at.join(FOLDER))
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect::<std::collections::BTreeSet<_>>()
+        };
+        let before = names();
+        let (first, second) = (sealed::generate().unwrap(), sealed::generate().unwrap());
+        for (key, version, other) in [(&first, 5, &second), (&second, 9, &first)] {
+            Identity { lock: Some(key.clone()), lock_version: version, ..plain.clone() }.save(at).unwrap();
+            assert!(!names().contains(KEY) && !names().contains(DATA_KEY));
+            assert_eq!(sealed::LockedOut::of(&Identity::load(at, None).unwrap_err()), Some(sealed::LockedOut::NoKey));
+            assert_eq!(sealed::LockedOut::of(&Identity::load(at, Some(other)).unwrap_err()), Some(sealed::LockedOut::WrongKey));
+            // As a crash in the middle of sealing leaves it.
+            std::fs::write(at.join(FOLDER).join(KEY), "left").unwrap();
+            let read = Identity::load(at, Some(key)).unwrap().unwrap();
+            assert!(read.data_key == plain.data_key && read.key == plain.key && read.lock.as_ref() == Some(key) && read.lock_version == version);
+            assert!(!names().contains(KEY));
+        }
+        Identity { lock: None, lock_version: 12, ..plain.clone() }.save(at).unwrap();
+        assert_eq!(names(), before);
+        let read = Identity::load(at, Some(&second)).unwrap().unwrap();
+        assert!(read.lock.is_none() && read.lock_version == 12 && read.data_key == plain.data_key);
     }
 }

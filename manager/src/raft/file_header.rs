@@ -10,6 +10,8 @@ use std::io;
 
 /// Bytes of a file header.
 pub const FILE_HEADER_BYTES: usize = 96;
+/// What is said of a key that does not open it.
+pub const WRONG_KEY: &str = "this node's data key does not open it";
 const SEALED: usize = 52;
 const CHECKED: usize = FILE_HEADER_BYTES - 4;
 
@@ -47,7 +49,7 @@ pub fn check(bytes: &[u8; FILE_HEADER_BYTES], magic: [u8; 8], key: &DataKey, pur
     let mut tag: [u8; TAG_BYTES] = part(bytes, SEALED + NONCE_BYTES);
     match file_key.open(part(bytes, SEALED), &bytes[..SEALED], &mut tag) {
         Some(_) => Ok((u64::from_le_bytes(part(bytes, 12)), file_key)),
-        None => Err("this node's data key does not open it".into()),
+        None => Err(WRONG_KEY.into()),
     }
 }
 

@@ -6,7 +6,7 @@
 
 pub mod compact;
 pub mod crypto;
-mod file_header;
+pub mod file_header;
 pub mod index;
 pub mod link;
 pub mod log;

@@ -38,6 +38,7 @@ fn config(root: &Path) -> Config {
         description: description(),
         managers: Vec::new(),
         timing: wsw_manager::Timing::Lan,
+        unlock: None,
     }
 }
 

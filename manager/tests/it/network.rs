@@ -19,7 +19,7 @@ struct Served {
 
 async fn serve(root: &Path) -> Served {
     let manager = init(root).await;
-    let identity = Identity::load(root).unwrap().unwrap();
+    let identity = Identity::load(root, None).unwrap().unwrap();
     let credentials = Credentials::from_pem(&identity.root, &identity.certificate, &identity.key.0).unwrap();
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let endpoint = Endpoint::listen(any, credentials, manager.handlers(), Arc::new(manager.clone())).unwrap();

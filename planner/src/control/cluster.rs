@@ -8,6 +8,7 @@ use wsw_api::entry::{Change, Guard, Outcome};
 use wsw_api::error::{Error, Result};
 use wsw_api::spec::ClusterSpec;
 use wsw_api::time::{MILLISECOND, Nanos, SECOND};
+use wsw_api::unlock::UnlockKey;
 
 /// SwarmKit's name of the one cluster object.
 const NAME: &str = "default";
@@ -16,7 +17,14 @@ const MIN_CERT_EXPIRY: Nanos = 3_600 * SECOND;
 /// A worker is asked for a sign of life this often at most: more is a flood, and a busy machine would count as dead.
 const MIN_HEARTBEAT: Nanos = 100 * MILLISECOND;
 
-pub(super) fn update(view: &Store, version: u64, spec: &ClusterSpec, worker: Option<&str>, manager: Option<&str>) -> Result<Decision> {
+pub(super) fn update(
+    view: &Store,
+    version: u64,
+    spec: &ClusterSpec,
+    (worker, manager): (Option<&str>, Option<&str>),
+    unlock_key: Option<&UnlockKey>,
+    rotate_unlock_key: bool,
+) -> Result<Decision> {
     if spec.annotations.name != NAME {
         return Err(invalid("modification of cluster name is not allowed"));
     }
@@ -34,6 +42,15 @@ pub(super) fn update(view: &Store, version: u64, spec: &ClusterSpec, worker: Opt
     }
     if let Some(token) = manager {
         cluster.join_tokens.manager = token.to_owned();
+    }
+    // SwarmKit's: a key is there while autolock is on, and stays as long as nobody asks for another.
+    cluster.unlock_key = match old.unlock_key.as_ref().filter(|_| !rotate_unlock_key) {
+        _ if !spec.autolock => None,
+        Some(kept) => Some(kept.clone()),
+        None => unlock_key.cloned(),
+    };
+    if spec.autolock && cluster.unlock_key.is_none() {
+        return Err(Error::internal("autolock was asked for without a key"));
     }
     Ok(Decision { guards: vec![Guard::ClusterVersion(version)], changes: vec![Change::PutCluster(Box::new(cluster))], outcome: Outcome::Done })
 }

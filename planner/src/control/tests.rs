@@ -344,10 +344,29 @@ fn the_cluster_keeps_its_name() {
     let mut world = World::new(1);
     let update = |name: &str| {
         let spec = ClusterSpec { annotations: Annotations { name: name.into(), ..Annotations::default() }, ..ClusterSpec::default() };
-        Write::UpdateCluster { version: 0, spec: Box::new(spec), worker_token: None, manager_token: None }
+        Write::UpdateCluster { version: 0, spec: Box::new(spec), worker_token: None, manager_token: None, unlock_key: None, rotate_unlock_key: false }
     };
     assert_eq!(refused(&mut world, update("mine")).1, "rpc error: code = InvalidArgument desc = modification of cluster name is not allowed");
     assert_eq!(refused(&mut world, update("default")).0, Class::Unavailable, "before init there is nothing to update");
+}
+
+#[test]
+fn a_cluster_has_an_unlock_key_while_autolock_is_on() {
+    let mut world = World::new(1);
+    world.apply(vec![wsw_api::entry::Change::PutCluster(Box::new(crate::fixture::cluster_object()))]);
+    let mut update = |autolock: bool, key: &str, rotate_unlock_key: bool| {
+        let old = world.store.cluster().unwrap();
+        let (version, spec) = (old.meta.version, ClusterSpec { autolock, ..old.spec.clone() });
+        let unlock_key = Some(wsw_api::unlock::UnlockKey::from_body(key));
+        world.write(Write::UpdateCluster { version, spec: Box::new(spec), worker_token: None, manager_token: None, unlock_key, rotate_unlock_key }).unwrap();
+        world.store.cluster().unwrap().unlock_key.as_ref().map(|key| key.body().to_owned())
+    };
+    assert_eq!(update(false, "a", true), None);
+    assert_eq!(update(true, "b", false).as_deref(), Some("b"));
+    assert_eq!(update(true, "c", false).as_deref(), Some("b"), "it stays");
+    assert_eq!(update(true, "d", true).as_deref(), Some("d"));
+    assert_eq!(update(false, "e", false), None);
+    assert_eq!(update(true, "f", false).as_deref(), Some("f"));
 }
 
 #[test]
@@ -358,7 +377,9 @@ fn settings_of_the_cluster_have_bounds() {
         let old = world.store.cluster().unwrap();
         let (version, mut spec) = (old.meta.version, old.spec.clone());
         change(&mut spec);
-        world.write(Write::UpdateCluster { version, spec: Box::new(spec), worker_token: None, manager_token: None }).map_err(|err| err.message)
+        world
+            .write(Write::UpdateCluster { version, spec: Box::new(spec), worker_token: None, manager_token: None, unlock_key: None, rotate_unlock_key: false })
+            .map_err(|err| err.message)
     };
     update(&|spec| spec.heartbeat_period = 5_000_000_000).unwrap();
     update(&|spec| (spec.task_history_limit, spec.snapshot_interval) = (-1, 7)).unwrap();

@@ -10,6 +10,7 @@ mod parts;
 mod resume;
 mod swarm;
 
+use super::autolock::Seal;
 use super::host::Host;
 use super::member::{Control, Member, Membership};
 use super::{Paths, installation};
@@ -22,7 +23,7 @@ use tokio::sync::watch;
 use tracing::warn;
 use wsw_api::Error;
 use wsw_api::event::Event;
-use wsw_dockerapi::backend::SwarmState;
+use wsw_dockerapi::backend::{LOCKED, SwarmState};
 use wsw_manager::Manager;
 use wsw_runtime::{Runtime, Wasm};
 use wsw_worker::relay::Relay;
@@ -67,6 +68,8 @@ pub struct Node {
     workers: watch::Sender<Option<Worker>>,
     /// One init, join, leave or change of role at a time.
     pub(super) transition: tokio::sync::Mutex<()>,
+    /// What seals its keys on disk.
+    pub(super) seal: Seal,
 }
 impl Node {
     /// Opens the stores and takes up an earlier membership.
@@ -98,6 +101,7 @@ impl Node {
             relay: Mutex::new(None),
             workers: watch::Sender::default(),
             transition: tokio::sync::Mutex::new(()),
+            seal: Seal::default(),
         });
         let watcher = Arc::downgrade(&node);
         node.wasm.volumes().watch(Arc::new(move |name, change| {
@@ -130,6 +134,7 @@ impl Node {
         let Some(member) = self.member() else { return SwarmState::Inactive };
         let Membership { node, cluster, advertise: addr, .. } = member.record.get();
         match (&member.control, member.trouble.get()) {
+            (Control::Locked, _) => SwarmState::Locked,
             (Control::Broken(message), _) => SwarmState::Error { message: message.clone() },
             (Control::Manager(_), _) => SwarmState::Manager { node, cluster, addr },
             (Control::Worker, None) => SwarmState::Worker { node, cluster, addr },
@@ -141,6 +146,7 @@ impl Node {
     pub fn manager(&self) -> wsw_api::Result<Manager> {
         match self.member().as_deref().map(|member| &member.control) {
             None => Err(Error::unavailable(NO_MANAGER)),
+            Some(Control::Locked) => Err(Error::unavailable(LOCKED)),
             Some(Control::Worker) => Err(Error::unavailable(WORKER)),
             Some(Control::Broken(message)) => Err(Error::unavailable(message.clone())),
             Some(Control::Manager(manager)) => Ok(manager.clone()),

@@ -6,7 +6,7 @@
 use super::super::link::Link;
 use super::super::member::{Control, Member, Membership, Record, Trouble};
 use super::super::network::{self, Listen, Network};
-use super::super::{blobs, logs, role};
+use super::super::{autolock, blobs, logs, role};
 use super::Node;
 use anyhow::Result;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -55,6 +55,7 @@ impl Node {
             description: self.host.description(),
             managers: record.managers.clone(),
             timing: self.flags.timing,
+            unlock: self.seal.key(),
         }
     }
 
@@ -83,6 +84,7 @@ impl Node {
                 }
             });
         }
+        let _sealing = manager.as_ref().map(|manager| autolock::follow(self, manager));
         let link = Link {
             node: record.get().node,
             worker: worker.clone(),
@@ -93,8 +95,8 @@ impl Node {
             role: role::follow(self),
         };
         self.workers.send_replace(Some(worker.clone()));
-        let link = (!matches!(control, Control::Broken(_))).then(|| AbortOnDropHandle::new(tokio::spawn(link.keep())));
-        let member = Arc::new(Member { record, worker, control, network, trouble, link: Mutex::new(link) });
+        let link = (!matches!(control, Control::Broken(_) | Control::Locked)).then(|| AbortOnDropHandle::new(tokio::spawn(link.keep())));
+        let member = Arc::new(Member { record, worker, control, network, trouble, _sealing, link: Mutex::new(link) });
         *self.member.write().unwrap_or_else(PoisonError::into_inner) = Some(member);
     }
 }

@@ -5,13 +5,15 @@
 //! hinders the node's part in the cluster hinders nothing else.
 //! Never: writes the record.
 
+use super::super::autolock;
 use super::super::member::{Control, Membership, Record};
 use super::super::network::Network;
 use super::Node;
 use anyhow::{Context, Result};
 use std::sync::Arc;
-use tracing::error;
+use tracing::{error, warn};
 use wsw_api::spec::NodeRole;
+use wsw_api::unlock::UnlockKey;
 use wsw_manager::Manager;
 use wsw_manager::identity::Identity;
 
@@ -21,13 +23,24 @@ impl Node {
         record.advertise = self.flags.advertise.unwrap_or(record.advertise);
         record.chosen &= self.flags.advertise.is_none() && record.listen.ip().is_unspecified();
         let identity = self.identity(&record);
-        let trust_root = identity.as_ref().map(|identity| identity.root.clone()).unwrap_or_default();
+        let trust_root = Identity::root_of(&self.paths.data_root).unwrap_or_default();
+        if let Ok(identity) = &identity {
+            self.seal.set(identity);
+        }
         if record.role == NodeRole::Worker {
             // Tasks that are taken up may need a part of an image at once.
             let kept = Arc::new(Record::new(&self.paths, record.clone()));
             let (network, control) = self.reach(&kept, &identity, Control::Worker);
             let worker = self.start_worker(&record, trust_root).await?;
             self.install(kept, worker, control, network);
+            return Ok(());
+        }
+        if autolock::is_locked(&identity) {
+            warn!("this manager is locked; its tasks go on, and `swarm unlock` lets it take part again");
+            let worker = self.start_worker(&record, trust_root).await?;
+            let kept = Arc::new(Record::new(&self.paths, record));
+            let network = self.with_peers(&kept, Network::none());
+            self.install(kept, worker, Control::Locked, network);
             return Ok(());
         }
         let (worker, control) = tokio::join!(self.start_worker(&record, trust_root), self.resume_manager(&record));
@@ -38,12 +51,16 @@ impl Node {
     }
 
     pub(in crate::daemon) fn identity(&self, record: &Membership) -> Result<Identity> {
-        let found = Identity::load(&self.paths.data_root)?.filter(|identity| identity.node == record.node);
+        self.identity_with(record, self.seal.key().as_ref())
+    }
+
+    pub(in crate::daemon) fn identity_with(&self, record: &Membership, unlock: Option<&UnlockKey>) -> Result<Identity> {
+        let found = Identity::load(&self.paths.data_root, unlock)?.filter(|identity| identity.node == record.node);
         found.with_context(|| format!("the identity of node {} is gone: restore the folder identity of the data root, or leave the swarm", record.node))
     }
 
     /// Goes on the network; what hinders that hinders the node's part in the cluster, and nothing else.
-    pub(super) fn reach(&self, record: &Arc<Record>, identity: &Result<Identity>, control: Control) -> (Arc<Network>, Control) {
+    pub(in crate::daemon) fn reach(&self, record: &Arc<Record>, identity: &Result<Identity>, control: Control) -> (Arc<Network>, Control) {
         let opened = match identity {
             Ok(identity) => self.listen(&record.get(), identity, &control).and_then(|listen| Ok(Network::resume(listen)?)),
             Err(error) => Err(anyhow::anyhow!("{error:#}")),
@@ -60,7 +77,7 @@ impl Node {
         (self.with_peers(record, network), control)
     }
 
-    pub(super) async fn resume_manager(&self, record: &Membership) -> Control {
+    pub(in crate::daemon) async fn resume_manager(&self, record: &Membership) -> Control {
         match Manager::restart(self.manager_config(record)).await {
             Ok(Some(manager)) => Control::Manager(manager),
             // Its part of the state is lost: as a new one of the managers it gets all of it back from the others.

@@ -33,6 +33,8 @@ impl Node {
             Membership { node: NodeId::default(), cluster: ClusterId::default(), listen, advertise, chosen, role: NodeRole::Manager, managers: Vec::new() };
         free(listen)?;
         let manager = Manager::bootstrap(self.manager_config(&placeholder), InitSpec { spec: request.spec, availability: request.availability }).await?;
+        // A swarm that begins with autolock has sealed keys from the first moment.
+        self.seal.begin(manager.store().cluster().and_then(|cluster| cluster.unlock_key.clone()));
         let record = Membership { node: manager.node_id(), cluster: manager.cluster_id(), ..placeholder };
         let node = record.node;
         match self.begin(record, Control::Manager(manager.clone())).await {
@@ -59,6 +61,7 @@ impl Node {
         let (listen, advertise, chosen) = self.addresses(&request.listen_addr, &request.advertise_addr, towards).map_err(invalid)?;
         free(listen)?;
         let (identity, joined, managers) = asked.ask(&request, &self.host, advertise).await?;
+        self.seal.begin(None);
         join::save(&identity, &self.paths.data_root)?;
         let record = Membership { node: joined.node, cluster: joined.cluster, listen, advertise, chosen, role: joined.role, managers };
         let control = match joined.role {
