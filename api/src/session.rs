@@ -28,6 +28,12 @@ pub const MAX_FRAMES: usize = 64;
 /// From the worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WorkerFrame {
+    /// Before a session over the network: of which incarnation of the cluster the manager beside this worker is, where there is one, and the
+    /// latest that it has heard of. Not part of the session.
+    Incarnation {
+        manager: Option<u64>,
+        heard: u64,
+    },
     /// First frame of a session.
     Hello {
         node: NodeId,
@@ -86,6 +92,9 @@ pub struct Managers {
     pub leader: Option<NodeId>,
     /// The role of the node that is told this.
     pub role: NodeRole,
+    /// Raised by `--force-new-cluster`: managers of an earlier one are not listened to any more.
+    #[serde(default)]
+    pub incarnation: u64,
 }
 
 /// One manager.

@@ -90,7 +90,7 @@ impl Manager {
     /// What a node is told of the managers.
     pub fn managers(&self, node: &NodeId) -> Managers {
         let store = self.store();
-        Managers { peers: peers(&store), leader: self.leader(), role: role(&store, node) }
+        Managers { peers: peers(&store), leader: self.leader(), role: role(&store, node), incarnation: self.incarnation().unwrap_or_default() }
     }
 
     /// The managers that are not heard: as the leader said at the last read, or as this one finds while there is no leader.
@@ -221,7 +221,8 @@ impl Manager {
         self.0.current.get()
     }
 
-    pub(crate) fn raft_id(&self) -> RaftId {
+    /// Its id among the managers.
+    pub fn raft_id(&self) -> RaftId {
         self.0.place.id
     }
 

@@ -11,6 +11,7 @@
 //! ```
 //! Threads: `manager` (supervisor and leader), `raft` (two, openraft and the state machine), `raft-log` (the only writer of the log).
 
+mod anew;
 mod asking;
 mod config;
 mod enroll;
@@ -27,6 +28,7 @@ pub mod raft;
 mod serve;
 mod supervisor;
 
+pub use anew::refusal;
 pub use asking::Leading;
 pub use config::{Config, InitSpec};
 pub use leader::inbox::Origin;

@@ -45,7 +45,7 @@ pub struct Rotate {
 }
 
 /// The folder of Raft in the data root.
-const RAFT: &str = "raft";
+pub(crate) const RAFT: &str = "raft";
 /// One manager. Clones share it.
 #[derive(Clone)]
 pub struct Manager(pub(crate) Arc<Inner>);

@@ -59,18 +59,16 @@ impl Peers {
     async fn greet(&self, connection: &Connection) -> Result<(), Error> {
         let (send, receive) = connection.accept().await?;
         let hello = FrameReceiver::<Hello>::new(receive, MAX_ASK).only().await?;
-        let own = Hello { incarnation: self.0.store().cluster().map(|cluster| cluster.incarnation), to: Some(self.0.raft_id()) };
-        if hello.to.is_some_and(|to| Some(to) != own.to) {
+        let own = Hello { incarnation: self.0.incarnation(), to: Some(self.0.raft_id()) };
+        let met = self.0.0.view.meet(hello.incarnation);
+        if met.is_ok() && hello.to.is_some_and(|to| Some(to) != own.to) {
             return Err(Error::Refused("this manager has another Raft id".into()));
         }
-        if let (Some(theirs), Some(ours)) = (hello.incarnation, own.incarnation)
-            && theirs != ours
-        {
-            return Err(Error::Refused(format!("this swarm was made anew (incarnation {ours}, not {theirs}); leave it and join again")));
-        }
+        // The other side is told in any case: it may be the one that has to go.
         let mut sender = FrameSender::<Hello>::new(send, MAX_REPLY);
         sender.send(&own).await?;
-        sender.finish().await
+        sender.finish().await?;
+        met.map_err(Error::Refused)
     }
 }
 

@@ -3,6 +3,7 @@
 //! Owns: which frames a connection carries and how long it waits for them. Invariant: the state says who may have a session; a node that is
 //! not (any more) in it gets nothing, whatever its certificate says. Never: decides about tasks or keys.
 
+use crate::anew::refusal;
 use crate::asking;
 use crate::leader::inbox::Origin;
 use crate::manager::Manager;
@@ -90,6 +91,15 @@ impl Joins {
 
 struct Sessions(Manager);
 
+impl Sessions {
+    /// Why a node gets no session: it, or this manager, is of a cluster that was made anew. (A worker's word makes no manager go.)
+    fn refusal(&self, manager: Option<u64>, heard: u64) -> Option<String> {
+        let own = self.0.incarnation()?;
+        let earlier = manager.filter(|manager| *manager < own).map(|manager| refusal(own, manager));
+        earlier.or_else(|| (heard > own).then(|| format!("the manager that was asked is of incarnation {own} of the swarm, which is at {heard} by now")))
+    }
+}
+
 #[async_trait]
 impl Handler for Sessions {
     async fn serve(&self, connection: Connection) {
@@ -97,6 +107,16 @@ impl Handler for Sessions {
         let Ok(Ok((send, receive))) = tokio::time::timeout(FIRST_FRAME, connection.accept()).await else {
             return connection.close(Close::Fault, "no session began");
         };
+        let mut receive = FrameReceiver::<WorkerFrame>::new(receive, MAX_WORKER_FRAME);
+        match tokio::time::timeout(FIRST_FRAME, receive.next()).await {
+            Ok(Ok(Some(WorkerFrame::Incarnation { manager, heard }))) => {
+                if let Some(refusal) = self.refusal(manager, heard) {
+                    tracing::info!(%node, refusal, "a node has no session");
+                    return connection.close(Close::Refused, &refusal);
+                }
+            }
+            _ => return connection.close(Close::Fault, "a session begins with the incarnation of its cluster"),
+        }
         if !self.0.leads() {
             // Who leads is all that this one can say; the worker asks there.
             let mut sender = FrameSender::<ManagerFrame>::new(send, MAX_MANAGER_FRAME);
@@ -108,7 +128,6 @@ impl Handler for Sessions {
         let seen = connection.clone();
         let (to_leader, from_leader) = self.0.connect(Some(Origin { node, addr: Box::new(move || seen.remote().ip()) }));
         let send = FrameSender::<ManagerFrame>::new(send, MAX_MANAGER_FRAME);
-        let receive = FrameReceiver::<WorkerFrame>::new(receive, MAX_WORKER_FRAME);
         match carry(send, receive, from_leader, to_leader).await {
             Ended::Here => connection.linger().await,
             Ended::There => {}

@@ -184,13 +184,18 @@ impl Link {
             Ok(dialled) => dialled,
             Err(error) => return (false, error),
         };
+        let mut send = FrameSender::<WorkerFrame>::new(send, MAX_WORKER_FRAME);
+        let beside = self.manager.as_ref().and_then(Manager::incarnation);
+        if let Err(error) = send.send(&WorkerFrame::Incarnation { manager: beside, heard: self.record.get().incarnation }).await {
+            return (false, error);
+        }
         let (to_manager, out) = mpsc::channel::<WorkerFrame>(MAX_FRAMES);
         let (into, mut incoming) = mpsc::channel::<ManagerFrame>(MAX_FRAMES);
         let (to_worker, from_manager) = mpsc::channel::<ManagerFrame>(MAX_FRAMES);
         let mut connected = self.worker.connected();
         connected.borrow_and_update();
         self.worker.connect(to_manager, from_manager);
-        let carried = carry(FrameSender::new(send, MAX_WORKER_FRAME), FrameReceiver::new(receive, MAX_MANAGER_FRAME), out, into);
+        let carried = carry(send, FrameReceiver::new(receive, MAX_MANAGER_FRAME), out, into);
         let sorted = async {
             let mut welcomed = false;
             while let Some(frame) = incoming.recv().await {
@@ -234,6 +239,7 @@ impl Link {
     fn heard(&self, managers: &Managers, leads: bool) {
         self.record.learn(managers);
         if leads {
+            self.record.learn_incarnation(managers.incarnation);
             (self.role)(managers.role);
         } else {
             self.record.lead(addr_of(managers));

@@ -35,6 +35,9 @@ pub struct Membership {
     /// Where the managers were last, the one that led first.
     #[serde(default)]
     pub managers: Vec<SocketAddr>,
+    /// The latest incarnation of the cluster that was heard of.
+    #[serde(default)]
+    pub incarnation: u64,
 }
 
 fn manager() -> NodeRole {
@@ -110,6 +113,31 @@ impl Record {
         written
     }
 
+    /// A later incarnation of the cluster counts from now on, for the next start too.
+    pub fn learn_incarnation(&self, incarnation: u64) {
+        if incarnation > self.get().incarnation {
+            self.change(|membership| membership.incarnation = incarnation);
+        }
+    }
+
+    /// This node is the only manager, at this address.
+    pub fn begin_anew(&self, advertise: SocketAddr) -> Result<()> {
+        let old = self.get();
+        let changed = Membership { managers: Vec::new(), advertise, chosen: old.chosen && advertise == old.advertise, ..old };
+        changed.write(&self.paths)?;
+        *self.membership.lock().unwrap_or_else(PoisonError::into_inner) = changed;
+        Ok(())
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Membership)) {
+        let mut changed = self.get();
+        change(&mut changed);
+        if let Err(error) = changed.write(&self.paths) {
+            tracing::warn!(error = format!("{error:#}"), "what was heard of the managers could not be written down");
+        }
+        *self.membership.lock().unwrap_or_else(PoisonError::into_inner) = changed;
+    }
+
     /// Keeps where the managers are, for the next start too.
     pub fn learn(&self, managers: &Managers) {
         let leads = |peer: &&ManagerPeer| Some(peer.node) == managers.leader;
@@ -123,11 +151,7 @@ impl Record {
         if known.is_empty() || known == old.managers {
             return;
         }
-        let changed = Membership { managers: known, ..old };
-        if let Err(error) = changed.write(&self.paths) {
-            tracing::warn!(error = format!("{error:#}"), "where the managers are could not be written down");
-        }
-        *self.membership.lock().unwrap_or_else(PoisonError::into_inner) = changed;
+        self.change(|membership| membership.managers = known);
     }
 
     pub fn leader(&self) -> Option<SocketAddr> {
@@ -160,8 +184,8 @@ pub struct Member {
     pub control: Control,
     pub network: Arc<Network>,
     pub trouble: Arc<Trouble>,
-    /// A manager's keys are sealed as the swarm says.
-    pub _sealing: Option<AbortOnDropHandle<()>>,
+    /// A manager's keys are sealed as the swarm says; one that is superseded ends.
+    pub _following: Vec<AbortOnDropHandle<()>>,
     /// The worker's session with its manager.
     pub link: Mutex<Option<AbortOnDropHandle<()>>>,
 }

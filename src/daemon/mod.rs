@@ -5,6 +5,7 @@
 //! Never: runs a guest, decides anything about the cluster.
 
 mod address;
+mod anew;
 mod autolock;
 mod backend;
 mod blobs;

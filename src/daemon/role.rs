@@ -119,7 +119,7 @@ impl Node {
     }
 
     /// The same node with another part in the cluster: worker and network stay.
-    fn change(self: &Arc<Self>, member: &Member, identity: &Identity, control: Control) -> Result<()> {
+    pub(super) fn change(self: &Arc<Self>, member: &Member, identity: &Identity, control: Control) -> Result<()> {
         let listen = self.listen(&member.record.get(), identity, &control)?;
         member.network.change(&listen).context("the network")?;
         member.let_go();

@@ -5,6 +5,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a failed test is a panic, in its helpers too")]
 
+mod anew;
 mod archives;
 mod autolock;
 mod bad_api;

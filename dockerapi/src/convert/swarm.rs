@@ -67,16 +67,13 @@ pub fn read_init(request: api::InitRequest) -> Result<InitRequest> {
     if !matches!(request.subnet_size, None | Some(0 | SUBNET_SIZE)) {
         return Err(not_served("SubnetSize"));
     }
-    if request.force_new_cluster == Some(true) {
-        return Err(not_served("ForceNewCluster"));
-    }
     let availability = read_availability(request.availability.as_deref())?;
     let mut spec = read(request.spec.unwrap_or_default(), &ClusterSpec::default())?;
     spec.autolock |= request.auto_lock == Some(true);
     Ok(InitRequest {
         listen_addr: request.listen_addr.unwrap_or_default(),
         advertise_addr: request.advertise_addr.unwrap_or_default(),
-        force_new_cluster: false,
+        force_new_cluster: request.force_new_cluster == Some(true),
         spec,
         availability,
     })

@@ -31,7 +31,6 @@ async fn what_has_no_counterpart_is_refused_by_name() {
         (r#""DataPathPort":0"#, r#""DataPathPort":5000"#),
         (r#""DefaultAddrPool":[]"#, r#""DefaultAddrPool":["10.1.0.0/16"]"#),
         (r#""SubnetSize":24"#, r#""SubnetSize":20"#),
-        (r#""ForceNewCluster":false"#, r#""ForceNewCluster":true"#),
         (r#""CAConfig":{}"#, r#""CAConfig":{"ExternalCAs":[{"URL":"https://ca.example"}]}"#),
         (r#""Availability":"""#, r#""Availability":"gone""#),
         (r#""ElectionTick":0"#, r#""ElectionTick":3"#),
@@ -44,7 +43,6 @@ async fn what_has_no_counterpart_is_refused_by_name() {
         501 {"message":"DataPathPort: not supported by this version of wsw; leave it out"}
         501 {"message":"DefaultAddrPool: not supported by this version of wsw; leave it out"}
         501 {"message":"SubnetSize: not supported by this version of wsw; leave it out"}
-        501 {"message":"ForceNewCluster: not supported by this version of wsw; leave it out"}
         501 {"message":"CAConfig.ExternalCAs: not supported by this version of wsw; leave it out"}
         400 {"message":"invalid Availability: \"gone\"; use active, pause or drain"}
         501 {"message":"Raft.ElectionTick: not supported by this version of wsw; leave it out"}

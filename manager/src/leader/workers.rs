@@ -149,9 +149,10 @@ impl Workers {
     /// Tells each worker of the managers and of its own role, where it does not know that yet.
     fn tell(&mut self, view: &Store) {
         let peers = asking::peers(view);
+        let incarnation = view.cluster().map_or(0, |cluster| cluster.incarnation);
         for connection in self.connections.values_mut() {
             let Some((node, _)) = connection.session else { continue };
-            let managers = Managers { peers: peers.clone(), leader: Some(self.own), role: asking::role(view, &node) };
+            let managers = Managers { peers: peers.clone(), leader: Some(self.own), role: asking::role(view, &node), incarnation };
             if connection.told.as_ref() != Some(&managers) {
                 connection.told = Some(managers.clone());
                 connection.waiting.push_back(ManagerFrame::Managers(managers));

@@ -212,11 +212,15 @@ impl Inner {
             connection.close(Close::Refused, "a manager's certificate is needed");
             return Err(Error::Untrusted(place.addr, "its certificate is not a manager's".into()));
         }
-        let incarnation = self.view.store().cluster().map(|cluster| cluster.incarnation);
+        let incarnation = self.view.incarnation();
         let (send, receive) = connection.open().await?;
         let mut sender = FrameSender::<Hello>::new(send, MAX_ASK);
         sender.send(&Hello { incarnation, to }).await?;
-        FrameReceiver::<Hello>::new(receive, MAX_REPLY).only().await?;
+        let theirs = FrameReceiver::<Hello>::new(receive, MAX_REPLY).only().await?;
+        if let Err(refusal) = self.view.meet(theirs.incarnation) {
+            connection.close(Close::Refused, &refusal);
+            return Err(Error::Refused(refusal));
+        }
         Ok(connection)
     }
 }

@@ -113,7 +113,13 @@ impl<RT: AsyncRuntime> LogStore<RT> {
         answer.await.map_err(|_| closed())?
     }
 
-    fn read(&self, from: u64, to: u64, bytes: usize) -> io::Result<Vec<RaftEntry>> {
+    /// Vote, commit and purge as they were last.
+    pub fn state(&self) -> State {
+        lock(&self.index).state
+    }
+
+    /// Entries from `from` on, as far as the bytes go.
+    pub fn read(&self, from: u64, to: u64, bytes: usize) -> io::Result<Vec<RaftEntry>> {
         let pieces = lock(&self.index).pieces(from, to, bytes);
         read_pieces(pieces)
     }

@@ -41,12 +41,21 @@ pub struct View {
     current: RwLock<Option<(SnapshotMeta, SnapshotFile)>>,
     /// What applied entries changed since the leader last looked; none while nobody leads here.
     touched: Mutex<Option<Touched>>,
+    /// A later incarnation of the cluster than that of the state, as another manager says; 0 when there is none.
+    later: watch::Sender<u64>,
     pub events: Events,
 }
 
 impl Default for View {
     fn default() -> Self {
-        Self { shown: RwLock::default(), applied: watch::Sender::new(0), current: RwLock::default(), touched: Mutex::default(), events: Events::default() }
+        Self {
+            shown: RwLock::default(),
+            applied: watch::Sender::new(0),
+            current: RwLock::default(),
+            touched: Mutex::default(),
+            later: watch::Sender::new(0),
+            events: Events::default(),
+        }
     }
 }
 
@@ -54,6 +63,25 @@ impl View {
     /// The applied state.
     pub fn store(&self) -> Store {
         self.shown.read().unwrap_or_else(PoisonError::into_inner).1.clone()
+    }
+
+    /// The cluster's incarnation, once there is a state.
+    pub fn incarnation(&self) -> Option<u64> {
+        self.store().cluster().map(|cluster| cluster.incarnation)
+    }
+
+    /// Another manager says of which incarnation it is: another one is refused, a later one is remembered.
+    pub fn meet(&self, theirs: Option<u64>) -> Result<(), String> {
+        let Some((theirs, ours)) = theirs.zip(self.incarnation()).filter(|(theirs, ours)| theirs != ours) else { return Ok(()) };
+        if theirs > ours {
+            self.later.send_if_modified(|later| std::mem::replace(later, theirs.max(*later)) < theirs);
+        }
+        Err(crate::anew::refusal(theirs.max(ours), theirs.min(ours)))
+    }
+
+    /// See `later`.
+    pub fn later(&self) -> watch::Receiver<u64> {
+        self.later.subscribe()
     }
 
     /// Index of the last applied entry, as it changes.

@@ -4,6 +4,7 @@
 //! on disk), `snapshot`, `machine` (applied state), `network` over `link` and `wire` (the other managers), `compact` (snapshots and purging by bytes), `space` (the disk's reserve).
 //! Invariants: nothing is acknowledged before it is synced; everything on disk is encrypted; generic over openraft's `AsyncRuntime`.
 
+pub mod anew;
 pub mod compact;
 pub mod crypto;
 pub mod file_header;

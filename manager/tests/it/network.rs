@@ -8,6 +8,7 @@ use wsw_api::join::{JoinAnswer, JoinRequest, Joined, MAX_JOIN_FRAME};
 use wsw_api::session::{MAX_MANAGER_FRAME, MAX_WORKER_FRAME, ManagerFrame, WorkerFrame};
 use wsw_api::spec::NodeRole;
 use wsw_manager::identity::{Identity, ca, token::Token};
+use wsw_manager::raft::wire::{Hello, MAX_ASK, MAX_REPLY};
 use wsw_net::{Connection, Credentials, Endpoint, Error, FrameReceiver, FrameSender, Protocol, Whom, dial_unknown};
 
 struct Served {
@@ -55,6 +56,7 @@ impl Served {
 async fn hello(connection: &Connection, node: NodeId) -> Result<Option<ManagerFrame>, Error> {
     let (send, receive) = connection.open().await?;
     let mut send = FrameSender::<WorkerFrame>::new(send, MAX_WORKER_FRAME);
+    send.send(&WorkerFrame::Incarnation { manager: None, heard: 0 }).await?;
     send.send(&WorkerFrame::Hello { node, boot: SessionId::from_bytes([1; 16]), description: Arc::new(description()) }).await?;
     FrameReceiver::<ManagerFrame>::new(receive, MAX_MANAGER_FRAME).next().await
 }
@@ -112,4 +114,44 @@ async fn a_node_that_joins_and_is_not_heard_of_goes_down() {
     while served.manager.store().node(&joined.node).unwrap().status.state != wsw_api::object::NodeState::Down {
         applied.changed().await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_incarnation_is_refused_by_both_and_a_managers_word_for_a_later_one_counts() {
+    let root = tempfile::tempdir().unwrap();
+    let served = serve(root.path()).await;
+    let credentials = Credentials::from_pem(&served.identity.root, &served.identity.certificate, &served.identity.key.0).unwrap();
+    let manager = Endpoint::dialler(SocketAddr::from(([127, 0, 0, 1], 0)), credentials).unwrap();
+    let greet = async |incarnation: Option<u64>| {
+        let connection = manager.dial(served.at, Whom::Manager, Protocol::Raft).await.unwrap();
+        let (send, receive) = connection.open().await.unwrap();
+        let mut send = FrameSender::<Hello>::new(send, MAX_ASK);
+        send.send(&Hello { incarnation, to: None }).await.unwrap();
+        (connection, FrameReceiver::<Hello>::new(receive, MAX_REPLY).only().await.unwrap())
+    };
+    for same in [None, Some(0)] {
+        assert_eq!(greet(same).await.1.incarnation, Some(0));
+    }
+    // A worker's word closes its own connection and nothing else.
+    let (joined, worker) = served.join().await;
+    for (beside, heard) in [(None, 3), (Some(3), 0)] {
+        let connection = worker.dial(served.at, Whom::Manager, Protocol::Session).await.unwrap();
+        let (send, _receive) = connection.open().await.unwrap();
+        let mut send = FrameSender::<WorkerFrame>::new(send, MAX_WORKER_FRAME);
+        send.send(&WorkerFrame::Incarnation { manager: beside, heard }).await.unwrap();
+        if beside.is_none() {
+            let ended = connection.closed().await;
+            assert_eq!(ended, Error::Refused("the manager that was asked is of incarnation 0 of the swarm, which is at 3 by now".into()));
+        }
+    }
+    assert!(matches!(
+        hello(&worker.dial(served.at, Whom::Manager, Protocol::Session).await.unwrap(), joined.node).await,
+        Ok(Some(ManagerFrame::Welcome { .. }))
+    ));
+    let superseded = served.manager.superseded();
+    let (connection, answer) = greet(Some(2)).await;
+    assert_eq!(answer.incarnation, Some(0));
+    let want = "this swarm was made anew without this manager (incarnation 2, not 0): leave it with \"swarm leave --force\" and join it again";
+    assert_eq!(connection.closed().await, Error::Refused(want.into()));
+    assert_eq!(superseded.await, Some(2));
 }

@@ -189,7 +189,7 @@ impl Sessions {
             received.changes.push(status(node, NodeState::Ready, "", &known.status));
         }
         match frame {
-            WorkerFrame::Hello { .. } => return Err(Error::invalid("a second hello in one session")),
+            WorkerFrame::Hello { .. } | WorkerFrame::Incarnation { .. } => return Err(Error::invalid("a second hello in one session")),
             WorkerFrame::Heartbeat => {}
             WorkerFrame::Describe(description) => {
                 if known.is_some_and(|known| known.description != description) {

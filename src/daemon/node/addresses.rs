@@ -11,11 +11,18 @@ use wsw_api::Error;
 impl Node {
     pub(super) fn addresses(&self, listen: &str, advertise: &str, choose: impl FnOnce(SocketAddr) -> SocketAddr) -> Result<(SocketAddr, SocketAddr, bool)> {
         let listen = self.listen_addr(listen)?;
-        Ok(match (self.flags.advertise, advertise) {
-            (Some(own), _) => (listen, own, false),
-            (None, "") => (listen, choose(listen), listen.ip().is_unspecified()),
-            (None, text) => (listen, address::advertise("AdvertiseAddr", text, listen.port())?, false),
-        })
+        let asked = self.advertised(advertise, listen.port())?;
+        let chosen = asked.is_none() && listen.ip().is_unspecified();
+        Ok((listen, asked.unwrap_or_else(|| choose(listen)), chosen))
+    }
+
+    /// The daemon's own flag, or what the request says, if it says anything.
+    pub(in crate::daemon) fn advertised(&self, asked: &str, port: u16) -> Result<Option<SocketAddr>> {
+        match (self.flags.advertise, asked) {
+            (Some(own), _) => Ok(Some(own)),
+            (None, "") => Ok(None),
+            (None, text) => address::advertise("AdvertiseAddr", text, port).map(Some),
+        }
     }
 
     /// Docker's client always sends `0.0.0.0:2377`; the daemon's own flag wins.

@@ -6,7 +6,7 @@
 use super::super::link::Link;
 use super::super::member::{Control, Member, Membership, Record, Trouble};
 use super::super::network::{self, Listen, Network};
-use super::super::{autolock, blobs, logs, role};
+use super::super::{anew, autolock, blobs, logs, role};
 use super::Node;
 use anyhow::Result;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -84,7 +84,7 @@ impl Node {
                 }
             });
         }
-        let _sealing = manager.as_ref().map(|manager| autolock::follow(self, manager));
+        let _following = manager.iter().flat_map(|manager| [autolock::follow(self, manager), anew::follow(self, manager)]).collect();
         let link = Link {
             node: record.get().node,
             worker: worker.clone(),
@@ -96,7 +96,7 @@ impl Node {
         };
         self.workers.send_replace(Some(worker.clone()));
         let link = (!matches!(control, Control::Broken(_) | Control::Locked)).then(|| AbortOnDropHandle::new(tokio::spawn(link.keep())));
-        let member = Arc::new(Member { record, worker, control, network, trouble, _sealing, link: Mutex::new(link) });
+        let member = Arc::new(Member { record, worker, control, network, trouble, _following, link: Mutex::new(link) });
         *self.member.write().unwrap_or_else(PoisonError::into_inner) = Some(member);
     }
 }

@@ -79,7 +79,13 @@ impl Node {
 
     pub(in crate::daemon) async fn resume_manager(&self, record: &Membership) -> Control {
         match Manager::restart(self.manager_config(record)).await {
-            Ok(Some(manager)) => Control::Manager(manager),
+            Ok(Some(manager)) => match manager.incarnation().filter(|own| *own < record.incarnation) {
+                None => Control::Manager(manager),
+                Some(own) => {
+                    manager.shutdown().await;
+                    Control::Broken(wsw_manager::refusal(record.incarnation, own))
+                }
+            },
             // Its part of the state is lost: as a new one of the managers it gets all of it back from the others.
             Ok(None) if record.has_others() => match Manager::join(self.manager_config(record), Vec::new()).await {
                 Ok(manager) => Control::Manager(manager),

@@ -22,15 +22,23 @@ use wsw_manager::{InitSpec, Manager};
 const ALREADY: &str = "This node is already part of a swarm. Use \"docker swarm leave\" to leave this swarm and join another one.";
 
 impl Node {
-    /// Makes a swarm of this one node.
+    /// Makes a swarm of this one node, or by force out of what is left of one.
     pub async fn init(self: &Arc<Self>, request: InitRequest) -> wsw_api::Result<NodeId> {
         let _turn = self.transition.lock().await;
-        if self.member().is_some() {
-            return Err(Error::unavailable(ALREADY));
+        if let Some(member) = self.member() {
+            return if request.force_new_cluster { self.anew(&member, &request.advertise_addr).await } else { Err(Error::unavailable(ALREADY)) };
         }
         let (listen, advertise, chosen) = self.addresses(&request.listen_addr, &request.advertise_addr, address::choose).map_err(invalid)?;
-        let placeholder =
-            Membership { node: NodeId::default(), cluster: ClusterId::default(), listen, advertise, chosen, role: NodeRole::Manager, managers: Vec::new() };
+        let placeholder = Membership {
+            node: NodeId::default(),
+            cluster: ClusterId::default(),
+            listen,
+            advertise,
+            chosen,
+            role: NodeRole::Manager,
+            managers: Vec::new(),
+            incarnation: 0,
+        };
         free(listen)?;
         let manager = Manager::bootstrap(self.manager_config(&placeholder), InitSpec { spec: request.spec, availability: request.availability }).await?;
         // A swarm that begins with autolock has sealed keys from the first moment.
@@ -63,7 +71,7 @@ impl Node {
         let (identity, joined, managers) = asked.ask(&request, &self.host, advertise).await?;
         self.seal.begin(None);
         join::save(&identity, &self.paths.data_root)?;
-        let record = Membership { node: joined.node, cluster: joined.cluster, listen, advertise, chosen, role: joined.role, managers };
+        let record = Membership { node: joined.node, cluster: joined.cluster, listen, advertise, chosen, role: joined.role, managers, incarnation: 0 };
         let control = match joined.role {
             NodeRole::Worker => Control::Worker,
             NodeRole::Manager => Control::Manager(Manager::join(self.manager_config(&record), joined.manager_nodes.clone()).await?),

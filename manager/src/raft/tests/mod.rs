@@ -1,5 +1,6 @@
 //! The log on real files: openraft's own storage suite, reopening, torn ends, damage, purging.
 
+mod anew;
 mod damage;
 mod log;
 mod node;

@@ -22,13 +22,13 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// A purge that has not come by then does not come: the test fails and does not hang.
 const PURGE_BOUND: Duration = Duration::from_secs(60);
 
-type TokioNode = Node<TokioRuntime>;
+pub(super) type TokioNode = Node<TokioRuntime>;
 
 fn place(folder: &Path) -> Place {
     Place { folder: folder.to_owned(), key: key(), id: read_id(folder).unwrap().unwrap(), cluster: "test".into(), kept: KEPT_BYTES, timing: Timing::Lan }
 }
 
-async fn open(folder: &Path) -> (TokioNode, Arc<View>) {
+pub(super) async fn open(folder: &Path) -> (TokioNode, Arc<View>) {
     open_place(place(folder)).await
 }
 
@@ -42,7 +42,7 @@ async fn open_place(place: Place) -> (TokioNode, Arc<View>) {
 }
 
 /// An entry that puts one node with a large label, under a request id.
-fn put(n: u8, label: usize) -> Entry {
+pub(super) fn put(n: u8, label: usize) -> Entry {
     let spec =
         NodeSpec { annotations: Annotations { name: "x".repeat(label), ..Annotations::default() }, role: NodeRole::Worker, availability: Availability::Active };
     let node = NodeRecord {
@@ -73,7 +73,7 @@ async fn snapshot(node: &TokioNode, last: u64) {
     }
 }
 
-async fn write(node: &TokioNode, entry: Entry) -> Applied {
+pub(super) async fn write(node: &TokioNode, entry: Entry) -> Applied {
     node.raft.client_write(Command(Arc::new(entry))).await.unwrap().data
 }
 
