@@ -20,6 +20,7 @@ mod bad_routes;
 mod chaos;
 mod cluster;
 mod cluster_bad;
+mod cluster_events;
 mod containers;
 mod crash;
 mod crowd;
