@@ -55,6 +55,9 @@ pub struct BlobRequest {
     pub digest: String,
     /// What is there already.
     pub offset: u64,
+    /// Only whether it could be had now: no bytes follow.
+    #[serde(default)]
+    pub look: bool,
 }
 
 /// What comes before the bytes.
@@ -65,4 +68,6 @@ pub enum BlobAnswer {
         size: u64,
     },
     Missing,
+    /// It is here, but enough nodes are being given something: ask another, or again.
+    Busy,
 }

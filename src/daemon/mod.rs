@@ -8,6 +8,7 @@ mod address;
 mod anew;
 mod autolock;
 mod backend;
+mod blob_sources;
 mod blobs;
 mod capacity;
 mod data_root;

@@ -17,6 +17,7 @@ mod bad_http;
 mod bad_images;
 mod bad_roots;
 mod bad_routes;
+mod blobs;
 mod chaos;
 mod cluster;
 mod cluster_bad;

@@ -35,7 +35,7 @@ mod unpacked;
 pub use choose::parse_platform;
 pub use progress::{MAX_WAITING, Sink};
 pub use reference::{Reference, familiar};
-pub use registry::{BlobReader, Credentials, Insecure, Peers, PullRequest, Pulled, Trust};
+pub use registry::{BlobReader, Credentials, Given, Insecure, Peers, PullRequest, Pulled, Trust};
 pub use store::Images;
 pub use wsw_api::image::{Code, Image, Look, Progress, Prune, Removed, Step};
 

@@ -3,6 +3,7 @@
 //! Owns: how each part is made from the node's stores and the record, and how they are tied together.
 //! Never: decides when a membership begins or ends.
 
+use super::super::blob_sources::Others;
 use super::super::link::Link;
 use super::super::member::{Control, Member, Membership, Record, Trouble};
 use super::super::network::{self, Listen, Network};
@@ -20,11 +21,12 @@ use wsw_worker::Worker;
 use wsw_worker::relay::{self, Relay, Shims};
 
 impl Node {
-    /// A node asks the managers for images.
+    /// A node asks the others for images.
     pub(super) fn with_peers(&self, record: &Arc<Record>, network: Network) -> Arc<Network> {
         let network = Arc::new(network);
-        self.relay(record.get().node).dial_from(network.bulk().cloned());
-        self.wasm.images().set_peers(Some(Arc::new(blobs::Managers { network: network.clone(), record: record.clone() })));
+        let relay = self.relay(record.get().node);
+        relay.dial_from(network.bulk().cloned());
+        self.wasm.images().set_peers(Some(Arc::new(Others { network: network.clone(), record: record.clone(), relay })));
         network
     }
 
@@ -40,7 +42,7 @@ impl Node {
     pub(in crate::daemon) fn listen(&self, record: &Membership, identity: &Identity, control: &Control) -> Result<Listen> {
         let manager = if let Control::Manager(manager) = control { Some(manager.clone()) } else { None };
         let mut handlers = manager.as_ref().map(Manager::handlers).unwrap_or_default();
-        handlers.insert(Protocol::Blob, Arc::new(blobs::Giver(self.wasm.clone())));
+        handlers.insert(Protocol::Blob, Arc::new(blobs::Giver::new(self.wasm.clone())));
         let relay = self.relay(record.node);
         handlers.insert(Protocol::Logs, Arc::new(logs::Giver(self.workers.subscribe())));
         handlers.insert(Protocol::Relay, Arc::new(relay::Server(relay.clone())));

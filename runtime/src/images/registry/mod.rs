@@ -26,7 +26,7 @@ mod words;
 pub use certs::Trust;
 pub use credentials::Credentials;
 pub use insecure::Insecure;
-pub use peers::{BlobReader, Peers};
+pub use peers::{BlobReader, Given, Peers};
 pub use pull::{PullRequest, Pulled};
 
 pub(crate) use downloads::Downloads;

@@ -2,7 +2,8 @@
 //!
 //! Owns: the order of things for such an image; the daemon brings the way to the peers ([`Peers`]). Invariants: a peer is trusted with
 //! nothing: each part is held against its digest, sizes against the manifest and our bounds; a part that broke off goes on where it
-//! stopped; what peers do not have, or spoil, is looked for at the registry as if they had not been asked.
+//! stopped, at whichever peer; one that gave wrong bytes is asked no more for that blob; what peers do not have is looked for at the registry
+//! as if they had not been asked.
 
 use super::downloads::{Downloads, Part, Want, finish};
 use super::pull::{PullRequest, Pulled, shown, wants};
@@ -14,9 +15,11 @@ use crate::images::reference::Reference;
 use crate::images::store::Images;
 use crate::images::unpacked::{MAX_JSON, Unpacked};
 use async_trait::async_trait;
+use futures_util::future::try_join_all;
 use oci_spec::image::{ImageIndex, ImageManifest};
+use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -26,17 +29,30 @@ const FRUITLESS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(500);
 /// Tries of one blob, progress or not.
 const MAX_TRIES: u32 = 100;
+/// Tries of one blob while all that have it are busy with others: ten minutes, in which a large blob reaches hundreds of nodes.
+const MAX_BUSY: u32 = 1_200;
+/// Times that what came was not what its digest says, before the registry is asked.
+const MAX_SPOILT: usize = 4;
 /// Bytes that are read at a time.
 const PIECE: usize = 64 << 10;
 
 /// The bytes of a blob.
 pub type BlobReader = Box<dyn AsyncRead + Send + Unpin>;
 
+/// A blob as one peer gives it out.
+pub struct Given {
+    /// Of the whole blob.
+    pub size: u64,
+    /// The peer.
+    pub from: String,
+    pub bytes: BlobReader,
+}
+
 /// Other nodes that may have parts of images.
 #[async_trait]
 pub trait Peers: Send + Sync + 'static {
-    /// A blob from an offset on, with its whole size; none when no peer has it.
-    async fn open(&self, digest: &str, offset: u64) -> io::Result<Option<(u64, BlobReader)>>;
+    /// A blob from an offset on, from any peer but these; none when no other has it. `ResourceBusy` says that some have it and may give it later.
+    async fn open(&self, digest: &str, offset: u64, avoid: &BTreeSet<String>) -> io::Result<Option<Given>>;
 }
 
 impl Images {
@@ -59,11 +75,12 @@ impl Images {
         let manifest: ImageManifest = parse(&bytes, &format!("manifest {digest}"))?;
         let mut unpacked = Unpacked::empty(&self.staging())?;
         let wants = wants(&manifest)?;
-        for want in &wants {
-            let path = unpacked.next_path();
-            if !self.downloads.fetch_from(peers, self.blobs(), want, &path).await? {
-                return Ok(None);
-            }
+        let paths: Vec<PathBuf> = wants.iter().map(|_| unpacked.next_path()).collect();
+        let brought = wants.iter().zip(&paths).map(|(want, path)| self.downloads.fetch_from(peers, self.blobs(), want, path));
+        if try_join_all(brought).await?.contains(&false) {
+            return Ok(None);
+        }
+        for (want, path) in wants.iter().zip(paths) {
             unpacked.adopt(path, want.digest.clone(), want.size);
         }
         let manifest = unpacked.stage_bytes(&bytes)?;
@@ -96,14 +113,19 @@ async fn manifest(peers: &dyn Peers, request: &PullRequest, top: &str) -> Result
 /// A whole document, held against its digest.
 async fn small(peers: &dyn Peers, digest: &str) -> Result<Option<Vec<u8>>> {
     let unreadable = |error: io::Error| Error::Temporary(format!("manifest {digest}: {error}"));
-    let Some((size, reader)) = peers.open(digest, 0).await.map_err(unreadable)? else { return Ok(None) };
-    if size > MAX_JSON {
-        return Err(Error::Invalid(format!("manifest {digest}: {size} bytes; at most {MAX_JSON} are taken")));
+    let mut avoid = BTreeSet::new();
+    while avoid.len() < MAX_SPOILT {
+        let Some(Given { size, from, bytes: reader }) = peers.open(digest, 0, &avoid).await.map_err(unreadable)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        let read = reader.take(size.min(MAX_JSON)).read_to_end(&mut bytes).await;
+        match read.map(|_| digest_of(&bytes)) {
+            Ok(found) if found == digest => return Ok(Some(bytes)),
+            Ok(found) => tracing::warn!(peer = from, manifest = digest, found, "another node gave something else"),
+            Err(error) => tracing::debug!(peer = from, manifest = digest, %error, "another node broke off"),
+        }
+        avoid.insert(from);
     }
-    let mut bytes = Vec::new();
-    reader.take(size).read_to_end(&mut bytes).await.map_err(unreadable)?;
-    let found = digest_of(&bytes);
-    if found == digest { Ok(Some(bytes)) } else { Err(Error::Invalid(format!("manifest {digest}: what came is {found}"))) }
+    Err(Error::Invalid(format!("manifest {digest}: what came from other nodes is not what its digest says")))
 }
 
 impl Downloads {
@@ -121,35 +143,59 @@ impl Downloads {
         let _slot = self.slots.acquire().await.map_err(|_| Error::Temporary("the image store is closed".into()))?;
         self.check_room(want.size)?;
         let part = whole.with_extension("part");
-        if !copy(peers, want, &part).await? {
-            return Ok(false);
+        let mut avoid = BTreeSet::new();
+        let mut last = String::new();
+        for _ in 0..MAX_SPOILT {
+            let mut sources = BTreeSet::new();
+            if !copy(peers, want, &part, &mut avoid, &mut sources).await? {
+                return Ok(false);
+            }
+            let have = Part::open(part.clone(), want.size).await?;
+            match finish(have, want, &part, &whole).await {
+                Ok(()) => {
+                    std::fs::hard_link(&whole, target).map_err(|e| Error::io("keep a blob", &e))?;
+                    return Ok(true);
+                }
+                Err(failure) => last = failure.to_string(),
+            }
+            // Whoever of several it was: there may be others.
+            tracing::warn!(blob = want.digest, peers = ?sources, reason = last, "other nodes gave something else");
+            avoid.extend(sources);
         }
-        let have = Part::open(part.clone(), want.size).await?;
-        finish(have, want, &part, &whole).await.map_err(|failure| Error::Temporary(failure.to_string()))?;
-        std::fs::hard_link(&whole, target).map_err(|e| Error::io("keep a blob", &e))?;
-        Ok(true)
+        Err(Error::Temporary(last))
     }
 }
 
-/// Fills a part up, as often as it brings something.
-async fn copy(peers: &dyn Peers, want: &Want, part: &Path) -> Result<bool> {
-    let mut fruitless = 0;
+/// Fills a part up, as often as it brings something. Peers that cannot be right are avoided from then on; those that gave something are `sources`.
+async fn copy(peers: &dyn Peers, want: &Want, part: &Path, avoid: &mut BTreeSet<String>, sources: &mut BTreeSet<String>) -> Result<bool> {
+    let (mut fruitless, mut busy) = (0, 0);
     let mut last = String::new();
-    for _ in 0..MAX_TRIES {
+    let mut tries = 0;
+    while tries < MAX_TRIES && busy < MAX_BUSY {
+        tries += 1;
         let mut have = Part::open(part.to_owned(), want.size).await?;
         let before = have.size;
         if before == want.size {
             return Ok(true);
         }
-        match peers.open(&want.digest, before).await {
+        match peers.open(&want.digest, before, avoid).await {
             Ok(None) => return Ok(false),
-            Ok(Some((size, _))) if size != want.size => {
-                return Err(Error::Invalid(format!("blob {}: a peer has {size} bytes of it, the manifest says {}", want.digest, want.size)));
+            Ok(Some(given)) if given.size != want.size => {
+                tracing::warn!(peer = given.from, blob = want.digest, size = given.size, wanted = want.size, "another node has something else");
+                avoid.insert(given.from);
+                continue;
             }
-            Ok(Some((_, reader))) => {
-                if let Err(error) = append(reader, want, &mut have).await? {
+            Ok(Some(given)) => {
+                sources.insert(given.from);
+                if let Err(error) = append(given.bytes, want, &mut have).await? {
                     last = error.to_string();
                 }
+            }
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                (busy, tries) = (busy + 1, tries - 1);
+                last = error.to_string();
+                tokio::time::sleep(PAUSE).await;
+                continue;
             }
             Err(error) => last = error.to_string(),
         }

@@ -1,8 +1,9 @@
 //! Images from peers: the peer is another store, with faults in between.
 
 use super::fixture::{Store, artifact, module};
-use crate::images::{BlobReader, Peers, PullRequest};
+use crate::images::{Given, Peers, PullRequest};
 use async_trait::async_trait;
+use std::collections::BTreeSet;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -25,6 +26,7 @@ enum Fault {
 }
 
 struct Peer {
+    name: &'static str,
     store: Store,
     fault: Fault,
     opened: AtomicU64,
@@ -33,7 +35,10 @@ struct Peer {
 
 #[async_trait]
 impl Peers for Peer {
-    async fn open(&self, digest: &str, offset: u64) -> io::Result<Option<(u64, BlobReader)>> {
+    async fn open(&self, digest: &str, offset: u64, avoid: &BTreeSet<String>) -> io::Result<Option<Given>> {
+        if avoid.contains(self.name) {
+            return Ok(None);
+        }
         self.opened.fetch_add(1, Ordering::Relaxed);
         if self.fault == Fault::Down {
             return Err(io::Error::other("nobody answers"));
@@ -48,7 +53,8 @@ impl Peers for Peer {
             Fault::Spoilt => bytes[0] ^= 1,
             _ => {}
         }
-        Ok(Some((size + u64::from(self.fault == Fault::Size), Box::new(io::Cursor::new(bytes)))))
+        let size = size + u64::from(self.fault == Fault::Size);
+        Ok(Some(Given { size, from: self.name.into(), bytes: Box::new(io::Cursor::new(bytes)) }))
     }
 }
 
@@ -57,7 +63,7 @@ async fn beside(fault: Fault, text: &str) -> (Store, Arc<Peer>, PullRequest) {
     let there = Store::new();
     there.load(artifact("127.0.0.1:1/app:v1", &module(text))).await.unwrap();
     let digest = there.images.list().remove(0).digest;
-    let peer = Arc::new(Peer { store: there, fault, opened: AtomicU64::new(0), offsets: Mutex::default() });
+    let peer = Arc::new(Peer { name: "there", store: there, fault, opened: AtomicU64::new(0), offsets: Mutex::default() });
     let here = Store::new();
     here.images.set_peers(Some(peer.clone()));
     (here, peer, PullRequest { reference: format!("127.0.0.1:1/app:v1@{digest}"), ..PullRequest::default() })
@@ -86,6 +92,44 @@ async fn what_breaks_off_goes_on_where_it_stopped() {
     assert!(here.images.find(&request.reference).is_ok());
     let offsets = peer.offsets.lock().unwrap().clone();
     assert!([700, 1_400, 2_100, 2_800].iter().all(|offset| offsets.contains(offset)), "{offsets:?}");
+}
+
+/// Several peers, asked in turn: one that breaks off, or is busy, is followed by the next.
+struct Several {
+    peers: Vec<Arc<Peer>>,
+    turn: AtomicU64,
+    busy: AtomicU64,
+}
+
+#[async_trait]
+impl Peers for Several {
+    async fn open(&self, digest: &str, offset: u64, avoid: &BTreeSet<String>) -> io::Result<Option<Given>> {
+        if offset > 0 && self.busy.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+            return Err(io::ErrorKind::ResourceBusy.into());
+        }
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) as usize;
+        for at in 0..self.peers.len() {
+            if let Some(given) = self.peers[(turn + at) % self.peers.len()].open(digest, offset, avoid).await? {
+                return Ok(Some(given));
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[tokio::test]
+async fn one_that_breaks_off_is_followed_by_the_next_and_one_that_spoils_is_left_out() {
+    for faults in [[Fault::Cut(700), Fault::None], [Fault::Spoilt, Fault::None], [Fault::Size, Fault::None], [Fault::Spoilt, Fault::Cut(900)]] {
+        let (here, first, request) = beside(faults[0], &"x".repeat(3_000)).await;
+        let there = Store::new();
+        there.load(artifact("127.0.0.1:1/app:v1", &module(&"x".repeat(3_000)))).await.unwrap();
+        let second = Arc::new(Peer { name: "second", store: there, fault: faults[1], opened: AtomicU64::new(0), offsets: Mutex::default() });
+        let several = Several { peers: vec![first.clone(), second.clone()], turn: AtomicU64::new(0), busy: AtomicU64::new(2) };
+        here.images.set_peers(Some(Arc::new(several)));
+        here.images.ensure(request.clone()).await.unwrap_or_else(|error| panic!("{faults:?}: {error}"));
+        assert!(here.images.find(&request.reference).is_ok(), "{faults:?}");
+        assert!(second.opened.load(Ordering::Relaxed) > 0, "{faults:?}");
+    }
 }
 
 #[tokio::test]
