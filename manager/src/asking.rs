@@ -143,7 +143,7 @@ impl Manager {
     async fn ask_index(&self, leading: Leading) -> Option<bool> {
         let read = match leading {
             Leading::Here => self.raft()?.ensure_linearizable(ReadPolicy::ReadIndex).await.is_ok(),
-            Leading::There(leader, addr) => match self.0.links.ask(leader, &addr, Lane::Control, &Ask::ReadIndex, INDEX).await {
+            Leading::There(leader, addr) => match self.ask(leader, &addr, Lane::Control, &Ask::ReadIndex, INDEX).await {
                 Ok(Reply::Read(ReadIndex { index, silent })) => {
                     *self.0.silent.lock().unwrap_or_else(PoisonError::into_inner) = silent;
                     self.applied().wait_for(|applied| *applied >= index).await.is_ok()
@@ -155,6 +155,30 @@ impl Manager {
             Leading::Closed => return Some(false),
         };
         read.then_some(true)
+    }
+
+    /// Asks the one that leads. When another leads, no answer will come from the old one that counts.
+    async fn ask(&self, leader: RaftId, addr: &str, lane: Lane, ask: &Ask, limit: Duration) -> std::result::Result<Reply, Failure> {
+        tokio::select! {
+            biased;
+            answer = self.0.links.ask(leader, addr, lane, ask, limit) => answer,
+            () = self.succeeded(leader) => Err(Failure::Lost(leader, "another manager leads".into())),
+        }
+    }
+
+    /// Completes when this manager knows that another than this one leads.
+    async fn succeeded(&self, leader: RaftId) {
+        let Some(raft) = self.raft() else { return std::future::pending().await };
+        let mut metrics = raft.server_metrics();
+        loop {
+            let current = metrics.borrow_watched().current_leader;
+            if current.is_some_and(|current| current != leader) {
+                return;
+            }
+            if metrics.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
     }
 
     /// Carries out one write.
@@ -185,7 +209,7 @@ impl Manager {
             Leading::Nobody => Written::NotYet(Error::unavailable(NO_LEADER)),
             Leading::There(leader, addr) => {
                 let limit = deadline.saturating_duration_since(Instant::now()).max(RETRY);
-                match self.0.links.ask(leader, &addr, Lane::Bulk, &Ask::Write(Box::new(request.clone())), limit).await {
+                match self.ask(leader, &addr, Lane::Bulk, &Ask::Write(Box::new(request.clone())), limit).await {
                     Ok(Reply::Write(written)) => written,
                     Ok(Reply::NotLeader) => Written::NotYet(Error::unavailable(NO_LEADER)),
                     Ok(Reply::Failed(reason)) => Written::Unknown(reason),
