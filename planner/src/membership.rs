@@ -23,6 +23,8 @@ pub struct Seen {
     pub heard: BTreeSet<u64>,
     /// Members that have nearly all of the log.
     pub caught_up: BTreeSet<u64>,
+    /// The leader has no room for more of the log.
+    pub full: bool,
 }
 
 /// The next thing to do.
@@ -38,7 +40,7 @@ pub enum Step {
     Dismiss(u64),
     /// A learner leaves.
     Forget(u64),
-    /// The leader, which is to leave, makes this one lead.
+    /// The leader, which is to leave or has a full disk, makes this one lead.
     HandOver(u64),
     /// The node is out of Raft: its manager record goes.
     Clear(NodeId),
@@ -46,6 +48,10 @@ pub enum Step {
 
 /// The next step, if anything is to be done and can be done now.
 pub fn next(view: &Store, seen: &Seen) -> Option<Step> {
+    // It can write nothing, a change of members neither; another one can.
+    if seen.full {
+        return heir(seen, |_| true).map(Step::HandOver);
+    }
     if seen.joint {
         return Some(Step::Settle);
     }
@@ -113,7 +119,7 @@ mod tests {
 
     fn seen(voters: &[u64], learners: &[u64], heard: &[u64]) -> Seen {
         let set = |ids: &[u64]| ids.iter().copied().collect::<BTreeSet<_>>();
-        Seen { own: 10, voters: set(voters), learners: set(learners), joint: false, heard: set(heard), caught_up: set(heard) }
+        Seen { own: 10, voters: set(voters), learners: set(learners), joint: false, heard: set(heard), caught_up: set(heard), full: false }
     }
 
     #[test]
@@ -136,6 +142,9 @@ mod tests {
         let view = state(3, &[2, 3], &[1, 2, 3]);
         assert_eq!(next(&view, &seen(&[10, 20, 30], &[], &[10, 30])), Some(Step::HandOver(30)));
         assert_eq!(next(&view, &seen(&[10, 20, 30], &[], &[10])), None, "nobody is there to take over");
+        let full = |heard: &[u64]| Seen { full: true, joint: true, ..seen(&[10, 20, 30], &[], heard) };
+        assert_eq!(next(&view, &full(&[10, 20])), Some(Step::HandOver(20)), "whatever else is to be done");
+        assert_eq!(next(&view, &full(&[10])), None, "it waits for room");
     }
 
     #[test]

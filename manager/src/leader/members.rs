@@ -31,12 +31,12 @@ pub struct Members {
 
 impl Members {
     /// Begins the next change, if there is one; what it asks of the state is for the log.
-    pub fn step(&mut self, raft: &TokioRaft, view: &Store) -> Vec<Change> {
+    pub fn step(&mut self, raft: &TokioRaft, view: &Store, full: bool) -> Vec<Change> {
         if self.running.as_ref().is_some_and(|running| !running.is_finished()) {
             return Vec::new();
         }
         self.running = None;
-        let Some(step) = membership::next(view, &seen(raft)) else { return Vec::new() };
+        let Some(step) = membership::next(view, &Seen { full, ..seen(raft) }) else { return Vec::new() };
         tracing::info!(?step, "the managers change");
         if let Step::Clear(node) = step {
             let cleared = view.node(&node).map(|node| {
@@ -123,6 +123,7 @@ pub fn seen(raft: &TokioRaft) -> Seen {
         caught_up: all.iter().filter(|id| **id == own || matched(id) + LAG >= last).copied().collect(),
         heard: all.iter().filter(|id| **id == own || heard.contains(id)).copied().collect(),
         voters,
+        full: false,
     }
 }
 

@@ -127,7 +127,7 @@ impl<'a> Leader<'a> {
                 break Exit::Stopped;
             }
             self.drain();
-            let changes = self.members.step(&self.node.raft, &self.view.store());
+            let changes = self.members.step(&self.node.raft, &self.view.store(), self.node.space.is_low());
             self.changes.extend(changes);
         };
         self.view.collect(false);
