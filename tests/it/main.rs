@@ -27,6 +27,7 @@ mod crash;
 mod crowd;
 mod diff;
 mod faults_managers;
+mod faults_nodes;
 mod faults_workers;
 mod foreign;
 mod harness;

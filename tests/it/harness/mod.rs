@@ -30,12 +30,13 @@ pub use guests::{foreign_guest, guest, image_tar, module, wat};
 pub use http::{get, get_from, over_unix};
 pub use leftovers::{kill, kill_below, processes_below, shims_below};
 pub use load::{Failure, Load};
-pub use managers::Managers;
+pub use managers::{Managers, WAN};
 pub use net::Net;
 pub use node::{Node, Setup};
 pub use proxy::Proxy;
 pub use recorder::Recorder;
 pub use registry::{Authority, Registry, digest};
+pub use room::take as room;
 pub use user::{give_to_ordinary_user, ordinary_user};
 pub use wait::{BOUND, free_tcp_port, free_udp_port, settled, stays, until};
 
