@@ -1,5 +1,5 @@
 # Thin: each target is a script in scripts/, where the reasons are.
-.PHONY: demo test lint guests bench release
+.PHONY: demo test lint guests bench fuzz release
 
 demo:            ## the tour, in a temporary folder, with its output shown (KEEP=1 leaves it running)
 	@scripts/demo
@@ -15,6 +15,9 @@ guests:          ## the WebAssembly examples: guest-examples/target/<target>/rel
 
 bench:           ## the figures of benches/RESULTS.md, on this machine
 	@scripts/bench
+
+fuzz:            ## minutes of simulated clusters and spoilt bytes; the tests run seconds of both
+	@scripts/fuzz
 
 release:         ## the stripped release binary
 	@scripts/release

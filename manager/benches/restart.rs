@@ -20,6 +20,7 @@ use wsw_api::spec::{Annotations, Availability, ClusterSpec, ContainerSpec, Endpo
 use wsw_api::task::{TaskState, TaskStatus};
 use wsw_api::time::Time;
 use wsw_manager::identity::Identity;
+use wsw_manager::raft::disk::{Folder, Sizes};
 use wsw_manager::raft::machine::View;
 use wsw_manager::raft::network;
 use wsw_manager::raft::node;
@@ -144,9 +145,11 @@ async fn lengthen(root: &Path, tasks: &[TaskId]) {
     let identity = Identity::load(root, None).expect("identity").expect("there");
     let folder = root.join("raft");
     let id = node::read_id(&folder).expect("id").expect("there");
-    let place = node::Place { folder, key: identity.data_key, id, cluster: "bench".into(), kept: 2 * LOG_BYTES, timing: node::Timing::Lan };
+    let sizes = Sizes { kept: 2 * LOG_BYTES, ..Sizes::default() };
+    let folder = Folder { sizes, ..Folder::of_machine(folder, identity.data_key) };
+    let place = node::Place { folder, id, cluster: "bench".into(), timing: node::Timing::Lan };
     let view = Arc::new(View::default());
-    let network = network::Network::alone(place.key.clone());
+    let network = network::Network::alone(place.folder.clone());
     let raft = node::Node::<TokioRuntime>::open(&place, view.clone(), network).await.expect("opened");
     assert!(raft.stand_if_alone().await.expect("stood"));
     raft.lead().await.expect("leads");

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::identity::Identity;
 use crate::manager::{Manager, RAFT, internal};
 use crate::raft::anew;
+use openraft::type_config::async_runtime::AsyncRuntime;
 use std::io;
 use wsw_api::entry::{Change, Entry};
 use wsw_api::id::NodeId;
@@ -21,12 +22,14 @@ pub fn refusal(now: u64, before: u64) -> String {
     format!("this swarm was made anew without this manager (incarnation {now}, not {before}): leave it with \"swarm leave --force\" and join it again")
 }
 
-impl Manager {
+impl<RT: AsyncRuntime> Manager<RT> {
     /// Of which incarnation of the cluster this manager's state is, once it has one.
     pub fn incarnation(&self) -> Option<u64> {
         self.0.view.incarnation()
     }
+}
 
+impl Manager {
     /// Waits until another manager is of a later incarnation: this one must decide no more.
     pub async fn superseded(&self) -> Option<u64> {
         self.0.view.later().wait_for(|later| *later > 0).await.ok().map(|later| *later)

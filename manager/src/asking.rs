@@ -4,18 +4,19 @@
 //! outcome stayed unknown, and then the answer says so; a retry bears the same id, whoever leads by then; what was acknowledged before a read
 //! began is in what it reads, unless there is no leader: then the answer may be stale. Never: decides (`leader`).
 
+use crate::leader::clock;
 use crate::leader::inbox::{Queued, Reply as Answered};
 use crate::leader::members;
 use crate::manager::{Manager, internal};
-use crate::raft::crypto::{DataKey, random};
+use crate::raft::disk::Folder;
 use crate::raft::link::{Failure, Lane};
 use crate::raft::types::RaftId;
 use crate::raft::wire::{Ask, ReadIndex, Reply, Written};
-use crate::supervisor::{NO_LEADER, TokioRaft};
+use crate::supervisor::{NO_LEADER, RaftOf};
 use openraft::async_runtime::WatchReceiver;
+use openraft::type_config::async_runtime::AsyncRuntime;
 use openraft::{Instant as _, ReadPolicy};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::PoisonError;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -53,7 +54,7 @@ pub enum Leading {
     Closed,
 }
 
-impl Manager {
+impl<RT: AsyncRuntime> Manager<RT> {
     /// Who leads.
     pub fn leading(&self) -> Leading {
         let Some(raft) = self.raft() else { return Leading::Closed };
@@ -183,7 +184,7 @@ impl Manager {
 
     /// Carries out one write.
     pub async fn write(&self, write: Write) -> Result<Outcome> {
-        let id = RequestId::from_bytes(random().map_err(internal)?);
+        let id = RequestId::from_bytes(clock::id(&*self.0.outside).map_err(internal)?);
         self.request(Request { id, write }).await
     }
 
@@ -241,7 +242,7 @@ impl Manager {
     }
 
     /// The Raft that runs now.
-    pub(crate) fn raft(&self) -> Option<TokioRaft> {
+    pub(crate) fn raft(&self) -> Option<RaftOf<RT>> {
         self.0.current.get()
     }
 
@@ -251,8 +252,8 @@ impl Manager {
     }
 
     /// Where snapshots lie, and what they are encrypted with.
-    pub(crate) fn place(&self) -> (PathBuf, DataKey) {
-        (self.0.place.folder.clone(), self.0.place.key.clone())
+    pub(crate) fn folder(&self) -> &Folder {
+        &self.0.place.folder
     }
 
     /// The managers that the leader, which this is, does not hear.

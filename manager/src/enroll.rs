@@ -3,9 +3,10 @@
 //! Owns: when it asks, and whom. One way for a new manager, a promoted one, one whose folder was lost and one that has moved.
 //! Never: makes it a member of Raft (the leader does).
 
+use crate::leader::clock;
 use crate::manager::{Inner, Manager, internal};
-use crate::raft::crypto::random;
 use crate::raft::wire::{Ask, Reply, Written};
+use openraft::type_config::async_runtime::AsyncRuntime;
 use std::net::SocketAddr;
 use std::sync::Weak;
 use std::time::Duration;
@@ -20,7 +21,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 const LIMIT: Duration = Duration::from_secs(6);
 
 /// Runs as long as the manager.
-pub async fn keep(manager: Weak<Inner>, remotes: Vec<SocketAddr>) {
+pub async fn keep<RT: AsyncRuntime>(manager: Weak<Inner<RT>>, remotes: Vec<SocketAddr>) {
     let mut pause = PAUSE.0;
     loop {
         let Some(inner) = manager.upgrade() else { return };
@@ -32,12 +33,12 @@ pub async fn keep(manager: Weak<Inner>, remotes: Vec<SocketAddr>) {
             pause = PAUSE.1;
         }
         drop(own);
-        tokio::select! { () = stop.cancelled() => return, () = tokio::time::sleep(pause) => {} }
+        tokio::select! { biased; () = stop.cancelled() => return, () = tokio::time::sleep(pause) => {} }
         pause = (pause * 2).min(PAUSE.1);
     }
 }
 
-impl Manager {
+impl<RT: AsyncRuntime> Manager<RT> {
     fn record(&self) -> ManagerStatus {
         ManagerStatus { raft_id: self.raft_id(), addr: self.0.addr.get().to_string() }
     }
@@ -50,14 +51,14 @@ impl Manager {
     }
 }
 
-async fn enroll(manager: &Manager, remotes: &[SocketAddr]) -> bool {
+async fn enroll<RT: AsyncRuntime>(manager: &Manager<RT>, remotes: &[SocketAddr]) -> bool {
     let ManagerStatus { raft_id, addr } = manager.record();
     let write = Write::EnrollManager { id: manager.node_id(), raft_id, addr };
     // A member of Raft knows the leader by itself.
     if manager.leader().is_some() {
         return manager.write(write).await.is_ok();
     }
-    let Ok(id) = random().map(RequestId::from_bytes).map_err(internal) else { return false };
+    let Ok(id) = clock::id(&*manager.0.outside).map(RequestId::from_bytes).map_err(internal) else { return false };
     let ask = Ask::Write(Box::new(Request { id, write }));
     let own = manager.0.addr.get();
     let mut known: Vec<SocketAddr> = crate::asking::peers(&manager.store()).iter().filter_map(|peer| peer.addr.parse().ok()).collect();

@@ -55,17 +55,6 @@ pub fn create_folder(path: &Path) -> io::Result<()> {
     sync_parent(path)
 }
 
-/// Deletes files with a temporary name from a folder.
-pub fn remove_temporary(folder: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.to_str().is_some_and(|name| name.ends_with(TEMPORARY)) {
-            fs::remove_file(&path)?;
-        }
-    }
-    Ok(())
-}
-
 /// Makes a folder disappear in one step, then deletes it. A folder that does not exist is fine.
 pub fn remove_folder(path: &Path) -> io::Result<()> {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else {

@@ -6,18 +6,21 @@ use crate::config::{Config, InitSpec};
 use crate::identity::{self, Identity, sealed, token};
 use crate::init;
 use crate::leader::Settings;
-use crate::leader::clock::wall;
+use crate::leader::clock::{Here, Outside};
 use crate::leader::inbox::{Arrival, ConnectionId, Link, Origin, Outbox, channels};
 use crate::own_addr::OwnAddr;
-use crate::raft::compact::KEPT_BYTES;
 use crate::raft::crypto::random;
-use crate::raft::link::{Links, Ports};
+use crate::raft::disk::Folder;
+use crate::raft::link::{Links, Ports, Reach};
 use crate::raft::machine::View;
 use crate::raft::network::Network;
 use crate::raft::node::{self, Place};
-use crate::raft::types::RaftId;
-use crate::supervisor::{Begun, Current, Start, Supervisor};
+use crate::raft::types::{RaftId, Types};
+use crate::supervisor::{Begun, Current, Start, Supervisor, Where};
 use crate::{enroll, files, supervisor};
+use openraft::type_config::TypeConfigExt;
+use openraft::type_config::async_runtime::AsyncRuntime;
+use openraft_rt_tokio::TokioRuntime;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -44,20 +47,56 @@ pub struct Rotate {
     pub unlock_key: bool,
 }
 
-/// The folder of Raft in the data root.
-pub(crate) const RAFT: &str = "raft";
-/// One manager. Clones share it.
-#[derive(Clone)]
-pub struct Manager(pub(crate) Arc<Inner>);
-
-pub(crate) struct Inner {
+/// What a manager is put together from.
+pub struct Parts {
     pub node: NodeId,
     pub cluster: ClusterId,
     pub addr: OwnAddr,
     pub place: Place,
     pub view: Arc<View>,
-    pub current: Current,
-    pub links: Links,
+    pub links: Arc<dyn Reach>,
+    pub outside: Arc<dyn Outside>,
+    /// Whom it hears before it knows a state.
+    pub trusted: Vec<NodeId>,
+}
+
+/// A runtime, and the thread that it has.
+type Running = (tokio::runtime::Handle, Option<std::thread::JoinHandle<()>>);
+
+impl Parts {
+    fn assemble<RT: AsyncRuntime>(self, run: impl FnOnce(Supervisor<RT>) -> io::Result<Running>) -> io::Result<Manager<RT>> {
+        let Self { node, cluster, addr, place, view, links, outside, trusted } = self;
+        let (outbox, inbox) = channels();
+        let (current, stop) = (Current::default(), CancellationToken::new());
+        let settings = Settings { node, addr: addr.clone(), outside: outside.clone() };
+        let network = Network::new(links.clone(), place.folder.clone());
+        let supervisor = Supervisor { place: place.clone(), settings, view: view.clone(), current: current.clone(), network, inbox, stop: stop.clone() };
+        let (runtime, thread) = run(supervisor)?;
+        let (silent, connections, thread) = (Mutex::default(), AtomicU64::new(0), Mutex::new(thread));
+        Ok(Manager(Arc::new(Inner { node, cluster, addr, place, view, current, links, outside, outbox, trusted, silent, runtime, connections, stop, thread })))
+    }
+}
+
+/// The folder of Raft in the data root.
+pub(crate) const RAFT: &str = "raft";
+/// One manager. Clones share it.
+pub struct Manager<RT: AsyncRuntime = TokioRuntime>(pub(crate) Arc<Inner<RT>>);
+
+impl<RT: AsyncRuntime> Clone for Manager<RT> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+pub(crate) struct Inner<RT: AsyncRuntime> {
+    pub node: NodeId,
+    pub cluster: ClusterId,
+    pub addr: OwnAddr,
+    pub place: Place,
+    pub view: Arc<View>,
+    pub current: Current<RT>,
+    pub links: Arc<dyn Reach>,
+    pub outside: Arc<dyn Outside>,
     pub outbox: Outbox,
     /// Whom a manager hears that knows no state yet: those that it was told of when it joined.
     pub trusted: Vec<NodeId>,
@@ -70,7 +109,7 @@ pub(crate) struct Inner {
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
-impl Drop for Inner {
+impl<RT: AsyncRuntime> Drop for Inner<RT> {
     /// A manager that nobody holds any more stops; [`Manager::shutdown`] waits for it.
     fn drop(&mut self) {
         self.stop.cancel();
@@ -101,7 +140,7 @@ impl Manager {
         files::create_folder(&config.data_root)?;
         identity.save(&config.data_root)?;
         let raft_id = node::mint(&config.data_root.join(RAFT))?;
-        let entry: Entry = init::entry(config, init, &identity, &root, raft_id, wall())?;
+        let entry: Entry = init::entry(config, init, &identity, &root, raft_id, Here.wall())?;
         let start = Start::New { addr: config.advertise_addr.to_string(), entry: Box::new(entry) };
         Self::start(config, &identity, raft_id, start, Vec::new()).await.map(|(manager, _)| manager)
     }
@@ -139,40 +178,18 @@ impl Manager {
     }
 
     async fn start(config: &Config, identity: &Identity, raft_id: RaftId, start: Start, trusted: Vec<NodeId>) -> io::Result<(Self, Begun)> {
-        let (outbox, inbox) = channels();
-        let (view, current, stop) = (Arc::new(View::default()), Current::default(), CancellationToken::new());
-        let links = Links::new(view.clone());
+        let view = Arc::new(View::default());
         let place = Place {
-            folder: config.data_root.join(RAFT),
-            key: identity.data_key.clone(),
+            folder: Folder::of_machine(config.data_root.join(RAFT), identity.data_key.clone()),
             id: raft_id,
             cluster: identity.cluster.to_string(),
-            kept: KEPT_BYTES,
             timing: config.timing,
         };
-        let addr = OwnAddr::new(config.advertise_addr);
-        let settings = Settings { node: identity.node, addr: addr.clone() };
-        let network = Network::new(links.clone(), place.key.clone());
-        let supervisor = Supervisor { place: place.clone(), settings, view: view.clone(), current: current.clone(), network, inbox, stop: stop.clone() };
+        let links = Arc::new(Links::new(view.clone()));
+        let (node, cluster, addr, outside) = (identity.node, identity.cluster, OwnAddr::new(config.advertise_addr), Arc::new(Here));
         let (ready, started) = oneshot::channel();
-        let (runtime, thread) = supervisor.spawn(start, ready)?;
-        let inner = Inner {
-            node: identity.node,
-            cluster: identity.cluster,
-            addr,
-            place,
-            view,
-            current,
-            links,
-            outbox,
-            trusted,
-            silent: Mutex::default(),
-            runtime,
-            connections: AtomicU64::new(0),
-            stop,
-            thread: Mutex::new(Some(thread)),
-        };
-        let manager = Self(Arc::new(inner));
+        let parts = Parts { node, cluster, addr, place, view, links, outside, trusted };
+        let manager = parts.assemble(|supervisor| supervisor.spawn(start, ready).map(|(runtime, thread)| (runtime, Some(thread))))?;
         match started.await.unwrap_or_else(|_| Err(io::Error::other("the manager's thread ended"))) {
             Ok(begun) => {
                 manager.0.runtime.spawn(enroll::keep(Arc::downgrade(&manager.0), config.managers.clone()));
@@ -183,6 +200,19 @@ impl Manager {
                 Err(err)
             }
         }
+    }
+}
+
+impl<RT: AsyncRuntime> Manager<RT> {
+    /// Puts a manager together and runs it on the runtime of the caller: for a simulation. The answer comes when it leads, or cannot.
+    pub fn run_here(parts: Parts, start: Start, managers: Vec<SocketAddr>) -> io::Result<(Self, oneshot::Receiver<io::Result<Begun>>)> {
+        let (ready, started) = oneshot::channel();
+        let manager = parts.assemble(|supervisor| {
+            let _task = Types::<RT>::spawn(async move { supervisor.run(&Where::Here, start, ready).await });
+            Ok((tokio::runtime::Handle::current(), None))
+        })?;
+        let _task = Types::<RT>::spawn(enroll::keep(Arc::downgrade(&manager.0), managers));
+        Ok((manager, started))
     }
 
     /// The applied state, at once.
@@ -227,6 +257,11 @@ impl Manager {
         let link = Link { frames: to_worker, from, _open: closed.clone().drop_guard() };
         self.0.runtime.spawn(carry(id, frames, link, closed, self.0.outbox.arrivals.clone()));
         (from_worker, answers)
+    }
+
+    /// Whom it hears: see [`crate::serve`].
+    pub fn trusts(&self, node: &NodeId) -> bool {
+        self.0.trusted.is_empty() || self.0.trusted.contains(node)
     }
 
     /// This node is on the network: from now on it reaches the other managers.

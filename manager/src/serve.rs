@@ -9,8 +9,10 @@ use crate::leader::inbox::Origin;
 use crate::manager::Manager;
 use crate::peers::Peers;
 use async_trait::async_trait;
+use openraft::type_config::async_runtime::AsyncRuntime;
 use std::sync::Arc;
 use std::time::Duration;
+use wsw_api::id::NodeId;
 use wsw_api::join::{JoinAnswer, JoinRequest, MAX_JOIN_FRAME};
 use wsw_api::session::{MAX_MANAGER_FRAME, MAX_WORKER_FRAME, ManagerFrame, WorkerFrame};
 use wsw_api::spec::NodeRole;
@@ -34,18 +36,25 @@ impl Manager {
 
 impl Gate for Manager {
     fn admit(&self, peer: &Peer, protocol: Protocol) -> Result<(), Error> {
-        if protocol == Protocol::Raft && peer.role != NodeRole::Manager {
+        self.lets_in(peer.node, peer.role, protocol)
+    }
+}
+
+impl<RT: AsyncRuntime> Manager<RT> {
+    /// Whether a node with this certificate may open such a connection.
+    pub fn lets_in(&self, node: NodeId, role: NodeRole, protocol: Protocol) -> Result<(), Error> {
+        if protocol == Protocol::Raft && role != NodeRole::Manager {
             return Err(Error::Refused("a manager's certificate is needed".into()));
         }
         let store = self.store();
         if store.cluster().is_none() {
             // A new manager hears of the state from those that it was told of when it joined.
-            let trusted = protocol == Protocol::Raft && (self.0.trusted.is_empty() || self.0.trusted.contains(&peer.node));
+            let trusted = protocol == Protocol::Raft && self.trusts(&node);
             return if trusted { Ok(()) } else { Err(Error::Busy("this manager's state is not loaded yet".into())) };
         }
-        match store.node(&peer.node) {
-            Some(node) if protocol == Protocol::Logs && node.manager.is_none() => Err(Error::Refused("only managers read the logs of other nodes".into())),
-            Some(_) if protocol != Protocol::Raft || asking::role(&store, &peer.node) == NodeRole::Manager => Ok(()),
+        match store.node(&node) {
+            Some(known) if protocol == Protocol::Logs && known.manager.is_none() => Err(Error::Refused("only managers read the logs of other nodes".into())),
+            Some(_) if protocol != Protocol::Raft || asking::role(&store, &node) == NodeRole::Manager => Ok(()),
             // Only the leader's state is the last word; this one may not have heard of the node, or its new role, yet.
             _ if !self.leads() => Err(Error::Busy("this manager does not know the node yet".into())),
             Some(_) => Err(Error::Refused("this node is not a manager of the swarm any more".into())),

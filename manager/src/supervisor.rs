@@ -12,7 +12,7 @@ use crate::raft::node::{Node, Place};
 use crate::raft::types::{Command, Types};
 use openraft::Raft;
 use openraft::async_runtime::WatchReceiver;
-use openraft_rt_tokio::TokioRuntime;
+use openraft::type_config::async_runtime::AsyncRuntime;
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -23,9 +23,8 @@ use tracing::{error, info, warn};
 use wsw_api::Error;
 use wsw_api::entry::Entry;
 
-/// Raft on tokio.
-pub type TokioRaft = Raft<Types<TokioRuntime>, Machine<TokioRuntime>>;
-type TokioNode = Node<TokioRuntime>;
+/// The Raft of a manager.
+pub type RaftOf<RT> = Raft<Types<RT>, Machine<RT>>;
 
 /// Threads of Raft's runtime: applying a large entry on one must not hold up votes and heartbeats on the other.
 const RAFT_THREADS: usize = 2;
@@ -38,16 +37,27 @@ pub const NO_LEADER: &str =
     "The swarm does not have a leader. It's possible that too few managers are online. Make sure more than half of the managers are online.";
 
 /// The Raft that runs now, for reads.
-#[derive(Clone, Default)]
-pub struct Current(Arc<RwLock<Option<TokioRaft>>>);
+pub struct Current<RT: AsyncRuntime>(Arc<RwLock<Option<RaftOf<RT>>>>);
 
-impl Current {
+impl<RT: AsyncRuntime> Clone for Current<RT> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<RT: AsyncRuntime> Default for Current<RT> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<RT: AsyncRuntime> Current<RT> {
     /// The running Raft; none while it is being opened again.
-    pub fn get(&self) -> Option<TokioRaft> {
+    pub fn get(&self) -> Option<RaftOf<RT>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn set(&self, raft: Option<TokioRaft>) {
+    fn set(&self, raft: Option<RaftOf<RT>>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = raft;
     }
 }
@@ -71,32 +81,51 @@ pub enum Begun {
     Later,
 }
 
+/// Where Raft runs: on threads of its own, or (in a simulation) where the manager does.
+pub enum Where {
+    There(Runtime),
+    Here,
+}
+
+impl Where {
+    async fn on<T: Send + 'static>(&self, future: impl Future<Output = io::Result<T>> + Send + 'static) -> io::Result<T> {
+        match self {
+            Self::There(runtime) => runtime.spawn(future).await.map_err(io::Error::other)?,
+            Self::Here => future.await,
+        }
+    }
+}
+
 /// What the manager's thread works with.
-pub struct Supervisor {
+pub struct Supervisor<RT: AsyncRuntime> {
     pub place: Place,
     pub settings: Settings,
     pub view: Arc<View>,
-    pub current: Current,
+    pub current: Current<RT>,
     pub network: Network,
     pub inbox: Inbox,
     pub stop: CancellationToken,
 }
 
-impl Supervisor {
+impl<RT: AsyncRuntime> Supervisor<RT> {
     /// Starts the thread. `ready` is answered when the manager leads for the first time, or cannot.
     pub fn spawn(self, start: Start, ready: oneshot::Sender<io::Result<Begun>>) -> io::Result<(tokio::runtime::Handle, std::thread::JoinHandle<()>)> {
         let raft = Builder::new_multi_thread().worker_threads(RAFT_THREADS).thread_name("raft").enable_all().build()?;
+        let raft = Where::There(raft);
         let own = Builder::new_current_thread().enable_all().build()?;
         let handle = own.handle().clone();
         let thread = std::thread::Builder::new().name("manager".into()).spawn(move || {
             own.block_on(self.run(&raft, start, ready));
             // Nothing of Raft runs any more; what is left are timers.
-            raft.shutdown_background();
+            if let Where::There(raft) = raft {
+                raft.shutdown_background();
+            }
         })?;
         Ok((handle, thread))
     }
 
-    async fn run(mut self, raft: &Runtime, start: Start, ready: oneshot::Sender<io::Result<Begun>>) {
+    /// Runs where it is called, until it is stopped.
+    pub async fn run(mut self, raft: &Where, start: Start, ready: oneshot::Sender<io::Result<Begun>>) {
         let again = matches!(start, Start::Again);
         let node = match self.open(raft).await {
             Ok(node) => node,
@@ -126,12 +155,12 @@ impl Supervisor {
         self.serve(raft, node).await;
     }
 
-    async fn open(&self, raft: &Runtime) -> io::Result<TokioNode> {
+    async fn open(&self, raft: &Where) -> io::Result<Node<RT>> {
         let (place, view, network) = (self.place.clone(), self.view.clone(), self.network.clone());
-        raft.spawn(async move { Node::open(&place, view, network).await }).await.map_err(io::Error::other)?
+        raft.on(async move { Node::open(&place, view, network).await }).await
     }
 
-    async fn serve(&mut self, raft: &Runtime, mut node: TokioNode) {
+    async fn serve(&mut self, raft: &Where, mut node: Node<RT>) {
         loop {
             self.current.set(Some(node.raft.clone()));
             let ended = self.lead(&node).await;
@@ -148,12 +177,12 @@ impl Supervisor {
     }
 
     /// Opens Raft as soon as that is possible; none when the manager is stopped before.
-    async fn open_again(&mut self, raft: &Runtime, mut reason: String) -> Option<TokioNode> {
+    async fn open_again(&mut self, raft: &Where, mut reason: String) -> Option<Node<RT>> {
         loop {
             let refusal = Error::unavailable(format!("this manager's state cannot be written: {reason}; it goes on by itself once that is over"));
             let stop = self.stop.clone();
             let pause = async {
-                tokio::select! { () = stop.cancelled() => true, () = tokio::time::sleep(REOPEN) => false }
+                tokio::select! { biased; () = stop.cancelled() => true, () = tokio::time::sleep(REOPEN) => false }
             };
             if self.inbox.refuse(&refusal, pause).await {
                 return None;
@@ -174,14 +203,14 @@ impl Supervisor {
     }
 
     /// Leads whenever this manager is elected. Ends well when it is stopped, else with the reason.
-    async fn lead(&mut self, node: &TokioNode) -> Result<(), String> {
+    async fn lead(&mut self, node: &Node<RT>) -> Result<(), String> {
         loop {
             let (raft, stop) = (node.raft.clone(), self.stop.clone());
             let mut wait = Box::pin(async move {
-                tokio::select! { () = stop.cancelled() => None, elected = elected(&raft) => Some(elected) }
+                tokio::select! { biased; () = stop.cancelled() => None, elected = elected(&raft) => Some(elected) }
             });
             let patience = async {
-                tokio::select! { () = tokio::time::sleep(ELECTION) => {}, () = follows(&node.raft) => {} }
+                tokio::select! { biased; () = tokio::time::sleep(ELECTION) => {}, () = follows(&node.raft) => {} }
             };
             let waited = tokio::select! {
                 biased;
@@ -211,7 +240,7 @@ impl Supervisor {
 }
 
 /// Waits until this manager leads and knows all that was committed before; an error when Raft stopped.
-async fn elected(raft: &TokioRaft) -> Result<(), String> {
+async fn elected<RT: AsyncRuntime>(raft: &RaftOf<RT>) -> Result<(), String> {
     let mut metrics = raft.metrics();
     loop {
         let running = metrics.borrow_watched().running_state.clone();
@@ -228,7 +257,7 @@ async fn elected(raft: &TokioRaft) -> Result<(), String> {
 }
 
 /// Waits until another manager leads.
-async fn follows(raft: &TokioRaft) {
+async fn follows<RT: AsyncRuntime>(raft: &RaftOf<RT>) {
     let mut metrics = raft.metrics();
     loop {
         let leader = metrics.borrow_watched().current_leader;
@@ -238,7 +267,7 @@ async fn follows(raft: &TokioRaft) {
     }
 }
 
-async fn begin(node: &TokioNode, start: &Start) -> io::Result<Begun> {
+async fn begin<RT: AsyncRuntime>(node: &Node<RT>, start: &Start) -> io::Result<Begun> {
     if let Start::New { addr, .. } = start {
         node.initialize(addr).await?;
     }
@@ -257,8 +286,8 @@ fn is_full(err: &io::Error) -> bool {
     files::is_full(err) || describe(err).contains(&io::Error::from(rustix::io::Errno::NOSPC).to_string())
 }
 
-async fn close(raft: &Runtime, node: TokioNode) {
-    let closed = raft.spawn(node.close()).await.map_err(io::Error::other).and_then(|closed| closed);
+async fn close<RT: AsyncRuntime>(raft: &Where, node: Node<RT>) {
+    let closed = raft.on(node.close()).await;
     if let Err(err) = closed {
         warn!(%err, "the log was not closed cleanly; the next start repairs it");
     }

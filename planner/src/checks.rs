@@ -1,9 +1,11 @@
 //! What must hold of any state that the planner leaves: the properties of DESIGN section 5, as plain checks.
 //!
-//! Owns: the checks. The histories that they are held against are in `properties.rs`.
+//! Owns: the checks. The histories that they are held against are in `properties.rs` and in the simulation (`tests/sim`). A check panics with what
+//! it found: this file is built for tests only (feature `checks`).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use crate::constraint::Constraint;
-use crate::fixture::World;
 use crate::store::Store;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use wsw_api::spec::{Availability, PublishMode, RestartCondition, ServiceMode};
 use wsw_api::task::{DesiredState, TaskState};
 
 /// At most one runnable task per slot, or per node for global services.
-pub(crate) fn check_slots(store: &Store) {
+pub fn check_slots(store: &Store) {
     let mut seen: BTreeMap<(ServiceId, u32, Option<NodeId>), TaskId> = BTreeMap::new();
     for task in store.tasks().filter(|task| task.is_runnable()) {
         let global = store.service(&task.service).is_some_and(|service| service.spec.mode.is_global());
@@ -25,7 +27,7 @@ pub(crate) fn check_slots(store: &Store) {
 }
 
 /// Tasks that were placed between two states are on nodes that every filter allows.
-pub(crate) fn check_places(before: &Store, after: &Store) {
+pub fn check_places(before: &Store, after: &Store) {
     let is_there = |task: &Task| task.is_placed() && task.status.state.is_live();
     for task in after.tasks().filter(|task| is_there(task) && before.task(&task.id).is_none_or(|old| !old.is_placed())) {
         let node = after.node(&task.node.unwrap()).expect("placed on a node that exists");
@@ -43,14 +45,15 @@ pub(crate) fn check_places(before: &Store, after: &Store) {
         let held = after.tasks_on_node(&node.id).filter(|task| task.is_placed() && task.status.state.is_live());
         check_claims(before, after, node);
         let mut ports = BTreeSet::new();
-        for port in held.flat_map(|task| &after.template(&task.service, task.template).unwrap().endpoint.ports) {
-            assert!(port.mode == PublishMode::Host && ports.insert(port.published), "one host port twice on a node");
+        let published = held.flat_map(|task| &after.template(&task.service, task.template).unwrap().endpoint.ports);
+        for port in published.filter(|port| port.mode == PublishMode::Host) {
+            assert!(ports.insert(port.published), "one host port twice on a node");
         }
     }
 }
 
 /// Nothing is given twice; what a node says that it has bounds what is given of it, until its tasks are gone.
-pub(crate) fn check_claims(before: &Store, after: &Store, node: &Node) {
+pub fn check_claims(before: &Store, after: &Store, node: &Node) {
     let live = || after.tasks_on_node(&node.id).filter(|task| task.is_placed() && task.status.state.is_live());
     let fresh = |id: &TaskId| before.task(id).is_none_or(|old| !old.is_placed());
     let (mut names, mut total, mut given) = (BTreeSet::new(), 0, false);
@@ -74,7 +77,7 @@ pub(crate) fn check_claims(before: &Store, after: &Store, node: &Node) {
 }
 
 /// Jobs: bounds on what runs at a time and in all, nothing is run twice, nothing of an earlier iteration is wanted.
-pub(crate) fn check_jobs(store: &Store) {
+pub fn check_jobs(store: &Store) {
     for service in store.services().filter(|service| service.spec.mode.is_job()) {
         let iteration = service.job.expect("a job has a status").iteration;
         let (current, past): (Vec<_>, Vec<_>) = store.tasks_of_service(&service.id).partition(|task| task.job_iteration == iteration);
@@ -92,7 +95,7 @@ pub(crate) fn check_jobs(store: &Store) {
     }
 }
 
-pub(crate) fn check_forward(before: &Store, after: &Store) {
+pub fn check_forward(before: &Store, after: &Store) {
     for old in before.tasks() {
         if let Some(new) = after.task(&old.id) {
             assert!(new.desired >= old.desired && new.status.state >= old.status.state, "a task moved back");
@@ -102,15 +105,15 @@ pub(crate) fn check_forward(before: &Store, after: &Store) {
 }
 
 /// No slot keeps more than its history, its one wanted task and what is still stopping.
-pub(crate) fn check_history(world: &World) {
-    let limit = world.store.cluster().map_or(5, |cluster| cluster.spec.task_history_limit);
-    for service in world.store.services() {
+pub fn check_history(store: &Store) {
+    let limit = store.cluster().map_or(5, |cluster| cluster.spec.task_history_limit);
+    for service in store.services() {
         let attempts = service.spec.task.restart.max_attempts;
         let keeps = if attempts > 0 { i64::try_from(attempts).unwrap() + 1 } else { limit };
         let Ok(keeps) = usize::try_from(keeps) else { continue };
         let global = service.spec.mode.is_global();
         let mut slots: BTreeMap<(u32, Option<NodeId>), (usize, usize)> = BTreeMap::new();
-        for task in world.store.tasks_of_service(&service.id) {
+        for task in store.tasks_of_service(&service.id) {
             let (all, live) = slots.entry((task.slot, task.node.filter(|_| global))).or_default();
             *all += 1;
             // What the policy gives no successor stands for its slot and stays.
@@ -126,10 +129,10 @@ pub(crate) fn check_history(world: &World) {
 }
 
 /// The attempts that tasks of the present template tell of are never more than the policy allows, whatever drains and updates came between.
-pub(crate) fn check_attempts(world: &World) {
-    for service in world.store.services() {
+pub fn check_attempts(store: &Store) {
+    for service in store.services() {
         let policy = &service.spec.task.restart;
-        let tasks = || world.store.tasks_of_service(&service.id).filter(|task| task.template == service.template);
+        let tasks = || store.tasks_of_service(&service.id).filter(|task| task.template == service.template);
         if policy.max_attempts > 0 && policy.window == 0 {
             let most = tasks().map(|task| u64::from(task.attempts)).max().unwrap_or(0);
             assert!(most <= policy.max_attempts, "{most} attempts of {}", service.name());
@@ -141,13 +144,13 @@ pub(crate) fn check_attempts(world: &World) {
 }
 
 /// A job is complete, but for slots that it gave up and what fits nowhere.
-pub(crate) fn check_completed(world: &World, service: &Service, total: u64) {
+pub fn check_completed(store: &Store, service: &Service, total: u64) {
     let iteration = service.job.expect("a job has a status").iteration;
-    let current = || world.store.tasks_of_service(&service.id).filter(|task| task.job_iteration == iteration);
+    let current = || store.tasks_of_service(&service.id).filter(|task| task.job_iteration == iteration);
     let done: BTreeSet<u32> = current().filter(|task| task.status.state == TaskState::Complete).map(|task| task.slot).collect();
     let policy = &service.spec.task.restart;
     let waits = current().any(|task| task.is_runnable() && !task.is_placed() && !task.status.err.is_empty());
     if policy.condition != RestartCondition::None && policy.max_attempts == 0 && !waits {
-        assert_eq!(u64::try_from(done.len()).unwrap(), total, "{}", world.show(service.id));
+        assert_eq!(u64::try_from(done.len()).unwrap(), total, "{}: complete are {done:?}", service.name());
     }
 }

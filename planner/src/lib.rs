@@ -13,8 +13,8 @@
 //! ```
 
 mod agenda;
-#[cfg(test)]
-mod checks;
+#[cfg(any(test, feature = "checks"))]
+pub mod checks;
 pub mod constraint;
 pub mod control;
 pub mod dispatcher;

@@ -304,8 +304,8 @@ fn check_settled(world: &mut World) {
     assert!(rest.is_empty(), "a plan leaves nothing to plan: {rest:?}");
     world.apply(again.changes().cloned().collect());
     assert!(sweep(world).is_empty(), "reasons do not settle");
-    check_history(world);
-    check_attempts(world);
+    check_history(&world.store);
+    check_attempts(&world.store);
     check_jobs(&world.store);
 }
 
@@ -341,7 +341,7 @@ fn check_recovery(world: &mut World) {
     for service in world.store.all_services() {
         assert!(!service.pending_delete, "a removed service is gone once its nodes are back");
         if let ServiceMode::ReplicatedJob { max_concurrent: 1.., total_completions } = service.spec.mode {
-            check_completed(world, service, total_completions);
+            check_completed(&world.store, service, total_completions);
         }
         let ServiceMode::Replicated { replicas } = service.spec.mode else { continue };
         let wanted = u64::try_from(world.store.tasks_of_service(&service.id).filter(|task| task.is_runnable()).count()).unwrap();

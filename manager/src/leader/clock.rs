@@ -3,13 +3,39 @@
 //! Invariant: cluster time starts at the later of the last entry's time and the wall clock, then follows the monotonic clock: a stepped
 //! wall clock moves nothing (DESIGN section 5).
 
-use crate::raft::crypto::random;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 use wsw_api::time::Time;
 
 /// Random bytes fetched from the kernel at once: 256 ids.
 const POOL_BYTES: usize = 4_096;
+
+/// Where the time of day and chance come from: the machine, or a simulation's seed.
+pub trait Outside: Send + Sync {
+    /// The wall clock.
+    fn wall(&self) -> Time;
+    /// Random bytes; a failure of the kernel's generator is told.
+    fn random(&self, bytes: &mut [u8]) -> std::io::Result<()>;
+}
+
+/// This machine's.
+pub struct Here;
+
+impl Outside for Here {
+    fn wall(&self) -> Time {
+        wall()
+    }
+    fn random(&self, bytes: &mut [u8]) -> std::io::Result<()> {
+        crate::raft::crypto::fill(bytes)
+    }
+}
+
+/// A random id's bytes.
+pub fn id(outside: &dyn Outside) -> std::io::Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    outside.random(&mut bytes).map(|()| bytes)
+}
 
 /// The wall clock.
 pub fn wall() -> Time {
@@ -47,13 +73,14 @@ fn nanos(duration: Duration) -> u64 {
 
 /// Mints ids.
 pub struct Ids {
+    outside: Arc<dyn Outside>,
     pool: Vec<u8>,
 }
 
 impl Ids {
     /// With an empty pool.
-    pub fn new() -> Self {
-        Self { pool: Vec::new() }
+    pub fn new(outside: Arc<dyn Outside>) -> Self {
+        Self { outside, pool: Vec::new() }
     }
 
     /// 16 random bytes.
@@ -63,7 +90,8 @@ impl Ids {
                 return id;
             }
             // The kernel's generator cannot fail once the machine is up; a failure is tried again.
-            self.pool = random::<POOL_BYTES>().map(Vec::from).unwrap_or_default();
+            let mut pool = vec![0; POOL_BYTES];
+            self.pool = self.outside.random(&mut pool).map(|()| pool).unwrap_or_default();
         }
     }
 }
@@ -86,7 +114,7 @@ mod tests {
 
     #[test]
     fn ids_do_not_repeat() {
-        let mut ids = Ids::new();
+        let mut ids = Ids::new(Arc::new(Here));
         let minted: BTreeSet<_> = (0..1_000).map(|_| ids.mint()).collect();
         assert_eq!(minted.len(), 1_000);
     }

@@ -4,11 +4,11 @@
 //! up nothing but the next change; the order is decided elsewhere (`planner::membership`).
 
 use crate::raft::types::{RaftId, Types};
-use crate::supervisor::TokioRaft;
+use crate::supervisor::RaftOf;
 use openraft::async_runtime::WatchReceiver;
 use openraft::impls::BasicNode;
+use openraft::type_config::async_runtime::AsyncRuntime;
 use openraft::{ChangeMembers, Instant, RaftMetrics};
-use openraft_rt_tokio::TokioRuntime;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
@@ -31,7 +31,7 @@ pub struct Members {
 
 impl Members {
     /// Begins the next change, if there is one; what it asks of the state is for the log.
-    pub fn step(&mut self, raft: &TokioRaft, view: &Store, full: bool) -> Vec<Change> {
+    pub fn step<RT: AsyncRuntime>(&mut self, raft: &RaftOf<RT>, view: &Store, full: bool) -> Vec<Change> {
         if self.running.as_ref().is_some_and(|running| !running.is_finished()) {
             return Vec::new();
         }
@@ -67,7 +67,7 @@ impl Members {
     }
 }
 
-async fn carry_out(raft: &TokioRaft, step: Step) -> Result<(), String> {
+async fn carry_out<RT: AsyncRuntime>(raft: &RaftOf<RT>, step: Step) -> Result<(), String> {
     let (change, retain) = match step {
         Step::Settle => (ChangeMembers::AddVoterIds(BTreeSet::new()), false),
         Step::Learn(id, addr) => (ChangeMembers::AddNodes(BTreeMap::from([(id, BasicNode { addr })])), true),
@@ -81,7 +81,7 @@ async fn carry_out(raft: &TokioRaft, step: Step) -> Result<(), String> {
 }
 
 /// Makes another manager lead and waits until it does.
-async fn transfer(raft: &TokioRaft, to: RaftId) -> Result<(), String> {
+async fn transfer<RT: AsyncRuntime>(raft: &RaftOf<RT>, to: RaftId) -> Result<(), String> {
     raft.trigger().transfer_leader(to).await.map_err(|err| err.to_string())?;
     let mut metrics = raft.metrics();
     let taken = async {
@@ -95,7 +95,7 @@ async fn transfer(raft: &TokioRaft, to: RaftId) -> Result<(), String> {
 }
 
 /// A leader that stops lets the best of the others lead at once.
-pub async fn hand_over(raft: &TokioRaft) {
+pub async fn hand_over<RT: AsyncRuntime>(raft: &RaftOf<RT>) {
     if raft.is_leader()
         && let Some(heir) = membership::heir(&seen(raft), |_| true)
         && let Err(reason) = transfer(raft, heir).await
@@ -105,7 +105,7 @@ pub async fn hand_over(raft: &TokioRaft) {
 }
 
 /// What the leader sees.
-pub fn seen(raft: &TokioRaft) -> Seen {
+pub fn seen<RT: AsyncRuntime>(raft: &RaftOf<RT>) -> Seen {
     let metrics = raft.metrics();
     let metrics = metrics.borrow_watched();
     let membership = metrics.membership_config.membership();
@@ -128,13 +128,13 @@ pub fn seen(raft: &TokioRaft) -> Seen {
 }
 
 /// Managers that cannot be counted on: those that do not answer, and those that do not vote yet.
-pub fn silent(raft: &TokioRaft, view: &Store) -> Vec<RaftId> {
+pub fn silent<RT: AsyncRuntime>(raft: &RaftOf<RT>, view: &Store) -> Vec<RaftId> {
     let seen = seen(raft);
     let managers = view.nodes().filter_map(|node| node.manager.as_ref()).map(|manager| manager.raft_id);
     managers.filter(|id| !seen.voters.contains(id) || !seen.heard.contains(id)).collect()
 }
 
-fn heard(metrics: &RaftMetrics<Types<TokioRuntime>>) -> BTreeSet<RaftId> {
+fn heard<RT: AsyncRuntime>(metrics: &RaftMetrics<Types<RT>>) -> BTreeSet<RaftId> {
     let acknowledged = metrics.heartbeat.iter().flatten();
     acknowledged.filter(|(_, at)| at.as_ref().is_some_and(|at| at.into_inner().elapsed() < HEARD)).map(|(id, _)| *id).collect()
 }

@@ -20,11 +20,11 @@ mod workers;
 use crate::own_addr::OwnAddr;
 use crate::raft::machine::View;
 use crate::raft::node::Node;
-use clock::{Clock, Ids};
+use clock::{Clock, Ids, Outside};
 use inbox::{Inbox, Queued, Reply};
 use members::Members;
 use openraft::async_runtime::WatchReceiver;
-use openraft_rt_tokio::TokioRuntime;
+use openraft::type_config::async_runtime::AsyncRuntime;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -47,10 +47,11 @@ const LOOK: Duration = Duration::from_secs(1);
 const BEHIND: Duration = Duration::from_millis(5);
 
 /// What the leader must know of its own node.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Settings {
     pub node: NodeId,
     pub addr: OwnAddr,
+    pub outside: Arc<dyn Outside>,
 }
 
 /// Why a leadership ended.
@@ -64,8 +65,8 @@ pub enum Exit {
 }
 
 /// One leadership.
-pub struct Leader<'a> {
-    node: &'a Node<TokioRuntime>,
+pub struct Leader<'a, RT: AsyncRuntime> {
+    node: &'a Node<RT>,
     view: &'a Arc<View>,
     inbox: &'a mut Inbox,
     agenda: Agenda,
@@ -79,12 +80,12 @@ pub struct Leader<'a> {
     swept: Instant,
 }
 
-impl<'a> Leader<'a> {
+impl<'a, RT: AsyncRuntime> Leader<'a, RT> {
     /// Begins: everything is dirty, every ready node unknown until its session is back.
-    pub fn new(node: &'a Node<TokioRuntime>, view: &'a Arc<View>, settings: &Settings, inbox: &'a mut Inbox) -> Self {
+    pub fn new(node: &'a Node<RT>, view: &'a Arc<View>, settings: &Settings, inbox: &'a mut Inbox) -> Self {
         view.collect(true);
         let store = view.store();
-        let clock = Clock::start(store.time(), clock::wall());
+        let clock = Clock::start(store.time(), settings.outside.wall());
         let mut workers = Workers::new(heartbeat(&store), settings.node, settings.addr.clone());
         let mut changes = workers.lead(&store, clock.now());
         changes.extend(moved(&store, settings));
@@ -96,7 +97,7 @@ impl<'a> Leader<'a> {
             workers,
             members: Members::default(),
             clock,
-            ids: Ids::new(),
+            ids: Ids::new(settings.outside.clone()),
             writes: Vec::new(),
             changes,
             swept: Instant::now(),

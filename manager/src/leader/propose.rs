@@ -8,7 +8,7 @@ use super::{Exit, Leader, members};
 use crate::raft::types::{Command, Types};
 use crate::supervisor::{NO_LEADER, describe};
 use openraft::error::{ClientWriteError, RaftError};
-use openraft_rt_tokio::TokioRuntime;
+use openraft::type_config::async_runtime::AsyncRuntime;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tracing::warn;
@@ -20,9 +20,9 @@ use wsw_planner::control::check_demotion;
 
 /// Writes by the request that they wait for (a client that retries waits twice).
 type Waiting = BTreeMap<RequestId, Vec<Queued>>;
-type ProposeError = RaftError<Types<TokioRuntime>, ClientWriteError<Types<TokioRuntime>>>;
+type ProposeError<RT> = RaftError<Types<RT>, ClientWriteError<Types<RT>>>;
 
-impl Leader<'_> {
+impl<RT: AsyncRuntime> Leader<'_, RT> {
     /// Works out and proposes all that is due. Nothing due costs nothing.
     pub(super) async fn round(&mut self) -> Result<(), Exit> {
         if self.node.space.is_low() && !self.node.space.restore() {
@@ -106,7 +106,7 @@ impl Leader<'_> {
     }
 
     /// Raft did not answer for an entry.
-    fn lost(&mut self, proposed: &[RequestId], waiting: Waiting, err: &ProposeError) -> Exit {
+    fn lost(&mut self, proposed: &[RequestId], waiting: Waiting, err: &ProposeError<RT>) -> Exit {
         let unknown = !matches!(err, RaftError::APIError(ClientWriteError::ForwardToLeader(_)));
         let reason = describe(err);
         for (id, queued) in waiting.into_iter().flat_map(|(id, queued)| queued.into_iter().map(move |queued| (id, queued))) {

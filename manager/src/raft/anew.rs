@@ -5,6 +5,7 @@
 //! the other; it has a new Raft id, and its log begins above all that the old managers may have written. Never: runs Raft.
 
 use super::crypto::DataKey;
+use super::disk::Folder;
 use super::log::{LogStore, MAX_READ_BYTES};
 use super::node;
 use super::segment::Segment;
@@ -35,26 +36,27 @@ struct Known {
 
 /// Replaces the folder. `first` makes the entry that begins the new cluster, of the state and the new Raft id. Blocks.
 pub fn make(folder: &Path, key: &DataKey, addr: &str, first: impl FnOnce(&Store, RaftId) -> io::Result<Entry>) -> io::Result<RaftId> {
-    let known = read(folder, key)?;
+    let place = |path: &Path| Folder::of_machine(path.to_owned(), key.clone());
+    let known = read(&place(folder))?;
     let new = folder.with_file_name(NEW);
     files::remove_folder(&new)?;
     let id = node::mint(&new)?;
-    write(&new, key, known, id, addr, first)?;
+    write(&place(&new), known, id, addr, first)?;
     renameat_with(CWD, folder, CWD, &new, RenameFlags::EXCHANGE)?;
     files::sync_parent(folder)?;
     files::remove_folder(&new)?;
     Ok(id)
 }
 
-fn read(folder: &Path, key: &DataKey) -> io::Result<Known> {
+fn read(folder: &Folder) -> io::Result<Known> {
     let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
     let (mut store, mut last) = (Store::default(), None);
     if let Some(file) = snapshot::newest(folder)? {
-        let reader = Reader::open(&file.path, key)?;
+        let reader = Reader::open(folder, &file.path)?;
         last = reader.meta.last_log_id.as_ref().map(StoredId::of);
         store = Store::from_snapshot(reader.state()?).map_err(|err| invalid(format!("snapshot {}: {err}", file.path.display())))?;
     }
-    let (log, writer) = LogStore::<TokioRuntime>::open(folder, key, Arc::new(Space::open(folder)))?;
+    let (log, writer) = LogStore::<TokioRuntime>::open(folder, Arc::new(Space::open(folder)))?;
     let state = log.state();
     let read = loop {
         let from = last.map_or(0, |last| last.index() + 1);
@@ -80,7 +82,7 @@ fn read(folder: &Path, key: &DataKey) -> io::Result<Known> {
     Ok(Known { store, last, term })
 }
 
-fn write(folder: &Path, key: &DataKey, known: Known, id: RaftId, addr: &str, first: impl FnOnce(&Store, RaftId) -> io::Result<Entry>) -> io::Result<()> {
+fn write(folder: &Folder, known: Known, id: RaftId, addr: &str, first: impl FnOnce(&Store, RaftId) -> io::Result<Entry>) -> io::Result<()> {
     let Known { mut store, last, term } = known;
     let last = StoredId(term + 1, id, last.map_or(0, |last| last.index() + 1));
     let entry = first(&store, id)?;
@@ -90,7 +92,7 @@ fn write(folder: &Path, key: &DataKey, known: Known, id: RaftId, addr: &str, fir
     let nodes = BTreeMap::from([(id, BasicNode { addr: addr.to_owned() })]);
     let membership = Membership::new(vec![BTreeSet::from([id])], nodes).map_err(io::Error::other)?;
     let meta = SnapshotMeta { last_log_id: Some(last.log_id()), last_membership: StoredMembership::new(Some(last.log_id()), membership) };
-    snapshot::write(folder, key, &meta, &store.to_snapshot())?;
+    snapshot::write(folder, &meta, &store.to_snapshot())?;
     let state = State { vote: Some(StoredVote(term + 1, id, true)), committed: Some(last), purged: Some(last) };
-    Segment::create(folder, 0, key, &state).map(drop)
+    Segment::create(folder, 0, &state).map(drop)
 }

@@ -2,6 +2,7 @@
 //!
 //! Owns: when. Invariant: the log after the last snapshot stays near [`limit`], so a restart has a bounded amount to apply.
 
+use super::disk::Sizes;
 use super::log::LogStore;
 use super::machine::{Machine, View};
 use super::space::Space;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// A log shorter than this is applied faster than a snapshot is worth (about 0.1 s).
-const MIN_LOG_BYTES: u64 = 8 * 1024 * 1024;
+pub const MIN_LOG_BYTES: u64 = 8 * 1024 * 1024;
 /// A log longer than this takes too long to apply at a start, unless the snapshot itself is larger.
 const MAX_LOG_BYTES: u64 = 64 * 1024 * 1024;
 /// The log may grow to so many snapshots before the next one: snapshots then are a fifth of what is written.
@@ -25,8 +26,8 @@ pub const KEPT_BYTES: u64 = 16 * 1024 * 1024;
 const PERIOD: Duration = Duration::from_millis(250);
 
 /// Bytes of log after which a snapshot of about `snapshot` bytes is due.
-pub fn limit(snapshot: u64) -> u64 {
-    (snapshot * SNAPSHOTS_OF_LOG).clamp(MIN_LOG_BYTES, MAX_LOG_BYTES).max(snapshot)
+pub fn limit(snapshot: u64, least: u64) -> u64 {
+    (snapshot * SNAPSHOTS_OF_LOG).clamp(least, MAX_LOG_BYTES).max(snapshot)
 }
 
 /// What the loop looks at.
@@ -35,8 +36,7 @@ pub struct Compactor<RT: AsyncRuntime> {
     pub log: LogStore<RT>,
     pub view: Arc<View>,
     pub space: Arc<Space>,
-    /// Bytes of log kept behind the snapshot.
-    pub kept: u64,
+    pub sizes: Sizes,
 }
 
 impl<RT: AsyncRuntime> Compactor<RT> {
@@ -67,11 +67,11 @@ impl<RT: AsyncRuntime> Compactor<RT> {
         let (last, bytes) = snapshot.unwrap_or((None, 0));
         let low = self.space.is_low();
         let grown = self.log.bytes_after(last);
-        if last < applied && (grown > limit(bytes) || (low && grown > bytes)) && *tried != applied {
+        if last < applied && (grown > limit(bytes, self.sizes.log) || (low && grown > bytes)) && *tried != applied {
             *tried = applied;
             return self.raft.trigger().snapshot().await;
         }
-        let kept = if low { 0 } else { self.kept };
+        let kept = if low { 0 } else { self.sizes.kept };
         match self.log.before_newest(kept).min(last) {
             Some(upto) if self.log.purge_is_worth(upto) => self.raft.trigger().purge_log(upto).await,
             _ => Ok(()),
@@ -85,6 +85,7 @@ mod tests {
 
     #[test]
     fn a_snapshot_is_due_after_a_bounded_log() {
+        let limit = |snapshot| limit(snapshot, MIN_LOG_BYTES);
         assert_eq!(limit(0), MIN_LOG_BYTES);
         assert_eq!(limit(10 << 20), 40 << 20);
         assert_eq!(limit(30 << 20), MAX_LOG_BYTES);

@@ -20,8 +20,12 @@ pub const TAG_BYTES: usize = 16;
 /// Random bytes from the kernel.
 pub fn random<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| io::Error::other("the kernel gives no random bytes"))?;
-    Ok(bytes)
+    fill(&mut bytes).map(|()| bytes)
+}
+
+/// As many random bytes from the kernel as there is room for.
+pub fn fill(bytes: &mut [u8]) -> io::Result<()> {
+    SystemRandom::new().fill(bytes).map_err(|_| io::Error::other("the kernel gives no random bytes"))
 }
 
 /// A key that encrypts this node's log; in `identity/`.

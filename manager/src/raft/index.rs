@@ -9,7 +9,6 @@ use super::stored::{self, State, StoredId};
 use super::types::RaftEntry;
 use std::collections::VecDeque;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 /// Encoded bytes of written entries that stay in memory: the state machine reads each entry back right after it was appended.
@@ -292,7 +291,7 @@ pub fn read_pieces(pieces: Vec<Piece>) -> io::Result<Vec<RaftEntry>> {
             Piece::Disk { segment, first, offsets, end } => {
                 let Some(start) = offsets.first().copied().map(u64::from) else { continue };
                 let mut bytes = vec![0; usize::try_from(end - start).unwrap_or(usize::MAX)];
-                segment.file.read_exact_at(&mut bytes, start)?;
+                segment.file.read_at(&mut bytes, start)?;
                 for (index, offset) in (first..).zip(offsets) {
                     let at = u64::from(offset) - start;
                     let opened = record::open(&mut bytes[at as usize..], &segment.key);

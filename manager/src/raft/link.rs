@@ -11,6 +11,7 @@ use super::machine::View;
 use super::types::RaftId;
 use super::wire::{Ask, Hello, MAX_ASK, MAX_REPLY, Reply};
 use crate::raft::snapshot::Reader;
+use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -62,6 +63,21 @@ pub enum Failure {
     Lost(RaftId, String),
 }
 
+/// How other managers are asked. The real one is [`Links`]; a simulation brings its own.
+#[async_trait]
+pub trait Reach: Send + Sync {
+    /// The node is on the network.
+    fn open(&self, ports: Ports);
+    /// Asks a manager; `fallback` is where it was when the state does not say. Must be called on a runtime that outlives the answer.
+    async fn ask(&self, to: RaftId, fallback: &str, lane: Lane, ask: &Ask, limit: Duration) -> Result<Reply, Failure>;
+    /// Sends a snapshot.
+    async fn send_snapshot(&self, to: RaftId, fallback: &str, ask: &Ask, reader: Reader) -> Result<Reply, Failure>;
+    /// Asks whoever manages the cluster at this address.
+    async fn ask_at(&self, addr: SocketAddr, ask: &Ask, limit: Duration) -> Result<Reply, Failure>;
+    /// Whether a manager has answered a question lately.
+    fn hears(&self, to: RaftId) -> bool;
+}
+
 /// The ways to all other managers. Clones share them.
 #[derive(Clone)]
 pub struct Links(Arc<Inner>);
@@ -108,13 +124,19 @@ impl Links {
         Self(Arc::new(Inner { view, ports: watch::Sender::new(None), links: Mutex::default() }))
     }
 
-    /// The node is on the network.
-    pub fn open(&self, ports: Ports) {
+    fn link(&self, to: RaftId, fallback: &str, lane: Lane) -> Arc<Link> {
+        let mut links = self.0.links.lock().unwrap_or_else(PoisonError::into_inner);
+        links.entry((to, lane)).or_insert_with(|| Arc::new(Link::keep(Arc::downgrade(&self.0), to, fallback.to_owned(), lane))).clone()
+    }
+}
+
+#[async_trait]
+impl Reach for Links {
+    fn open(&self, ports: Ports) {
         self.0.ports.send_replace(Some(ports));
     }
 
-    /// Asks a manager; `fallback` is where it was when the state does not say. Must be called on a runtime that outlives the answer.
-    pub async fn ask(&self, to: RaftId, fallback: &str, lane: Lane, ask: &Ask, limit: Duration) -> Result<Reply, Failure> {
+    async fn ask(&self, to: RaftId, fallback: &str, lane: Lane, ask: &Ask, limit: Duration) -> Result<Reply, Failure> {
         let link = self.link(to, fallback, lane);
         let until = Instant::now() + limit;
         let connection = link.connection(to, until).await?;
@@ -133,8 +155,7 @@ impl Links {
         }
     }
 
-    /// Sends a snapshot on a connection of its own.
-    pub async fn send_snapshot(&self, to: RaftId, fallback: &str, ask: &Ask, reader: Reader) -> Result<Reply, Failure> {
+    async fn send_snapshot(&self, to: RaftId, fallback: &str, ask: &Ask, reader: Reader) -> Result<Reply, Failure> {
         let away = |error: Error| Failure::Away(to, error.to_string());
         let lost = |error: Error| Failure::Lost(to, error.to_string());
         let connection =
@@ -163,8 +184,7 @@ impl Links {
         Ok(reply)
     }
 
-    /// Asks whoever manages the cluster at this address.
-    pub async fn ask_at(&self, addr: SocketAddr, ask: &Ask, limit: Duration) -> Result<Reply, Failure> {
+    async fn ask_at(&self, addr: SocketAddr, ask: &Ask, limit: Duration) -> Result<Reply, Failure> {
         let asked = async {
             let place = Place { addr, whom: Whom::Manager };
             let connection = self.0.hello(place, None, Lane::Bulk).await?;
@@ -176,15 +196,9 @@ impl Links {
         reply.map_err(|error| Failure::Lost(0, format!("{addr}: {error}")))
     }
 
-    /// Whether a manager has answered a question lately.
-    pub fn hears(&self, to: RaftId) -> bool {
+    fn hears(&self, to: RaftId) -> bool {
         let links = self.0.links.lock().unwrap_or_else(PoisonError::into_inner);
         links.get(&(to, Lane::Control)).is_some_and(|link| link.open.borrow().connection.is_some() && link.is_heard())
-    }
-
-    fn link(&self, to: RaftId, fallback: &str, lane: Lane) -> Arc<Link> {
-        let mut links = self.0.links.lock().unwrap_or_else(PoisonError::into_inner);
-        links.entry((to, lane)).or_insert_with(|| Arc::new(Link::keep(Arc::downgrade(&self.0), to, fallback.to_owned(), lane))).clone()
     }
 }
 

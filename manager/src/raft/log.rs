@@ -3,25 +3,25 @@
 //! Owns: the `raft/` folder's log. An append is readable at once and acknowledged after the sync. Never: blocks on a write itself
 //! (the writer thread does).
 
-use super::crypto::DataKey;
+use super::disk::Folder;
 use super::index::{Index, Listed, read_pieces};
 use super::segment::{EXTENSION, Segment};
 use super::space::Space;
 use super::stored::{State, StoredId, StoredVote};
 use super::types::{LogId, RaftEntry, Types, Vote};
 use super::writer::{Done, MAX_QUEUED, Op, Writer, lock};
-use crate::files;
 use futures_util::Stream;
+use openraft::alias::{JoinHandleOf, MpscSenderOf};
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::type_config::TypeConfigExt;
-use openraft::type_config::async_runtime::AsyncRuntime;
+use openraft::type_config::async_runtime::{AsyncRuntime, MpscSender};
 use openraft::{LogState, OptionalSend, RaftLogReader};
+use std::any::Any;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
-use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tracing::{info, warn};
 
@@ -31,7 +31,22 @@ pub const MAX_READ_BYTES: usize = 4 * 1024 * 1024;
 /// The log. Clones share it.
 pub struct LogStore<RT: AsyncRuntime> {
     index: Arc<Mutex<Index>>,
-    operations: SyncSender<Op<RT>>,
+    operations: Operations<RT>,
+}
+
+/// The way to the writer.
+enum Operations<RT: AsyncRuntime> {
+    Thread(SyncSender<Op<RT>>),
+    Task(MpscSenderOf<Types<RT>, Op<RT>>),
+}
+
+impl<RT: AsyncRuntime> Clone for Operations<RT> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Thread(sender) => Self::Thread(sender.clone()),
+            Self::Task(sender) => Self::Task(sender.clone()),
+        }
+    }
 }
 
 impl<RT: AsyncRuntime> Clone for LogStore<RT> {
@@ -40,28 +55,46 @@ impl<RT: AsyncRuntime> Clone for LogStore<RT> {
     }
 }
 
-/// The writer thread, to wait for its end; it ends when all clones of the store are gone.
-pub struct WriterThread(JoinHandle<()>);
+/// The writer, to wait for its end; it ends when all clones of the store are gone.
+pub enum Writing<RT: AsyncRuntime> {
+    Thread(JoinHandle<()>),
+    /// In a mutex only to be shareable.
+    Task(Mutex<JoinHandleOf<Types<RT>, ()>>),
+}
 
-impl WriterThread {
-    /// Waits. Blocks.
+impl<RT: AsyncRuntime> Writing<RT> {
+    /// Waits for the thread. Blocks; a task is not waited for.
     pub fn join(self) {
-        if self.0.join().is_err() {
-            warn!("the log's writer thread panicked");
+        if let Self::Thread(thread) = self
+            && thread.join().is_err()
+        {
+            warn!("the log's writer panicked");
         }
+    }
+
+    /// Waits.
+    pub async fn end(self) -> io::Result<()> {
+        let panicked = match self {
+            Self::Thread(thread) => Types::<RT>::spawn_blocking(move || thread.join().is_err()).await?,
+            Self::Task(task) => task.into_inner().unwrap_or_else(PoisonError::into_inner).await.is_err(),
+        };
+        if panicked {
+            warn!("the log's writer panicked");
+        }
+        Ok(())
     }
 }
 
 impl<RT: AsyncRuntime> LogStore<RT> {
     /// Opens the log in a folder, or begins one.
-    pub fn open(folder: &Path, key: &DataKey, space: Arc<Space>) -> io::Result<(Self, WriterThread)> {
+    pub fn open(folder: &Folder, space: Arc<Space>) -> io::Result<(Self, Writing<RT>)> {
         let lock = hold(folder)?;
-        files::remove_temporary(folder)?;
+        folder.remove_temporary()?;
         let mut listed = Vec::new();
-        let paths = segment_paths(folder)?;
+        let paths = folder.with_extension(EXTENSION)?;
         let (mut sealed, mut sequence) = (true, 0);
         for (place, path) in paths.iter().enumerate() {
-            let opened = Segment::open(path, key, place + 1 == paths.len())?;
+            let opened = Segment::open(folder, path, place + 1 == paths.len())?;
             if opened.cut > 0 {
                 info!(path = %path.display(), bytes = opened.cut, "cut a torn end of the log: nothing in it was acknowledged");
             }
@@ -70,7 +103,7 @@ impl<RT: AsyncRuntime> LogStore<RT> {
         }
         if sealed {
             let state = listed.last().map_or(State::default(), |newest| newest.contents.state);
-            let (segment, end) = Segment::create(folder, sequence, key, &state)?;
+            let (segment, end) = Segment::create(folder, sequence, &state)?;
             listed.push(Listed { segment: Arc::new(segment), contents: super::segment::Contents { state, ..Default::default() }, end });
         }
         let index = Index::assemble(listed)?;
@@ -78,13 +111,21 @@ impl<RT: AsyncRuntime> LogStore<RT> {
             return Err(io::Error::other("the log has no segment"));
         };
         let index = Arc::new(Mutex::new(index));
-        let writer = Writer::new(folder.to_owned(), key.clone(), index.clone(), space, active, end);
+        let writer = Writer::new(folder.clone(), index.clone(), space, active, end);
+        if folder.disk.pace().is_some() {
+            let (operations, queue) = Types::<RT>::mpsc(MAX_QUEUED);
+            let task = Types::<RT>::spawn(async move {
+                writer.run_here::<RT>(queue).await;
+                drop(lock);
+            });
+            return Ok((Self { index, operations: Operations::Task(operations) }, Writing::Task(Mutex::new(task))));
+        }
         let (operations, queue) = sync_channel(MAX_QUEUED);
         let thread = std::thread::Builder::new().name("raft-log".into()).spawn(move || {
             writer.run(&queue);
             drop(lock);
         })?;
-        Ok((Self { index, operations }, WriterThread(thread)))
+        Ok((Self { index, operations: Operations::Thread(operations) }, Writing::Thread(thread)))
     }
 
     /// Everything is written and synced, and nothing more can be.
@@ -109,13 +150,21 @@ impl<RT: AsyncRuntime> LogStore<RT> {
 
     async fn ask(&self, op: impl FnOnce(Done<RT>) -> Op<RT>) -> io::Result<()> {
         let (done, answer) = Types::<RT>::oneshot();
-        self.operations.send(op(done)).map_err(|_| closed())?;
+        self.send(op(done)).await?;
         answer.await.map_err(|_| closed())?
     }
 
     /// Vote, commit and purge as they were last.
     pub fn state(&self) -> State {
         lock(&self.index).state
+    }
+
+    /// A full queue holds the sender back.
+    async fn send(&self, op: Op<RT>) -> io::Result<()> {
+        match &self.operations {
+            Operations::Thread(sender) => sender.send(op).map_err(|_| closed()),
+            Operations::Task(sender) => sender.send(op).await.map_err(|_| closed()),
+        }
     }
 
     /// Entries from `from` on, as far as the bytes go.
@@ -130,23 +179,9 @@ fn closed() -> io::Error {
 }
 
 /// Two writers of one log would destroy it: the folder belongs to whoever holds this lock, until its writer thread ends.
-fn hold(folder: &Path) -> io::Result<std::fs::File> {
-    let file = files::create_private(&folder.join("lock"))?;
-    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
-        .map_err(|err| io::Error::new(io::ErrorKind::WouldBlock, format!("the log in {} is in use: {err}", folder.display())))?;
-    Ok(file)
-}
-
-fn segment_paths(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == EXTENSION) {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    Ok(paths)
+fn hold(folder: &Folder) -> io::Result<Box<dyn Any + Send>> {
+    let lock = folder.disk.lock(&folder.path.join("lock"));
+    lock.map_err(|err| io::Error::new(io::ErrorKind::WouldBlock, format!("the log in {} is in use: {err}", folder.path.display())))
 }
 
 fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {
@@ -219,7 +254,7 @@ impl<RT: AsyncRuntime> RaftLogStorage<Types<RT>> for LogStore<RT> {
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
         let Some(id) = committed.as_ref().map(StoredId::of) else { return Ok(()) };
         lock(&self.index).state.committed = Some(id);
-        self.operations.send(Op::Committed(id)).map_err(|_| closed())
+        self.send(Op::Committed(id)).await
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
@@ -236,7 +271,7 @@ impl<RT: AsyncRuntime> RaftLogStorage<Types<RT>> for LogStore<RT> {
             let mut index = lock(&self.index);
             entries.iter().try_for_each(|entry| index.append(entry.clone()))?;
         }
-        self.operations.send(Op::Append { entries, callback }).map_err(|_| closed())
+        self.send(Op::Append { entries, callback }).await
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> io::Result<()> {

@@ -4,7 +4,7 @@
 //! never between; an entry that this version does not know stops Raft with a clear error instead of being skipped.
 //! Never: decides what an entry does (`Store::apply`).
 
-use super::crypto::DataKey;
+use super::disk::Folder;
 use super::snapshot::{self, Reader, SnapshotFile};
 use super::types::{LogId, Payload, SnapshotMeta, StoredMembership, Types};
 use crate::events::{Events, Seen};
@@ -15,11 +15,10 @@ use openraft::type_config::async_runtime::AsyncRuntime;
 use openraft::{OptionalSend, RaftSnapshotBuilder};
 use std::io;
 use std::marker::PhantomData;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::watch;
 use tracing::{info, warn};
-use wsw_api::entry::Applied;
+use wsw_api::entry::{Applied, Entry};
 use wsw_planner::{Store, Touched};
 
 /// A snapshot needs at least this much room besides its estimated size.
@@ -44,6 +43,16 @@ pub struct View {
     /// A later incarnation of the cluster than that of the state, as another manager says; 0 when there is none.
     later: watch::Sender<u64>,
     pub events: Events,
+    /// Sees each state that an entry or a snapshot makes (the checks of a simulation).
+    observer: Option<Box<dyn Observer>>,
+}
+
+/// Looks on while entries are applied.
+pub trait Observer: Send + Sync {
+    /// An entry was applied, with this answer.
+    fn applied(&self, index: u64, entry: &Entry, answer: &Applied, after: &Store);
+    /// A snapshot replaced the state.
+    fn installed(&self, index: u64, state: &Store);
 }
 
 impl Default for View {
@@ -55,11 +64,17 @@ impl Default for View {
             touched: Mutex::default(),
             later: watch::Sender::new(0),
             events: Events::default(),
+            observer: None,
         }
     }
 }
 
 impl View {
+    /// One that somebody looks on at.
+    pub fn observed(observer: Box<dyn Observer>) -> Self {
+        Self { observer: Some(observer), ..Self::default() }
+    }
+
     /// The applied state.
     pub fn store(&self) -> Store {
         self.shown.read().unwrap_or_else(PoisonError::into_inner).1.clone()
@@ -124,8 +139,7 @@ impl View {
 
 /// The state machine.
 pub struct Machine<RT> {
-    folder: PathBuf,
-    key: DataKey,
+    folder: Folder,
     view: Arc<View>,
     state: State,
     runtime: PhantomData<fn() -> RT>,
@@ -133,12 +147,12 @@ pub struct Machine<RT> {
 
 impl<RT: AsyncRuntime> Machine<RT> {
     /// Begins empty: openraft installs the snapshot and applies the log after it.
-    pub fn open(folder: PathBuf, key: DataKey, view: Arc<View>) -> io::Result<Self> {
+    pub fn open(folder: Folder, view: Arc<View>) -> io::Result<Self> {
         if let Some(file) = snapshot::newest(&folder)? {
-            let meta = Reader::open(&file.path, &key)?.meta;
+            let meta = Reader::open(&folder, &file.path)?.meta;
             view.set_current(meta, file);
         }
-        Ok(Self { folder, key, view, state: State::default(), runtime: PhantomData })
+        Ok(Self { folder, view, state: State::default(), runtime: PhantomData })
     }
 
     fn apply_one(&mut self, id: LogId, payload: Payload) -> Applied {
@@ -156,6 +170,9 @@ impl<RT: AsyncRuntime> Machine<RT> {
                 if let Some(kept) = self.view.touched.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
                     kept.merge(touched);
                 }
+                if let Some(observer) = &self.view.observer {
+                    observer.applied(id.index, &command.0, &applied, &self.state.store);
+                }
                 if applied == Applied::Done {
                     self.view.events.add(seen.events(&self.state.store, &command.0));
                 }
@@ -167,7 +184,7 @@ impl<RT: AsyncRuntime> Machine<RT> {
     /// Room for a snapshot: about the last one's size and what was logged since.
     fn has_room(&self) -> bool {
         let needed = self.view.snapshot().map_or(0, |(_, bytes)| bytes) + SNAPSHOT_MARGIN_BYTES;
-        rustix::fs::statvfs(&self.folder).is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) >= needed)
+        self.folder.disk.free(&self.folder.path).is_ok_and(|free| free >= needed)
     }
 }
 
@@ -205,12 +222,12 @@ impl<RT: AsyncRuntime> RaftStateMachine<Types<RT>> for Machine<RT> {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder<RT> {
-        Builder { folder: self.folder.clone(), key: self.key.clone(), view: self.view.clone(), state: self.state.clone(), runtime: PhantomData }
+        Builder { folder: self.folder.clone(), view: self.view.clone(), state: self.state.clone(), runtime: PhantomData }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotFile) -> io::Result<()> {
-        let (path, key) = (snapshot.path.clone(), self.key.clone());
-        let read = move || Reader::open(&path, &key)?.state();
+        let (path, folder) = (snapshot.path.clone(), self.folder.clone());
+        let read = move || Reader::open(&folder, &path)?.state();
         let tables = Types::<RT>::spawn_blocking(read).await??;
         let store =
             Store::from_snapshot(tables).map_err(|err| io::Error::new(io::ErrorKind::InvalidData, format!("snapshot {}: {err}", snapshot.path.display())))?;
@@ -219,6 +236,9 @@ impl<RT: AsyncRuntime> RaftStateMachine<Types<RT>> for Machine<RT> {
         self.view.set_current(meta.clone(), snapshot);
         self.state = State { store, last: meta.last_log_id, membership: meta.last_membership.clone() };
         self.view.publish(&self.state.store, self.state.last.as_ref());
+        if let (Some(observer), Some(last)) = (&self.view.observer, &self.state.last) {
+            observer.installed(last.index, &self.state.store);
+        }
         Ok(())
     }
 
@@ -230,8 +250,7 @@ impl<RT: AsyncRuntime> RaftStateMachine<Types<RT>> for Machine<RT> {
 
 /// Writes a snapshot of the state it was made with, while the state machine goes on.
 pub struct Builder<RT> {
-    folder: PathBuf,
-    key: DataKey,
+    folder: Folder,
     view: Arc<View>,
     state: State,
     runtime: PhantomData<fn() -> RT>,
@@ -242,8 +261,8 @@ impl<RT: AsyncRuntime> RaftSnapshotBuilder<Types<RT>> for Builder<RT> {
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot<super::types::Leader, u64, openraft::BasicNode, SnapshotFile>> {
         let meta = SnapshotMeta { last_log_id: self.state.last, last_membership: self.state.membership.clone() };
-        let (folder, key, written, store) = (self.folder.clone(), self.key.clone(), meta.clone(), self.state.store.clone());
-        let write = move || snapshot::write(&folder, &key, &written, &store.to_snapshot());
+        let (folder, written, store) = (self.folder.clone(), meta.clone(), self.state.store.clone());
+        let write = move || snapshot::write(&folder, &written, &store.to_snapshot());
         let snapshot = Types::<RT>::spawn_blocking(write).await??;
         info!(bytes = snapshot.bytes, last = meta.last_log_id.as_ref().map(|id| id.index), "wrote a snapshot");
         self.view.set_current(meta.clone(), snapshot.clone());

@@ -3,13 +3,13 @@
 //! Owns: which lane and how long each call has. A manager that is not connected is unreachable, which openraft retries and never counts as a
 //! vote (a pre-vote that is not answered is not granted). Generic over openraft's runtime; a simulation brings a factory of its own.
 
-use super::link::{Failure, Lane, Links};
+use super::link::{Failure, Lane, Links, Reach};
 use super::machine::View;
 use super::snapshot::{Meta, Reader, SnapshotFile};
 use super::stored::StoredVote;
 use super::types::{Leader, RaftId, Types, Vote};
 use super::wire::{Append, Ask, Ballot, Reply};
-use crate::raft::crypto::DataKey;
+use crate::raft::disk::Folder;
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{Backoff, RPCOption};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse};
@@ -28,9 +28,9 @@ const BACKOFF: Duration = Duration::from_millis(50);
 /// Makes one [`Peer`] for each other manager.
 #[derive(Clone)]
 pub struct Network {
-    links: Links,
-    /// Snapshots are opened with it.
-    key: DataKey,
+    links: Arc<dyn Reach>,
+    /// Where snapshots lie.
+    folder: Folder,
 }
 
 /// The way to one other manager.
@@ -43,13 +43,13 @@ pub struct Peer {
 
 impl Network {
     /// Over these connections.
-    pub fn new(links: Links, key: DataKey) -> Self {
-        Self { links, key }
+    pub fn new(links: Arc<dyn Reach>, folder: Folder) -> Self {
+        Self { links, folder }
     }
 
     /// One that reaches nobody.
-    pub fn alone(key: DataKey) -> Self {
-        Self::new(Links::new(Arc::new(View::default())), key)
+    pub fn alone(folder: Folder) -> Self {
+        Self::new(Arc::new(Links::new(Arc::new(View::default()))), folder)
     }
 }
 
@@ -118,7 +118,7 @@ impl<RT: AsyncRuntime> RaftNetworkV2<Types<RT>> for Peer {
         _option: RPCOption,
     ) -> Result<SnapshotResponse<Types<RT>>, StreamingError<Types<RT>>> {
         let unread = |err: std::io::Error| StreamingError::Unreachable(Unreachable::new(&AnyError::error(format!("the snapshot cannot be read: {err}"))));
-        let reader = Reader::open(&snapshot.snapshot.path, &self.network.key).map_err(unread)?;
+        let reader = Reader::open(&self.network.folder, &snapshot.snapshot.path).map_err(unread)?;
         let ask = Ask::Snapshot { vote: StoredVote::of(&vote), meta: Meta::of(&snapshot.meta) };
         let sent = pin!(self.network.links.send_snapshot(self.id, &self.addr, &ask, reader));
         let cancelled = pin!(cancel);

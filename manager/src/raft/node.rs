@@ -4,8 +4,8 @@
 //! without an election could serve a state older than the log); the Raft id is the folder's.
 
 use super::compact::Compactor;
-use super::crypto::DataKey;
-use super::log::{LogStore, WriterThread};
+use super::disk::Folder;
+use super::log::{LogStore, Writing};
 use super::machine::{Machine, View};
 use super::snapshot::SnapshotFile;
 use super::space::Space;
@@ -20,7 +20,7 @@ use openraft::{Config, Raft, RaftNetworkFactory, ReadPolicy, ServerState, Snapsh
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -55,13 +55,10 @@ pub enum Timing {
 /// Where a Raft lives.
 #[derive(Debug, Clone)]
 pub struct Place {
-    pub folder: PathBuf,
-    pub key: DataKey,
+    pub folder: Folder,
     pub id: RaftId,
     /// For openraft's messages.
     pub cluster: String,
-    /// Bytes of log kept behind the snapshot.
-    pub kept: u64,
     pub timing: Timing,
 }
 
@@ -101,7 +98,7 @@ pub struct Node<RT: AsyncRuntime> {
     pub raft: Raft<Types<RT>, Machine<RT>>,
     log: LogStore<RT>,
     pub space: Arc<Space>,
-    writer: WriterThread,
+    writer: Writing<RT>,
     stop: CancellationToken,
 }
 
@@ -113,11 +110,11 @@ impl<RT: AsyncRuntime> Node<RT> {
         N::Network: NetSnapshot<Types<RT>, SnapshotData = SnapshotFile>,
     {
         let space = Arc::new(Space::open(&place.folder));
-        let (log, writer) = LogStore::<RT>::open(&place.folder, &place.key, space.clone())?;
-        let machine = Machine::open(place.folder.clone(), place.key.clone(), view.clone())?;
+        let (log, writer) = LogStore::<RT>::open(&place.folder, space.clone())?;
+        let machine = Machine::open(place.folder.clone(), view.clone())?;
         let raft = Raft::new(place.id, Arc::new(settings(&place.cluster, place.timing)?), network, log.clone(), machine).await.map_err(io::Error::other)?;
         let stop = CancellationToken::new();
-        let compactor = Compactor { raft: raft.clone(), log: log.clone(), view, space: space.clone(), kept: place.kept };
+        let compactor = Compactor { raft: raft.clone(), log: log.clone(), view, space: space.clone(), sizes: place.folder.sizes };
         let _task = Types::<RT>::spawn(compactor.run(stop.clone()));
         Ok(Self { raft, log, space, writer, stop })
     }
@@ -158,7 +155,7 @@ impl<RT: AsyncRuntime> Node<RT> {
         drop(raft);
         let closed = log.close().await;
         drop(log);
-        Types::<RT>::spawn_blocking(move || writer.join()).await?;
+        writer.end().await?;
         stopped.and(closed)
     }
 }

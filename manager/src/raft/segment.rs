@@ -7,15 +7,14 @@
 //! middle of a record (a crash before the sync, so nothing of it was acknowledged): that end is cut. Anything else that does not open
 //! is damage and refused with the file's name and the place. Never: answers for more than one file (`index`).
 
-use super::crypto::{DataKey, FileKey};
+use super::crypto::FileKey;
+use super::disk::{Folder, Handle};
 use super::file_header::{self, FILE_HEADER_BYTES, part};
 use super::record::{self, HEADER_BYTES, Header, Kind};
 use super::stored::{self, State};
 use crate::files;
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// A segment is sealed when it is this long: what a start has to read record by record is bounded by it.
@@ -31,7 +30,7 @@ const PURPOSE: &[u8] = b"wsw raft log segment";
 pub struct Segment {
     pub sequence: u64,
     pub path: PathBuf,
-    pub file: File,
+    pub file: Box<dyn Handle>,
     pub key: FileKey,
     pub key_id: u32,
 }
@@ -102,59 +101,59 @@ impl Contents {
 
 impl Segment {
     /// Makes a new segment whose first record is `state`. Returns it and its length.
-    pub fn create(folder: &Path, sequence: u64, key: &DataKey, state: &State) -> io::Result<(Self, u64)> {
-        let (mut bytes, file_key) = file_header::make(MAGIC, sequence, key, PURPOSE)?;
-        record::write(&mut bytes, &file_key, (key.id, Kind::State, 0, 0), |out| stored::write(out, state))?;
-        let path = folder.join(format!("{sequence:016x}.{EXTENSION}"));
+    pub fn create(folder: &Folder, sequence: u64, state: &State) -> io::Result<(Self, u64)> {
+        let (mut bytes, file_key) = file_header::make(MAGIC, sequence, &folder.key, PURPOSE)?;
+        record::write(&mut bytes, &file_key, (folder.key.id, Kind::State, 0, 0), |out| stored::write(out, state))?;
+        let path = folder.path.join(format!("{sequence:016x}.{EXTENSION}"));
         let temporary = files::temporary(&path);
-        let file = files::create_private(&temporary)?;
-        file.write_all_at(&bytes, 0)?;
-        file.sync_all()?;
-        files::publish(&temporary, &path)?;
-        Ok((Self { sequence, path, file, key: file_key, key_id: key.id }, bytes.len() as u64))
+        let file = folder.disk.create(&temporary)?;
+        file.write_at(&bytes, 0)?;
+        file.sync()?;
+        folder.publish(&temporary, &path)?;
+        Ok((Self { sequence, path, file, key: file_key, key_id: folder.key.id }, bytes.len() as u64))
     }
 
     /// Opens a segment and takes in its records; only the `last` one may have a torn end.
-    pub fn open(path: &Path, key: &DataKey, last: bool) -> io::Result<Opened> {
-        let segment = Self::open_header(path, key)?;
+    pub fn open(folder: &Folder, path: &Path, last: bool) -> io::Result<Opened> {
+        let segment = Self::open_header(folder, path)?;
         if let Some((contents, end)) = segment.read_index()? {
             return Ok(Opened { segment, contents, end, sealed: true, cut: 0 });
         }
-        let mut bytes = Vec::new();
-        io::Read::read_to_end(&mut &segment.file, &mut bytes)?;
-        let length = bytes.len() as u64;
+        let length = segment.file.length()?;
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+        segment.file.read_at(&mut bytes, 0)?;
         let (contents, end) = segment.scan(&mut bytes, last)?;
         if end < length {
-            segment.file.set_len(end)?;
+            segment.file.set_length(end)?;
         }
         if last {
             // What a killed process had written may still be in memory only, and from now on it counts.
-            segment.file.sync_data()?;
+            segment.file.sync()?;
         }
         Ok(Opened { segment, contents, end, sealed: false, cut: length - end })
     }
 
-    fn open_header(path: &Path, key: &DataKey) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).write(true).open(path)?;
+    fn open_header(folder: &Folder, path: &Path) -> io::Result<Self> {
+        let file = folder.disk.open(path)?;
         let mut bytes = [0; FILE_HEADER_BYTES];
         let damaged = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("log segment {}: {what}", path.display()));
-        file.read_exact_at(&mut bytes, 0).map_err(|_| damaged("it is too short"))?;
-        let (sequence, file_key) = file_header::check(&bytes, MAGIC, key, PURPOSE).map_err(|what| damaged(&what))?;
-        Ok(Self { sequence, path: path.to_owned(), file, key: file_key, key_id: key.id })
+        file.read_at(&mut bytes, 0).map_err(|_| damaged("it is too short"))?;
+        let (sequence, file_key) = file_header::check(&bytes, MAGIC, &folder.key, PURPOSE).map_err(|what| damaged(&what))?;
+        Ok(Self { sequence, path: path.to_owned(), file, key: file_key, key_id: folder.key.id })
     }
 
     /// The index of a sealed segment.
     fn read_index(&self) -> io::Result<Option<(Contents, u64)>> {
-        let length = self.file.metadata()?.len();
+        let length = self.file.length()?;
         let Some(at) = length.checked_sub(TRAILER_BYTES as u64) else { return Ok(None) };
         let mut trailer = [0; TRAILER_BYTES];
-        self.file.read_exact_at(&mut trailer, at)?;
+        self.file.read_at(&mut trailer, at)?;
         let offset = u64::from_le_bytes(part(&trailer, 0));
         if trailer[8..12] != TRAILER_MAGIC || crc32fast::hash(&trailer[..12]).to_le_bytes() != trailer[12..] || offset >= at {
             return Ok(None);
         }
         let mut bytes = vec![0; usize::try_from(at - offset).unwrap_or(usize::MAX)];
-        self.file.read_exact_at(&mut bytes, offset)?;
+        self.file.read_at(&mut bytes, offset)?;
         match record::open(&mut bytes, &self.key) {
             Some((header, body)) if header.kind == Kind::Index && header.index == offset => Ok(Some((stored::read(body)?, offset))),
             _ => Ok(None),

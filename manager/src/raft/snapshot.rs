@@ -6,7 +6,8 @@
 //! Invariants: a snapshot has its final name only when it is whole and synced; a cut or changed one is refused by name; one snapshot is
 //! kept, the others go. Never: knows what is in the state (`planner::Store`).
 
-use super::crypto::{DataKey, FileKey};
+use super::crypto::FileKey;
+use super::disk::{Folder, Handle};
 use super::file_header::{self, FILE_HEADER_BYTES};
 use super::record::{self, HEADER_BYTES, Header, Kind};
 use super::stored::{self, Members, StoredId};
@@ -14,7 +15,6 @@ use super::types::SnapshotMeta;
 use crate::files;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -54,30 +54,30 @@ impl Meta {
 }
 
 /// Writes a snapshot of `state` and makes it the only one.
-pub fn write<T: Serialize>(folder: &Path, key: &DataKey, meta: &SnapshotMeta, state: &T) -> io::Result<SnapshotFile> {
+pub fn write<T: Serialize>(folder: &Folder, meta: &SnapshotMeta, state: &T) -> io::Result<SnapshotFile> {
     let path = path_of(folder, meta);
     let temporary = files::temporary(&path);
-    let written = write_temporary(&temporary, key, meta, state).and_then(|bytes| files::publish(&temporary, &path).map(|()| bytes));
+    let written = write_temporary(folder, &temporary, meta, state).and_then(|bytes| folder.publish(&temporary, &path).map(|()| bytes));
     match written {
         Ok(bytes) => {
             keep_only(folder, &path)?;
             Ok(SnapshotFile { path, bytes })
         }
         Err(err) => {
-            let _ = std::fs::remove_file(&temporary);
+            let _ = folder.disk.remove(&temporary);
             Err(err)
         }
     }
 }
 
 /// The final name of a snapshot.
-fn path_of(folder: &Path, meta: &SnapshotMeta) -> PathBuf {
+fn path_of(folder: &Folder, meta: &SnapshotMeta) -> PathBuf {
     let (term, index) = meta.last_log_id.as_ref().map_or((0, 0), |id| (id.leader_id.term, id.index));
-    folder.join(format!("{index:016x}-{term:016x}.{EXTENSION}"))
+    folder.path.join(format!("{index:016x}-{term:016x}.{EXTENSION}"))
 }
 
-fn write_temporary<T: Serialize>(temporary: &Path, key: &DataKey, meta: &SnapshotMeta, state: &T) -> io::Result<u64> {
-    let mut chunks = Chunks::begin(temporary, key, meta)?;
+fn write_temporary<T: Serialize>(folder: &Folder, temporary: &Path, meta: &SnapshotMeta, state: &T) -> io::Result<u64> {
+    let mut chunks = Chunks::begin(folder, temporary, meta)?;
     rmp_serde::encode::write(&mut chunks, state).map_err(io_error)?;
     chunks.end()
 }
@@ -90,10 +90,10 @@ pub struct Incoming {
 
 impl Incoming {
     /// Begins one.
-    pub fn begin(folder: &Path, key: &DataKey, meta: &SnapshotMeta) -> io::Result<Self> {
+    pub fn begin(folder: &Folder, meta: &SnapshotMeta) -> io::Result<Self> {
         let chance = u64::from_le_bytes(super::crypto::random()?);
-        let path = files::temporary(&folder.join(format!("incoming-{chance:016x}")));
-        let chunks = Chunks::begin(&path, key, meta)?;
+        let path = files::temporary(&folder.path.join(format!("incoming-{chance:016x}")));
+        let chunks = Chunks::begin(folder, &path, meta)?;
         Ok(Self { path, chunks })
     }
 
@@ -109,10 +109,10 @@ impl Incoming {
 }
 
 /// Gives a snapshot that came from another manager its final name.
-pub fn adopt(folder: &Path, meta: &SnapshotMeta, snapshot: SnapshotFile) -> io::Result<SnapshotFile> {
+pub fn adopt(folder: &Folder, meta: &SnapshotMeta, snapshot: SnapshotFile) -> io::Result<SnapshotFile> {
     let path = path_of(folder, meta);
     if snapshot.path != path {
-        files::publish(&snapshot.path, &path)?;
+        folder.publish(&snapshot.path, &path)?;
     }
     Ok(SnapshotFile { path, ..snapshot })
 }
@@ -126,7 +126,8 @@ fn io_error(err: rmp_serde::encode::Error) -> io::Error {
 }
 
 struct Chunks {
-    file: File,
+    file: Box<dyn Handle>,
+    length: u64,
     key: FileKey,
     key_id: u32,
     plain: Vec<u8>,
@@ -135,11 +136,11 @@ struct Chunks {
 }
 
 impl Chunks {
-    fn begin(path: &Path, key: &DataKey, meta: &SnapshotMeta) -> io::Result<Self> {
-        let mut file = files::create_private(path)?;
-        let (header, file_key) = file_header::make(MAGIC, 0, key, PURPOSE)?;
-        file.write_all(&header)?;
-        let mut chunks = Self { file, key: file_key, key_id: key.id, plain: Vec::new(), number: 0, sealed: Vec::new() };
+    fn begin(folder: &Folder, path: &Path, meta: &SnapshotMeta) -> io::Result<Self> {
+        let file = folder.disk.create(path)?;
+        let (header, file_key) = file_header::make(MAGIC, 0, &folder.key, PURPOSE)?;
+        file.write_at(&header, 0)?;
+        let mut chunks = Self { file, length: header.len() as u64, key: file_key, key_id: folder.key.id, plain: Vec::new(), number: 0, sealed: Vec::new() };
         stored::write(&mut chunks.plain, &Meta::of(meta))?;
         chunks.seal(Kind::Meta)?;
         Ok(chunks)
@@ -147,8 +148,8 @@ impl Chunks {
 
     fn end(mut self) -> io::Result<u64> {
         self.seal(Kind::LastChunk)?;
-        self.file.sync_all()?;
-        Ok(self.file.metadata()?.len())
+        self.file.sync()?;
+        Ok(self.length)
     }
 
     fn seal(&mut self, kind: Kind) -> io::Result<()> {
@@ -159,7 +160,9 @@ impl Chunks {
         })?;
         self.number += 1;
         self.plain.clear();
-        self.file.write_all(&self.sealed)
+        self.file.write_at(&self.sealed, self.length)?;
+        self.length += self.sealed.len() as u64;
+        Ok(())
     }
 }
 
@@ -180,7 +183,8 @@ impl Write for Chunks {
 /// A snapshot that is being read.
 pub struct Reader {
     path: PathBuf,
-    file: File,
+    file: Box<dyn Handle>,
+    at: u64,
     key: FileKey,
     number: u64,
     chunk: Vec<u8>,
@@ -192,13 +196,23 @@ pub struct Reader {
 
 impl Reader {
     /// Opens a snapshot and reads what it says of itself.
-    pub fn open(path: &Path, key: &DataKey) -> io::Result<Self> {
-        let mut file = File::open(path)?;
+    pub fn open(folder: &Folder, path: &Path) -> io::Result<Self> {
+        let file = folder.disk.open(path)?;
         let mut header = [0; FILE_HEADER_BYTES];
-        file.read_exact(&mut header)?;
-        let (_, key) = file_header::check(&header, MAGIC, key, PURPOSE)
+        file.read_at(&mut header, 0)?;
+        let (_, key) = file_header::check(&header, MAGIC, &folder.key, PURPOSE)
             .map_err(|what| io::Error::new(io::ErrorKind::InvalidData, format!("snapshot {}: {what}", path.display())))?;
-        let mut reader = Self { path: path.to_owned(), file, key, number: 0, chunk: Vec::new(), ready: 0..0, last: false, meta: SnapshotMeta::default() };
+        let mut reader = Self {
+            path: path.to_owned(),
+            file,
+            at: header.len() as u64,
+            key,
+            number: 0,
+            chunk: Vec::new(),
+            ready: 0..0,
+            last: false,
+            meta: SnapshotMeta::default(),
+        };
         reader.next(&[Kind::Meta])?;
         let meta: Meta = stored::read(&reader.chunk[reader.ready.clone()])?;
         reader.ready = 0..0;
@@ -218,12 +232,13 @@ impl Reader {
 
     fn next(&mut self, kinds: &[Kind]) -> io::Result<()> {
         let mut head = [0; HEADER_BYTES];
-        self.file.read_exact(&mut head).map_err(|_| self.damaged())?;
+        self.file.read_at(&mut head, self.at).map_err(|_| self.damaged())?;
         let header = Header::read(&head).filter(|header| kinds.contains(&header.kind) && header.index == self.number).ok_or_else(|| self.damaged())?;
         self.chunk.clear();
         self.chunk.extend_from_slice(&head);
         self.chunk.resize(header.record(), 0);
-        self.file.read_exact(&mut self.chunk[HEADER_BYTES..]).map_err(|_| self.damaged())?;
+        self.file.read_at(&mut self.chunk[HEADER_BYTES..], self.at + HEADER_BYTES as u64).map_err(|_| self.damaged())?;
+        self.at += self.chunk.len() as u64;
         let plain = record::open(&mut self.chunk, &self.key).map(|(_, plain)| plain.len()).ok_or_else(|| self.damaged())?;
         self.ready = HEADER_BYTES..HEADER_BYTES + plain;
         self.number += 1;
@@ -255,51 +270,43 @@ impl Read for Reader {
 }
 
 /// The newest snapshot of a folder.
-pub fn newest(folder: &Path) -> io::Result<Option<SnapshotFile>> {
-    let newest = snapshots(folder)?.into_iter().max();
-    newest.map(|path| Ok(SnapshotFile { bytes: std::fs::metadata(&path)?.len(), path })).transpose()
+pub fn newest(folder: &Folder) -> io::Result<Option<SnapshotFile>> {
+    let newest = folder.with_extension(EXTENSION)?.pop();
+    newest.map(|path| Ok(SnapshotFile { bytes: folder.disk.open(&path)?.length()?, path })).transpose()
 }
 
 /// Removes all snapshots of a folder but one.
-pub fn keep_only(folder: &Path, kept: &Path) -> io::Result<()> {
-    snapshots(folder)?.into_iter().filter(|path| path != kept).try_for_each(std::fs::remove_file)
-}
-
-fn snapshots(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == EXTENSION) {
-            paths.push(path);
-        }
-    }
-    Ok(paths)
+pub fn keep_only(folder: &Folder, kept: &Path) -> io::Result<()> {
+    folder.with_extension(EXTENSION)?.iter().filter(|path| *path != kept).try_for_each(|path| folder.disk.remove(path))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::raft::crypto::DataKey;
 
     #[test]
     fn a_snapshot_of_many_chunks_round_trips_and_a_changed_one_is_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
-        let key = DataKey::generate(1).unwrap();
+        let at = Folder::of_machine(folder.path().to_owned(), DataKey::generate(1).unwrap());
         let meta = SnapshotMeta { last_log_id: Some(StoredId(2, 1, 77).log_id()), ..SnapshotMeta::default() };
         let state: Vec<String> = (0..100_000).map(|n| format!("a line of the state, number {n}")).collect();
-        let file = write(folder.path(), &key, &meta, &state).unwrap();
+        let file = write(&at, &meta, &state).unwrap();
         assert!(file.bytes > 2 * CHUNK_BYTES as u64);
-        let older = write(folder.path(), &key, &SnapshotMeta::default(), &state).unwrap();
-        assert_eq!(newest(folder.path()).unwrap().map(|found| found.path), Some(older.path), "only the last written one is kept");
-        let file = write(folder.path(), &key, &meta, &state).unwrap();
-        let reader = Reader::open(&file.path, &key).unwrap();
+        let older = write(&at, &SnapshotMeta::default(), &state).unwrap();
+        assert_eq!(newest(&at).unwrap().map(|found| found.path), Some(older.path), "only the last written one is kept");
+        let file = write(&at, &meta, &state).unwrap();
+        let reader = Reader::open(&at, &file.path).unwrap();
         assert_eq!(reader.meta, meta);
         assert_eq!(reader.state::<Vec<String>>().unwrap(), state);
-        assert!(Reader::open(&file.path, &DataKey::generate(1).unwrap()).is_err_and(|err| err.to_string().contains("does not open")));
+        assert!(
+            Reader::open(&Folder { key: DataKey::generate(1).unwrap(), ..at.clone() }, &file.path).is_err_and(|err| err.to_string().contains("does not open"))
+        );
 
         let whole = std::fs::read(&file.path).unwrap();
         for cut in [whole.len() - 1, whole.len() / 2, FILE_HEADER_BYTES + 10] {
             std::fs::write(&file.path, &whole[..cut]).unwrap();
-            let read = Reader::open(&file.path, &key).and_then(Reader::state::<Vec<String>>);
+            let read = Reader::open(&at, &file.path).and_then(Reader::state::<Vec<String>>);
             assert!(read.is_err_and(|err| err.to_string().contains("damaged")), "{cut}");
         }
     }

@@ -3,10 +3,11 @@
 //! Invariant: while the reserve is gone `is_low` is true and new writes are refused by name; it is false again once the reserve is
 //! back. Never: decides what is refused (`leader`).
 
+use super::disk::{Disk, Folder};
 use crate::files;
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tracing::warn;
 
@@ -15,14 +16,15 @@ pub const RESERVE_BYTES: usize = 4 * 1024 * 1024;
 
 /// The reserve of one `raft/` folder.
 pub struct Space {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     low: AtomicBool,
 }
 
 impl Space {
     /// Takes the reserve if there is room for it.
-    pub fn open(folder: &Path) -> Self {
-        let space = Self { path: folder.join("reserve"), low: AtomicBool::new(true) };
+    pub fn open(folder: &Folder) -> Self {
+        let space = Self { disk: folder.disk.clone(), path: folder.path.join("reserve"), low: AtomicBool::new(true) };
         space.restore();
         space
     }
@@ -35,7 +37,7 @@ impl Space {
     /// Gives the reserve up. False when it is gone already.
     pub fn release(&self) -> bool {
         self.low.store(true, Ordering::Release);
-        let released = std::fs::remove_file(&self.path).is_ok();
+        let released = self.disk.remove(&self.path).is_ok();
         if released {
             warn!(path = %self.path.display(), "no space left on device: gave up the reserve");
         }
@@ -46,29 +48,29 @@ impl Space {
     pub fn restore(&self) -> bool {
         let restored = self.is_whole() || self.fill().is_ok();
         if !restored {
-            let _ = std::fs::remove_file(&self.path);
+            let _ = self.disk.remove(&self.path);
         }
         self.low.store(!restored, Ordering::Release);
         restored
     }
 
     fn is_whole(&self) -> bool {
-        std::fs::metadata(&self.path).is_ok_and(|meta| meta.len() >= RESERVE_BYTES as u64)
+        self.disk.open(&self.path).and_then(|file| file.length()).is_ok_and(|length| length >= RESERVE_BYTES as u64)
     }
 
     /// Allocates the blocks; where the file system cannot, real bytes are written.
     fn fill(&self) -> io::Result<()> {
         let temporary = files::temporary(&self.path);
-        let file = files::create_private(&temporary)?;
-        match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, RESERVE_BYTES as u64) {
+        let file = self.disk.create(&temporary)?;
+        match file.allocate(RESERVE_BYTES as u64) {
             Ok(()) => {}
-            Err(rustix::io::Errno::OPNOTSUPP) => file.write_all_at(&vec![0x57; RESERVE_BYTES], 0)?,
+            Err(err) if err.raw_os_error() == Some(rustix::io::Errno::OPNOTSUPP.raw_os_error()) => file.write_at(&vec![0x57; RESERVE_BYTES], 0)?,
             Err(err) => {
-                let _ = std::fs::remove_file(&temporary);
-                return Err(err.into());
+                let _ = self.disk.remove(&temporary);
+                return Err(err);
             }
         }
-        std::fs::rename(&temporary, &self.path)
+        self.disk.rename(&temporary, &self.path)
     }
 }
 
@@ -79,7 +81,8 @@ mod tests {
     #[test]
     fn the_reserve_is_given_up_once_and_taken_again() {
         let folder = tempfile::tempdir().unwrap();
-        let space = Space::open(folder.path());
+        let key = super::super::crypto::DataKey::new(1, [9; 32]);
+        let space = Space::open(&Folder::of_machine(folder.path().to_owned(), key));
         assert!(!space.is_low());
         assert!(space.release());
         assert!(space.is_low());

@@ -1,24 +1,23 @@
-//! The writer thread: the only one that writes the log's files.
+//! The log's writer: the only one that writes its files. A thread of its own, or (in a simulation) a task.
 //!
 //! Owns: the active segment, the order of writes. Operations that wait together are one write and one sync (group commit); an operation is
 //! answered after its sync, never before. Invariants: a segment is sealed and synced before the next begins; a failed write
 //! is cut off again; after a failed sync nothing more is written (what the page cache then says cannot be trusted) and the log is
 //! opened anew. A full disk costs the reserve first (`space`), then it is a failed write.
 
-use super::crypto::DataKey;
+use super::disk::Folder;
 use super::index::Index;
 use super::record::{self, Kind};
-use super::segment::{SEGMENT_BYTES, Segment};
+use super::segment::Segment;
 use super::space::Space;
 use super::stored::{self, State, StoredId, StoredVote};
 use super::types::{RaftEntry, Types};
 use crate::files;
-use openraft::alias::OneshotSenderOf;
+use openraft::alias::{MpscReceiverOf, OneshotSenderOf};
 use openraft::storage::IOFlushed;
-use openraft::type_config::async_runtime::{AsyncRuntime, OneshotSender};
+use openraft::type_config::TypeConfigExt;
+use openraft::type_config::async_runtime::{AsyncRuntime, MpscReceiver, OneshotSender};
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::{error, warn};
@@ -31,7 +30,7 @@ const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Where an operation's result goes.
 pub type Done<RT> = OneshotSenderOf<Types<RT>, io::Result<()>>;
 
-/// What the thread is asked.
+/// What the writer is asked.
 pub enum Op<RT: AsyncRuntime> {
     Append {
         entries: Vec<RaftEntry>,
@@ -43,7 +42,7 @@ pub enum Op<RT: AsyncRuntime> {
     /// Entries from this index on go.
     Truncate(u64, Done<RT>),
     Purge(StoredId, Done<RT>),
-    /// Everything is written; the thread ends.
+    /// Everything is written; the writer ends.
     Close(Done<RT>),
 }
 
@@ -62,10 +61,9 @@ struct Batch {
     purged: Option<u64>,
 }
 
-/// The thread's state.
+/// The writer's state.
 pub struct Writer {
-    folder: PathBuf,
-    key: DataKey,
+    folder: Folder,
     index: Arc<Mutex<Index>>,
     space: Arc<Space>,
     active: Arc<Segment>,
@@ -79,32 +77,47 @@ pub struct Writer {
 
 impl Writer {
     /// Goes on after `end` in the active segment of the index.
-    pub fn new(folder: PathBuf, key: DataKey, index: Arc<Mutex<Index>>, space: Arc<Space>, active: Arc<Segment>, end: u64) -> Self {
+    pub fn new(folder: Folder, index: Arc<Mutex<Index>>, space: Arc<Space>, active: Arc<Segment>, end: u64) -> Self {
         let state = lock(&index).state;
-        Self { folder, key, index, space, active, end, state, stale: false, failed: None }
+        Self { folder, index, space, active, end, state, stale: false, failed: None }
     }
 
     /// Works until it is closed or all senders are gone.
     pub fn run<RT: AsyncRuntime>(mut self, operations: &Receiver<Op<RT>>) {
         while let Ok(first) = operations.recv() {
-            let mut waiting = vec![first];
-            let mut batch = Batch::default();
-            let mut built = self.begin(&mut batch).and_then(|()| self.add(&mut batch, &waiting[0]));
-            while built.is_ok() && batch.bytes.len() < MAX_BATCH_BYTES && !matches!(waiting.last(), Some(Op::Close(_))) {
-                let Ok(next) = operations.try_recv() else { break };
-                built = self.add(&mut batch, &next);
-                waiting.push(next);
-            }
-            let closing = matches!(waiting.last(), Some(Op::Close(_)));
-            let result = built.and_then(|()| self.commit(batch, closing));
-            if let Err(err) = &result {
-                self.fail(err);
-            }
-            waiting.into_iter().for_each(|op| answer(op, &result));
-            if closing {
-                break;
+            if self.turn(first, || operations.try_recv().ok()) {
+                return;
             }
         }
+    }
+
+    /// The same as a task, at the pace of the folder's disk.
+    pub async fn run_here<RT: AsyncRuntime>(mut self, mut operations: MpscReceiverOf<Types<RT>, Op<RT>>) {
+        while let Some(first) = operations.recv().await {
+            Types::<RT>::sleep(self.folder.disk.pace().unwrap_or_default()).await;
+            if self.turn(first, || operations.try_recv().ok()) {
+                return;
+            }
+        }
+    }
+
+    /// Writes what waits, syncs and answers. True when it was closed.
+    fn turn<RT: AsyncRuntime>(&mut self, first: Op<RT>, mut next: impl FnMut() -> Option<Op<RT>>) -> bool {
+        let mut waiting = vec![first];
+        let mut batch = Batch::default();
+        let mut built = self.begin(&mut batch).and_then(|()| self.add(&mut batch, &waiting[0]));
+        while built.is_ok() && batch.bytes.len() < MAX_BATCH_BYTES && !matches!(waiting.last(), Some(Op::Close(_))) {
+            let Some(next) = next() else { break };
+            built = self.add(&mut batch, &next);
+            waiting.push(next);
+        }
+        let closing = matches!(waiting.last(), Some(Op::Close(_)));
+        let result = built.and_then(|()| self.commit(batch, closing));
+        if let Err(err) = &result {
+            self.fail(err);
+        }
+        waiting.into_iter().for_each(|op| answer(op, &result));
+        closing
     }
 
     /// Starts a new segment when the active one is full.
@@ -112,7 +125,7 @@ impl Writer {
         if let Some(failed) = &self.failed {
             return Err(io::Error::other(format!("the log was closed by an earlier error: {failed}")));
         }
-        if self.end >= SEGMENT_BYTES {
+        if self.end >= self.folder.sizes.segment {
             self.roll()?;
         }
         batch.bytes.reserve(4096);
@@ -125,7 +138,7 @@ impl Writer {
             None => Vec::new(),
         };
         self.write(&seal)?;
-        let create = || Segment::create(&self.folder, self.active.sequence + 1, &self.key, &self.state);
+        let create = || Segment::create(&self.folder, self.active.sequence + 1, &self.state);
         let (segment, end) = match create() {
             Err(err) if files::is_full(&err) && self.space.release() => create()?,
             created => created?,
@@ -185,7 +198,7 @@ impl Writer {
     }
 
     fn add_record(&self, batch: &mut Batch, kind: Kind, index: u64, body: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> io::Result<()> {
-        record::write(&mut batch.bytes, &self.active.key, (self.key.id, kind, index, self.end), body)
+        record::write(&mut batch.bytes, &self.active.key, (self.folder.key.id, kind, index, self.end), body)
     }
 
     /// Writes and syncs the batch, then lets readers know.
@@ -194,7 +207,7 @@ impl Writer {
             self.write(&batch.bytes)?;
             self.end += batch.bytes.len() as u64;
         } else if closing {
-            self.active.file.sync_data()?;
+            self.active.file.sync()?;
         }
         let mut index = lock(&self.index);
         for effect in batch.effects {
@@ -208,7 +221,7 @@ impl Writer {
         let dead = batch.purged.map(|purged| index.take_dead(purged)).unwrap_or_default();
         drop(index);
         for segment in dead {
-            if let Err(err) = std::fs::remove_file(&segment.path) {
+            if let Err(err) = self.folder.disk.remove(&segment.path) {
                 warn!(path = %segment.path.display(), %err, "a purged log segment stays until the next start");
             }
         }
@@ -217,13 +230,13 @@ impl Writer {
 
     /// Writes after the synced end and syncs. A full disk costs the reserve; what is not synced for certain is cut off.
     fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        let written = match self.active.file.write_all_at(bytes, self.end) {
-            Err(err) if files::is_full(&err) && self.space.release() => self.active.file.write_all_at(bytes, self.end),
+        let written = match self.active.file.write_at(bytes, self.end) {
+            Err(err) if files::is_full(&err) && self.space.release() => self.active.file.write_at(bytes, self.end),
             written => written,
         };
-        let synced = written.and_then(|()| self.active.file.sync_data());
+        let synced = written.and_then(|()| self.active.file.sync());
         if synced.is_err()
-            && let Err(err) = self.active.file.set_len(self.end)
+            && let Err(err) = self.active.file.set_length(self.end)
         {
             warn!(path = %self.active.path.display(), %err, "the end of the log could not be cut; the next start does it");
         }

@@ -7,7 +7,8 @@ mod node;
 mod suite;
 
 use super::crypto::DataKey;
-use super::log::{LogStore, WriterThread};
+use super::disk::Folder;
+use super::log::{LogStore, Writing};
 use super::space::Space;
 use super::stored::StoredId;
 use super::types::{Command, LogId, Payload, RaftEntry, Types};
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use wsw_api::entry::{Change, Entry};
 
 type Log = LogStore<TokioRuntime>;
+type WriterThread = Writing<TokioRuntime>;
 
 fn key() -> DataKey {
     DataKey::new(1, [9; 32])
@@ -29,7 +31,8 @@ fn open(folder: &Path) -> (Log, WriterThread) {
 }
 
 fn try_open(folder: &Path, key: &DataKey) -> std::io::Result<(Log, WriterThread)> {
-    LogStore::open(folder, key, Arc::new(Space::open(folder)))
+    let folder = Folder::of_machine(folder.to_owned(), key.clone());
+    LogStore::open(&folder, Arc::new(Space::open(&folder)))
 }
 
 fn id(term: u64, index: u64) -> LogId {
@@ -54,5 +57,5 @@ async fn append(log: &mut Log, entries: impl IntoIterator<Item = RaftEntry>) -> 
 /// Lets go of the log without closing it, as a crash does, and waits for the file locks to go.
 async fn drop_log(log: Log, writer: WriterThread) {
     drop(log);
-    tokio::task::spawn_blocking(move || writer.join()).await.unwrap();
+    writer.end().await.unwrap();
 }

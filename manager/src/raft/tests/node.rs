@@ -2,7 +2,7 @@
 
 use super::key;
 use super::log::segments;
-use crate::raft::compact::KEPT_BYTES;
+use crate::raft::disk::{Folder, Sizes};
 use crate::raft::machine::View;
 use crate::raft::network::Network;
 use crate::raft::node::{Node, Place, Timing, mint, read_id};
@@ -25,7 +25,7 @@ const PURGE_BOUND: Duration = Duration::from_secs(60);
 pub(super) type TokioNode = Node<TokioRuntime>;
 
 fn place(folder: &Path) -> Place {
-    Place { folder: folder.to_owned(), key: key(), id: read_id(folder).unwrap().unwrap(), cluster: "test".into(), kept: KEPT_BYTES, timing: Timing::Lan }
+    Place { folder: Folder::of_machine(folder.to_owned(), key()), id: read_id(folder).unwrap().unwrap(), cluster: "test".into(), timing: Timing::Lan }
 }
 
 pub(super) async fn open(folder: &Path) -> (TokioNode, Arc<View>) {
@@ -34,7 +34,7 @@ pub(super) async fn open(folder: &Path) -> (TokioNode, Arc<View>) {
 
 async fn open_place(place: Place) -> (TokioNode, Arc<View>) {
     let view = Arc::new(View::default());
-    let node = TokioNode::open(&place, view.clone(), Network::alone(place.key.clone())).await.unwrap();
+    let node = TokioNode::open(&place, view.clone(), Network::alone(place.folder.clone())).await.unwrap();
     node.initialize("127.0.0.1:2377").await.unwrap();
     assert!(node.stand_if_alone().await.unwrap());
     node.lead().await.unwrap();
@@ -111,7 +111,9 @@ async fn a_log_that_grows_is_cut_by_itself() {
     let folder = tempfile::tempdir().unwrap();
     mint(folder.path()).unwrap();
     let kept = 1024 * 1024;
-    let (node, view) = open_place(Place { kept, ..place(folder.path()) }).await;
+    let mut place = place(folder.path());
+    place.folder.sizes = Sizes { kept, ..Sizes::default() };
+    let (node, view) = open_place(place).await;
     // 40 entries of 700 kB about the same three nodes: the log outgrows the state.
     for n in 0..40 {
         let mut entry = put(n % 3, 700_000);
@@ -144,7 +146,7 @@ async fn a_state_without_its_snapshot_is_refused() {
             std::fs::remove_file(path).unwrap();
         }
     }
-    let refused = TokioNode::open(&place(folder.path()), Arc::new(View::default()), Network::alone(key())).await.err().unwrap();
+    let refused = TokioNode::open(&place(folder.path()), Arc::new(View::default()), Network::alone(place(folder.path()).folder)).await.err().unwrap();
     assert!(refused.to_string().contains("purged"), "{refused}");
 }
 

@@ -1,6 +1,7 @@
 //! openraft's storage suite on our log and state machine.
 
 use super::{Log, key};
+use crate::raft::disk::Folder;
 use crate::raft::machine::{Machine, View};
 use crate::raft::types::Types;
 use openraft::StorageError;
@@ -15,7 +16,7 @@ impl StoreBuilder<Types<TokioRuntime>, Log, Machine<TokioRuntime>, TempDir> for 
     async fn build(&self) -> Result<(TempDir, Log, Machine<TokioRuntime>), StorageError<Types<TokioRuntime>>> {
         let folder = tempfile::tempdir().unwrap();
         let (log, _writer) = super::open(folder.path());
-        let machine = Machine::open(folder.path().to_owned(), key(), Arc::new(View::default())).unwrap();
+        let machine = Machine::open(Folder::of_machine(folder.path().to_owned(), key()), Arc::new(View::default())).unwrap();
         Ok((folder, log, machine))
     }
 }
