@@ -6,7 +6,7 @@
 use crate::error::{Error, Result};
 use crate::executor::{Adopted, Capabilities, Controller, Executor, Exit, Started, TaskRequest};
 use crate::images::{Image, native};
-use crate::oci::{self, Oci};
+use crate::oci::Oci;
 use crate::wasm::{Config, Wasm, pull};
 use async_trait::async_trait;
 use std::net::SocketAddr;
@@ -93,10 +93,10 @@ impl Executor for Runtime {
     fn describe(&self) -> Capabilities {
         let mut all = self.wasm.describe();
         match &self.oci {
-            Ok(_) => {
+            Ok(oci) => {
                 all.platforms.push(native());
-                all.plugins.push(("Runtime".into(), oci::RUNTIME.into()));
-                all.containers = oci::RUNTIME.into();
+                all.plugins.extend(oci.runtimes().into_iter().map(|name| ("Runtime".to_owned(), name)));
+                all.containers = oci.described();
             }
             Err(why) => all.containers = format!("none: {why}"),
         }

@@ -18,7 +18,7 @@ use wsw_api::spec::ContainerSpec;
 /// Version of the runtime spec that the bundle follows.
 const OCI_VERSION: &str = "1.0.2";
 
-/// The labels of a task, understood. A runtime other than ours is not on this node.
+/// The labels of a task, understood. Runtimes other than ours run no Wasm.
 pub(crate) fn labels(request: &TaskRequest) -> Result<WasmLabels> {
     let labels = labels::parse(&request.spec.container.labels).map_err(|error| match error.class {
         wsw_api::Class::Unimplemented => Error::Unsupported(error.message),
@@ -28,7 +28,7 @@ pub(crate) fn labels(request: &TaskRequest) -> Result<WasmLabels> {
         None | Some(shim::RUNTIME_NAME) => Ok(labels),
         Some(other) => {
             let (name, own) = (labels::RUNTIME, shim::RUNTIME_NAME);
-            Err(Error::Unsupported(format!("label {name}: runtime {other} is not on this node; use {own} for a Wasm image, or remove the label")))
+            Err(Error::Unsupported(format!("label {name}: runtime {other} runs no Wasm images; use {own}, or remove the label")))
         }
     }
 }
@@ -250,7 +250,7 @@ pub(crate) mod tests {
         };
         assert!(with("io.wsw.wasm.v1").is_ok());
         let error = with("io.containerd.runc.v2").unwrap_err();
-        assert!(error.contains("wsw.runtime") && error.contains("runtime io.containerd.runc.v2 is not on this node"), "{error}");
+        assert!(error.contains("wsw.runtime") && error.contains("runtime io.containerd.runc.v2 runs no Wasm images; use io.wsw.wasm.v1"), "{error}");
     }
 
     #[test]

@@ -76,6 +76,10 @@ pub struct Args {
     /// [default: /etc/docker/certs.d, or $XDG_CONFIG_HOME/docker/certs.d when not root]
     #[arg(long, value_name = "DIR")]
     pub registry_certs: Option<PathBuf>,
+    /// A further shim for containers: NAME=PATH of a program that speaks containerd's Task API; services ask for it with the
+    /// label wsw.runtime=NAME
+    #[arg(long = "add-runtime", value_name = "NAME=PATH")]
+    pub add_runtimes: Vec<String>,
     /// Advertise a user-defined resource: KIND=NUMBER, or KIND=NAME once for each; services reserve them with --generic-resource
     #[arg(long = "node-generic-resource", value_name = "KIND=VALUE")]
     pub node_generic_resources: Vec<String>,
@@ -102,13 +106,15 @@ pub fn run(args: Args) -> Result<()> {
     let advertise =
         args.advertise_addr.as_deref().map(|text| address::advertise("--advertise-addr", text, listen.map_or(DEFAULT_PORT, |addr| addr.port()))).transpose()?;
     let generic = wsw_api::generic::parse(&args.node_generic_resources).map_err(|text| anyhow::anyhow!("--node-generic-resource: {text}"))?;
+    let runtimes = wsw_runtime::added_runtimes(&args.add_runtimes).map_err(|error| anyhow::anyhow!(error.message))?;
     let paths = Paths::resolve(args.host.as_deref(), args.data_root, args.exec_root, args.pidfile)?;
     raise_descriptor_limit();
     hide();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("wsw").build().context("cannot start the runtime")?;
     let registry_certs = args.registry_certs.unwrap_or_else(paths::registry_certs);
     let timing = if matches!(args.raft_timing, RaftTiming::Wan) { wsw_manager::Timing::Wan } else { wsw_manager::Timing::Lan };
-    let flags = node::Flags { listen, advertise, insecure_registries: args.insecure_registries, registry_certs, max_tasks: args.max_tasks, timing, generic };
+    let flags =
+        node::Flags { listen, advertise, insecure_registries: args.insecure_registries, registry_certs, runtimes, max_tasks: args.max_tasks, timing, generic };
     runtime.block_on(serve(paths, flags))
 }
 

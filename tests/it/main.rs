@@ -49,6 +49,7 @@ mod networks;
 mod oci;
 mod oci_bad;
 mod oci_confine;
+mod oci_runtimes;
 mod outbound;
 mod placement;
 mod ports;

@@ -99,7 +99,7 @@ impl Container {
         }
         let id = self.task.to_string();
         if !self.lock().created {
-            match shim.create(create::request(&id, &bundle, record.tty)).await {
+            match shim.create(create::request(&id, &bundle, record.tty, oci.tools.options(&record.runtime))).await {
                 Ok(_) => self.lock().created = true,
                 Err(refusal) => return Err(create::failure("create", refusal)),
             }

@@ -12,6 +12,8 @@ use crate::files;
 use crate::images::Image;
 use crate::shim::Refusal;
 use containerd_shim_protos::api::CreateTaskRequest;
+use containerd_shim_protos::protobuf::MessageField;
+use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -83,7 +85,7 @@ fn record(oci: &Oci, request: &TaskRequest, image: &Image) -> Result<Record> {
     let container = &request.spec.container;
     let labels = labels::parse(&container.labels).map_err(|error| Error::Invalid(error.message))?;
     let named = labels.runtime.as_deref().unwrap_or(tools::RUNTIME);
-    let runtime = if named == tools::RUNTIME { oci.tools.shim.clone() } else { tools::program(&oci.tools.path, named)? };
+    let runtime = oci.tools.runtime(named)?;
     let group = if runtime == oci.tools.shim { request.service.to_string() } else { format!("{}-{}", request.service, short(&runtime)) };
     let signal = if container.stop_signal.is_empty() { &image.stop_signal } else { &container.stop_signal };
     let stop_signal = match signal.as_str() {
@@ -131,7 +133,7 @@ pub(super) async fn remove(oci: &Arc<Oci>, task: TaskId, address: Option<Ipv4Add
     .await?
 }
 
-pub(super) fn request(id: &str, bundle: &Path, tty: bool) -> CreateTaskRequest {
+pub(super) fn request(id: &str, bundle: &Path, tty: bool, options: Option<(String, Vec<u8>)>) -> CreateTaskRequest {
     let stream = |name: &str| bundle.join(name).to_string_lossy().into_owned();
     CreateTaskRequest {
         id: id.into(),
@@ -140,6 +142,7 @@ pub(super) fn request(id: &str, bundle: &Path, tty: bool) -> CreateTaskRequest {
         // With a terminal there is one stream.
         stderr: if tty { String::new() } else { stream("stderr") },
         terminal: tty,
+        options: MessageField::from_option(options.map(|(type_url, value)| Any { type_url, value, ..Default::default() })),
         ..Default::default()
     }
 }
@@ -152,8 +155,10 @@ pub(super) fn failure(step: &str, refusal: Refusal) -> Error {
 }
 
 pub(super) fn exit_code(text: &str) -> u32 {
+    // runc's words and crun's.
+    let text = text.to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if says(&["executable file not found", "no such file or directory"]) {
+    if says(&["executable file not found", "not found in $path", "no such file or directory"]) {
         NOT_FOUND
     } else if says(&["permission denied", "is a directory", "exec format error"]) {
         NOT_EXECUTABLE
@@ -168,7 +173,13 @@ mod tests {
 
     #[test]
     fn a_process_that_cannot_be_run_has_dockers_code() {
-        for (text, code) in [("exec: \"x\": executable file not found in $PATH", 127), ("exec: \"/x\": permission denied", 126), ("something else", 128)] {
+        for (text, code) in [
+            ("exec: \"x\": executable file not found in $PATH", 127),
+            ("executable file `x` not found in $PATH: No such file or directory", 127),
+            ("open executable: Permission denied", 126),
+            ("exec: \"/x\": permission denied", 126),
+            ("something else", 128),
+        ] {
             assert_eq!(exit_code(text), code, "{text}");
         }
     }

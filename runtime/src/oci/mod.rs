@@ -11,6 +11,7 @@
 //! Never: decides whether a task should run.
 
 mod adopt;
+mod beneath;
 mod bundle;
 mod cgroup;
 mod client;
@@ -60,6 +61,7 @@ use wsw_api::shim::HandoverOutcome;
 use wsw_api::{ServiceId, TaskId};
 
 pub(crate) use tools::RUNTIME;
+pub use tools::added as added_runtimes;
 
 /// Containers in preparation at a time: mounts and namespaces are the kernel's work, and it takes turns.
 const PREPARING: usize = 16;
@@ -95,19 +97,22 @@ impl Oci {
         let trial = (writable.clone(), path.clone());
         let shim = files::blocking(move || tools::probe(&trial.0, &trial.1)).await.map_err(|error| error.to_string())??;
         let id = hex::encode(Sha256::digest(config.data_root.as_os_str().as_bytes())).chars().take(12).collect::<String>();
-        Self::with(config, wasm, &folder, writable, (shim, path, id)).await.map_err(|error| error.to_string())
+        files::folder(&folder, 0o711).map_err(|error| error.to_string())?;
+        let cgroups = format!("/wsw/{id}/oci");
+        let beneath = beneath::choose(&folder, &path, &cgroups).await?;
+        let (exe, namespace, events) = (config.exe.clone(), format!("wsw-{id}"), folder.join("events.sock"));
+        let added = config.runtimes.clone();
+        let tools = Tools { shim, exe, events, namespace, path, beneath, added, cgroups, cgroup2: tools::is_cgroup2() };
+        Self::with(config, wasm, &folder, writable, (tools, id)).await.map_err(|error| error.to_string())
     }
 
-    async fn with(config: &Config, wasm: Arc<Wasm>, folder: &Path, writable: PathBuf, (shim, path, id): (PathBuf, String, String)) -> Result<Arc<Self>> {
-        files::folder(folder, 0o711)?;
-        let events = folder.join("events.sock");
-        let server = events::serve(&events).await?;
-        let (exe, namespace, cgroups) = (config.exe.clone(), format!("wsw-{id}"), format!("/wsw/{id}/oci"));
-        let tools = Arc::new(Tools { shim, exe, events, namespace, path, cgroups, cgroup2: tools::is_cgroup2() });
+    async fn with(config: &Config, wasm: Arc<Wasm>, folder: &Path, writable: PathBuf, (tools, id): (Tools, String)) -> Result<Arc<Self>> {
+        let server = events::serve(&tools.events).await?;
+        let tools = Arc::new(tools);
         let (bundles, groups) = (Bundles::open(folder.join("b"))?, Groups::open(folder.join("g"), tools.clone())?);
         let network = Some(Network::open(folder, &id)?);
         let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
-        tracing::info!(shim = %tools.shim.display(), "containers");
+        tracing::info!(shim = %tools.shim.display(), program = %tools.beneath.program.display(), "containers");
         Ok(Arc::new_cyclic(|me| Self {
             wasm,
             bundles,
@@ -124,6 +129,17 @@ impl Oci {
             me: me.clone(),
             _events: Mutex::new(server),
         }))
+    }
+
+    /// The runtimes of this node's containers, by name.
+    pub(crate) fn runtimes(&self) -> Vec<String> {
+        let added = self.tools.added.iter().filter(|(_, file)| tools::is_program(file)).map(|(name, _)| name.clone());
+        std::iter::once(RUNTIME.to_owned()).chain(added).collect()
+    }
+
+    /// What it is that runs them, for people.
+    pub(crate) fn described(&self) -> String {
+        format!("{RUNTIME} with {}", self.tools.beneath.name)
     }
 
     pub(crate) fn controller(&self, request: TaskRequest, image: Image) -> Arc<dyn Controller> {

@@ -2,15 +2,17 @@
 //!
 //! Owns: where the shim is, what is missing and the words for it. Never: installs or changes anything.
 
+use super::beneath::Beneath;
 use super::rootfs;
 use crate::error::{Error, Result};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The shim of Linux containers, and its name.
 pub(crate) const RUNTIME: &str = "io.containerd.runc.v2";
 /// Where programs of a machine are, also when the daemon was started without them in its path.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// runc calls its programs by these names.
+/// Short for [`RUNTIME`].
 const RUNC: &str = "runc";
 
 /// What a shim is started with.
@@ -22,10 +24,51 @@ pub(super) struct Tools {
     /// containerd's namespace: runc's ids and the shims' sockets of two daemons do not meet.
     pub namespace: String,
     pub path: String,
+    /// What a shim for runc runs containers with.
+    pub beneath: Beneath,
+    /// Shims that the daemon was told of, by name.
+    pub added: BTreeMap<String, PathBuf>,
     /// Parent of all control groups of this daemon's containers.
     pub cgroups: String,
     /// The unified hierarchy has the controllers.
     pub cgroup2: bool,
+}
+
+impl Tools {
+    /// The program of a runtime that a task asks for by name or path.
+    pub(super) fn runtime(&self, asked: &str) -> Result<PathBuf> {
+        match self.added.get(asked) {
+            Some(file) if is_program(file) => Ok(file.clone()),
+            Some(file) => Err(Error::Unsupported(format!("label {}: runtime {asked}: {} is no program", wsw_api::labels::RUNTIME, file.display()))),
+            None if asked == RUNTIME => Ok(self.shim.clone()),
+            None => program(&self.path, asked),
+        }
+    }
+
+    /// What a shim is told of its work: only those for runc know it.
+    pub(super) fn options(&self, shim: &Path) -> Option<(String, Vec<u8>)> {
+        if shim.file_name() == self.shim.file_name() { self.beneath.options() } else { None }
+    }
+}
+
+/// `NAME=PATH` of `--add-runtime`, with dockerd's words for what is wrong.
+pub fn added(given: &[String]) -> wsw_api::Result<BTreeMap<String, PathBuf>> {
+    let mut added = BTreeMap::new();
+    for text in given {
+        let wrong = |why: String| wsw_api::Error::invalid(format!("--add-runtime: {why}"));
+        let (name, path) = text.split_once('=').map(|(name, path)| (name.trim(), path.trim())).unwrap_or_default();
+        if name.is_empty() || !path.starts_with('/') {
+            return Err(wrong(format!("invalid runtime argument: {text}; use NAME=PATH, the path of a containerd shim")));
+        }
+        if [RUNC, RUNTIME, wsw_api::shim::RUNTIME_NAME].contains(&name) {
+            return Err(wrong(format!("runtime name '{name}' is reserved")));
+        }
+        wsw_api::labels::parse(&BTreeMap::from([(wsw_api::labels::RUNTIME.to_owned(), name.to_owned())])).map_err(|error| wrong(error.message))?;
+        if added.insert(name.to_owned(), PathBuf::from(path)).is_some() {
+            return Err(wrong(format!("runtime '{name}' was already defined")));
+        }
+    }
+    Ok(added)
 }
 
 /// Where programs are looked for.
@@ -41,7 +84,7 @@ pub(super) fn find(path: &str, name: &str) -> Option<PathBuf> {
     path.split(':').filter(|folder| folder.starts_with('/')).map(|folder| Path::new(folder).join(name)).find(|file| is_program(file))
 }
 
-fn is_program(file: &Path) -> bool {
+pub(super) fn is_program(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
@@ -68,7 +111,6 @@ pub(super) fn probe(writable: &Path, path: &str) -> Result<PathBuf, String> {
         return Err("the daemon does not run as root".into());
     }
     let shim = program(path, RUNTIME).map_err(|_| "containerd-shim-runc-v2 is not installed (Debian: package containerd)".to_owned())?;
-    find(path, RUNC).ok_or("runc is not installed (Debian: package runc)")?;
     if cgroup_folder().is_none() {
         return Err("no control groups are mounted at /sys/fs/cgroup".into());
     }
@@ -92,6 +134,23 @@ pub(super) fn is_cgroup2() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn further_runtimes_have_names_of_their_own() {
+        let added = |given: &[&str]| added(&given.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>()).map_err(|error| error.message);
+        assert_eq!(added(&["kata=/opt/kata"]).unwrap(), BTreeMap::from([("kata".into(), "/opt/kata".into())]));
+        for (given, words) in [
+            (&["kata"][..], "invalid runtime argument: kata; use NAME=PATH"),
+            (&["=/x"], "invalid runtime argument"),
+            (&["a=x"], "invalid runtime argument"),
+            (&["runc=/x"], "runtime name 'runc' is reserved"),
+            (&["a=/x", "a=/y"], "runtime 'a' was already defined"),
+            (&["a b=/x"], "a shim's name"),
+        ] {
+            let said = added(given).unwrap_err();
+            assert!(said.contains(words), "{given:?}: {said}");
+        }
+    }
 
     #[test]
     fn runtimes_are_programs_by_containerds_rule() {

@@ -15,6 +15,7 @@ use crate::shim::{self, Cgroups, HOMES, Pool, Settings};
 use crate::users::{self, User, Users};
 use crate::volumes::Volumes;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,11 +46,13 @@ pub struct Config {
     pub insecure_registries: Vec<String>,
     /// Certificates of single registries (docker's `certs.d`).
     pub registry_certs: PathBuf,
+    /// Shims of containers beside the usual one: name and program.
+    pub runtimes: BTreeMap<String, PathBuf>,
 }
 
 pub(super) async fn open(config: Config) -> Result<Arc<Wasm>> {
     check_socket_room(&config.exec_root)?;
-    let Config { data_root, exec_root, exe, engine_key, node, shim_capacity, insecure_registries, registry_certs } = config;
+    let Config { data_root, exec_root, exe, engine_key, node, shim_capacity, insecure_registries, registry_certs, runtimes: _ } = config;
     let trust = Trust { insecure: Insecure::parse(&insecure_registries)?, certs: registry_certs };
     let boot = bundle::boot_id();
     let (paths, key) = ((data_root, exec_root), engine_key.clone());

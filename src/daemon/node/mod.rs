@@ -42,6 +42,8 @@ pub struct Flags {
     pub insecure_registries: Vec<String>,
     /// Docker's `certs.d`.
     pub registry_certs: PathBuf,
+    /// Shims of containers beside the usual one.
+    pub runtimes: std::collections::BTreeMap<String, PathBuf>,
     /// Tasks that the node takes at most; none is what the machine holds.
     pub max_tasks: Option<std::num::NonZeroU64>,
     /// How soon a leader that is not heard is replaced.
@@ -87,6 +89,7 @@ impl Node {
             shim_capacity: super::capacity::of_shim(super::capacity::Limits::read().maps),
             insecure_registries: flags.insecure_registries.clone(),
             registry_certs: flags.registry_certs.clone(),
+            runtimes: flags.runtimes.clone(),
         })
         .await?;
         let node = Arc::new(Self {
