@@ -20,6 +20,8 @@ pub struct Event {
     pub action: Action,
     /// Id of the object.
     pub id: String,
+    /// What Docker has behind the action's word: the words of a command, a state of health.
+    pub detail: String,
     /// `name`, `replicas.old`, `replicas.new`, …
     pub attributes: BTreeMap<String, String>,
 }
@@ -59,6 +61,11 @@ pub enum Action {
     Mount,
     Unmount,
     Prune,
+    ExecCreate,
+    ExecStart,
+    ExecDie,
+    ExecDetach,
+    HealthStatus,
 }
 
 /// One moment of a task's life on this node.
@@ -75,7 +82,7 @@ pub struct TaskEvent {
 }
 
 /// What happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
     Created,
     Started,
@@ -86,6 +93,26 @@ pub enum What {
     },
     /// It ended because the cluster or a user asked it to.
     Stopped,
+    /// A command in it: which one, what it runs, and what became of it.
+    Exec {
+        id: String,
+        line: String,
+        step: ExecStep,
+    },
+    /// What its health check says now, in Docker's word.
+    Health(&'static str),
     /// Nothing is left of it.
     Destroyed,
+}
+
+/// One moment of a command's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExecStep {
+    Created,
+    Started,
+    /// Its client left; it goes on.
+    Detached,
+    Ended {
+        code: u32,
+    },
 }

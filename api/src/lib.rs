@@ -9,6 +9,7 @@ pub mod control;
 pub mod entry;
 pub mod error;
 pub mod event;
+pub mod exec;
 pub mod generic;
 pub mod id;
 pub mod image;

@@ -15,6 +15,7 @@ mod call;
 mod convert;
 mod drain;
 mod error;
+mod exec_store;
 mod filters;
 pub mod image_store;
 mod model;

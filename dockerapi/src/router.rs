@@ -9,7 +9,7 @@ use crate::call::{Call, Query};
 use crate::error::{Answer, ApiError};
 use crate::negotiate;
 use crate::routes::{
-    attach, containers, control, events, images, logs, networks, nodes, services, stats, stubs, swarm, system, tasks, top, transfers, volumes,
+    attach, containers, control, events, exec, images, logs, networks, nodes, services, stats, stubs, swarm, system, tasks, top, transfers, volumes,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -45,7 +45,6 @@ macro_rules! table {
 }
 
 const RUN: &str = "containers are started and ended by services; use docker service";
-const EXEC: &str = "a Wasm task has no shell and no second process that a command could be started in";
 const TERMINAL: &str = "a Wasm task has no terminal";
 const FILES: &str = "a Wasm task has no file system of its own; docker inspect shows where its volumes are on the node";
 const BUILD: &str = "images are built elsewhere; load them with docker load";
@@ -131,10 +130,10 @@ static ROUTES: &[Route] = table! {
     POST "/containers/{}/attach" => attach::attach;
     GET "/containers/{}/attach/ws" => ["attach over a web socket; use POST /containers/{id}/attach"];
     POST "/containers/{}/resize" => [TERMINAL];
-    POST "/containers/{}/exec" => [EXEC];
-    POST "/exec/{}/start" => [EXEC];
-    POST "/exec/{}/resize" => [EXEC];
-    GET "/exec/{}/json" => [EXEC];
+    POST "/containers/{}/exec" => exec::create;
+    POST "/exec/{}/start" => exec::start;
+    POST "/exec/{}/resize" => exec::resize;
+    GET "/exec/{}/json" => exec::inspect;
     GET "/containers/{}/top" => top::top;
     GET "/containers/{}/stats" => stats::stats;
     GET "/containers/{}/changes" => [FILES];

@@ -98,7 +98,7 @@ impl Seen {
     pub fn events(&self, store: &Store, entry: &Entry) -> Vec<Event> {
         let services = self.services.iter().filter_map(|(id, old)| service_event(*id, old.as_deref(), store.service(id).map(|new| &**new)));
         let nodes = self.nodes.iter().filter_map(|(id, old)| node_event(*id, old.as_deref(), store.node(id).map(|new| &**new)));
-        let event = |(kind, action, id, attributes)| Event { time: entry.time, kind, action, id, attributes };
+        let event = |(kind, action, id, attributes)| Event { time: entry.time, kind, action, id, detail: String::new(), attributes };
         let networks = self.networks.iter().filter_map(|(id, old)| network_event(*id, old.as_deref(), store.network(id).map(|new| &**new)));
         services.chain(nodes).chain(networks).map(event).collect()
     }

@@ -3,9 +3,11 @@
 //! Owns: the two traits and what goes through them. The worker's driver calls a controller's steps in order and keeps the state;
 //! a step that fails with a temporary error may be called again, each step that was done before answers the same again.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::oci::exec::{Exec, Streams};
 use async_trait::async_trait;
 use std::sync::Arc;
+use wsw_api::exec::{Command, NO_SHELL, Size};
 use wsw_api::generic::GenericResource;
 use wsw_api::registry::RegistryAuth;
 use wsw_api::spec::{Platform, PortConfig, TaskSpec};
@@ -67,6 +69,18 @@ pub trait Controller: Send + Sync + 'static {
     async fn kill(&self, signal: u32) -> Result<()>;
     /// What it uses now.
     async fn usage(&self) -> Result<Usage>;
+    /// Whether commands can be run in it now.
+    fn admits(&self) -> Result<()> {
+        Err(Error::Unsupported(NO_SHELL.into()))
+    }
+    /// Runs a command in it, beside what it runs already.
+    async fn exec(&self, _id: &str, _command: &Command, _size: Option<Size>) -> Result<(Arc<Exec>, Streams)> {
+        Err(Error::Unsupported(NO_SHELL.into()))
+    }
+    /// Commands of an earlier daemon's life that still run in it.
+    async fn execs(&self) -> Vec<(String, Arc<Exec>)> {
+        Vec::new()
+    }
     /// Frees everything but its log. A task that still runs is killed first.
     async fn remove(&self) -> Result<()>;
     /// The process that runs it (the shim's for Wasm), once it is started.

@@ -6,12 +6,14 @@
 use crate::error::{Error, Result};
 use crate::executor::{Adopted, Capabilities, Controller, Executor, Exit, Started, TaskRequest};
 use crate::images::{Image, native};
+use crate::oci::exec::{Exec, Streams};
 use crate::oci::Oci;
 use crate::wasm::{Config, Wasm, pull};
 use async_trait::async_trait;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, OnceLock, Weak};
+use wsw_api::exec::{Command, Size};
 use wsw_api::shim::HandoverOutcome;
 use wsw_api::usage::Usage;
 use wsw_api::{ServiceId, labels};
@@ -168,6 +170,18 @@ impl Controller for Chosen {
     }
     async fn usage(&self) -> Result<Usage> {
         self.inner()?.usage().await
+    }
+    fn admits(&self) -> Result<()> {
+        self.inner()?.admits()
+    }
+    async fn exec(&self, id: &str, command: &Command, size: Option<Size>) -> Result<(Arc<Exec>, Streams)> {
+        self.inner()?.exec(id, command, size).await
+    }
+    async fn execs(&self) -> Vec<(String, Arc<Exec>)> {
+        match self.inner.get() {
+            Some(inner) => inner.execs().await,
+            None => Vec::new(),
+        }
     }
     async fn remove(&self) -> Result<()> {
         match self.inner.get() {

@@ -205,11 +205,15 @@ impl Client {
     }
 
     /// Asks for a connection of its own: the daemon answers that HTTP is over, and what follows is the stream.
-    pub async fn hijack(&self, path: &str, query: Query<'_>) -> Result<Upgraded, Error> {
+    pub async fn hijack(&self, path: &str, query: Query<'_>, body: Option<&Value>) -> Result<Upgraded, Error> {
         let route = self.route(path, query).await?;
-        let headers = [("connection", "Upgrade".to_owned()), ("upgrade", "tcp".to_owned())];
+        let mut headers = vec![("connection", "Upgrade".to_owned()), ("upgrade", "tcp".to_owned())];
+        let body = body.map(|value| Bytes::from(value.to_string()));
+        if body.is_some() {
+            headers.push(("content-type", "application/json".into()));
+        }
         let mut connection = self.connect(&Method::POST, &route).await?;
-        let answer = connection.send_request(request(Method::POST, &route, &headers, None)?).await.map_err(|error| self.broken(&error))?;
+        let answer = connection.send_request(request(Method::POST, &route, &headers, body)?).await.map_err(|error| self.broken(&error))?;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             return hyper::upgrade::on(answer).await.map_err(|error| self.broken(&error));
         }

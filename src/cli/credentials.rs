@@ -26,6 +26,11 @@ fn read() -> Value {
     read.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_else(|| json!({}))
 }
 
+/// Another setting of the file.
+pub fn setting(name: &str) -> String {
+    text(&read()[name]).to_owned()
+}
+
 /// The registry of an image as `config.json` names it.
 pub fn server_of(image: &str) -> String {
     match image.split_once('/') {

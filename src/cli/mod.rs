@@ -30,6 +30,7 @@ mod swarm;
 mod system;
 mod task;
 mod template;
+mod terminal;
 mod topics;
 mod up;
 mod volume;

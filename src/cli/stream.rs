@@ -5,7 +5,7 @@ use http_body_util::BodyExt;
 use hyper::{body::Incoming, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, ReadHalf};
 
 use super::errors::Error;
 
@@ -25,7 +25,7 @@ pub struct Reader {
 enum Source {
     Body(Incoming),
     /// A connection that is no HTTP any more.
-    Connection(TokioIo<Upgraded>),
+    Connection(ReadHalf<TokioIo<Upgraded>>),
 }
 
 /// Which stream a frame belongs to.
@@ -42,8 +42,8 @@ impl Reader {
         Reader { source: Source::Body(body), buffer: BytesMut::new(), ended: false }
     }
 
-    pub fn hijacked(connection: Upgraded) -> Reader {
-        Reader { source: Source::Connection(TokioIo::new(connection)), buffer: BytesMut::new(), ended: false }
+    pub fn hijacked(connection: ReadHalf<TokioIo<Upgraded>>) -> Reader {
+        Reader { source: Source::Connection(connection), buffer: BytesMut::new(), ended: false }
     }
 
     /// Adds the next piece; false at the end.

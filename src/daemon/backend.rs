@@ -28,7 +28,7 @@ impl DaemonBackend {
         Self { node }
     }
 
-    fn worker(&self) -> Result<wsw_worker::Worker> {
+    pub(super) fn worker(&self) -> Result<wsw_worker::Worker> {
         self.node.worker().ok_or_else(|| Error::unavailable("This node is not part of a swarm"))
     }
 }

@@ -31,7 +31,7 @@ impl DaemonBackend {
     fn image_event(&self, action: Action, name: &str) {
         let attributes = BTreeMap::from([("name".to_owned(), name.to_owned())]);
         // Nobody listening is no error.
-        let _ = self.node.local_events.send(Event { time: host::now(), kind: Kind::Image, action, id: name.to_owned(), attributes });
+        let _ = self.node.local_events.send(Event { time: host::now(), kind: Kind::Image, action, id: name.to_owned(), detail: String::new(), attributes });
     }
 
     /// Images that tasks of this node run, each with one of its tasks. A service may name its image without a digest.
@@ -150,7 +150,14 @@ impl ImageStore for DaemonBackend {
             };
             for one in pulled {
                 let attributes = BTreeMap::from([("name".to_owned(), one.name.clone())]);
-                let _ = node.local_events.send(Event { time: host::now(), kind: Kind::Image, action: Action::Pull, id: one.name, attributes });
+                let _ = node.local_events.send(Event {
+                    time: host::now(),
+                    kind: Kind::Image,
+                    action: Action::Pull,
+                    id: one.name,
+                    detail: String::new(),
+                    attributes,
+                });
             }
             Ok(())
         })
@@ -162,7 +169,8 @@ impl ImageStore for DaemonBackend {
         follow(move |sink| async move {
             node.wasm.images().push(&reference, auth.as_ref(), &sink).await?;
             let attributes = BTreeMap::from([("name".to_owned(), reference.clone())]);
-            let _ = node.local_events.send(Event { time: host::now(), kind: Kind::Image, action: Action::Push, id: reference, attributes });
+            let _ =
+                node.local_events.send(Event { time: host::now(), kind: Kind::Image, action: Action::Push, id: reference, detail: String::new(), attributes });
             Ok(())
         })
         .await

@@ -13,6 +13,7 @@ mod blobs;
 mod capacity;
 mod data_root;
 mod events;
+mod execs;
 pub mod help;
 mod host;
 mod images;

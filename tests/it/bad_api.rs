@@ -72,7 +72,9 @@ fn unknown_things() {
 #[test]
 fn what_does_not_exist_yet() {
     let node = Node::swarm();
-    for (method, path) in [("POST", "/containers/create"), ("POST", "/build"), ("POST", "/commit"), ("POST", "/secrets/create"), ("POST", "/exec/x/start")] {
+    for (method, path) in
+        [("POST", "/containers/create"), ("POST", "/build"), ("POST", "/commit"), ("POST", "/secrets/create"), ("POST", "/containers/x/pause")]
+    {
         let answer = node.api(method, path, b"{}");
         assert_eq!(answer.status, 501, "{method} {path}: {answer:?}");
         assert!(!answer.message().is_empty());

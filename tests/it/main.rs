@@ -50,6 +50,7 @@ mod oci;
 mod oci_bad;
 mod oci_confine;
 mod oci_runtimes;
+mod oci_exec;
 mod outbound;
 mod placement;
 mod ports;

@@ -7,6 +7,7 @@
 
 use crate::clock;
 use crate::events::Ring;
+use crate::execs::Execs;
 use crate::hands::Hands;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -62,6 +63,8 @@ pub struct Board {
     pub events: Ring<TaskEvent>,
     /// Who can reach the tasks that are driven.
     pub hands: Hands,
+    /// Commands in tasks.
+    pub execs: Execs,
     /// This node, for events.
     pub node: NodeId,
 }

@@ -38,7 +38,8 @@ impl Hands {
         self.lock().remove(&task);
     }
 
-    fn of(&self, task: TaskId) -> Result<Arc<dyn Controller>> {
+    /// The controller of a task that is driven.
+    pub fn of(&self, task: TaskId) -> Result<Arc<dyn Controller>> {
         self.lock().get(&task).cloned().ok_or_else(|| Error::conflict(format!("task {task} is not running")))
     }
 }

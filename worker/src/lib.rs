@@ -20,6 +20,7 @@ mod clock;
 mod disk;
 mod driver;
 mod events;
+mod execs;
 mod hands;
 mod ingress;
 pub mod logs;

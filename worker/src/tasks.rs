@@ -9,6 +9,7 @@ use crate::board::Board;
 use crate::clock;
 use crate::disk::{Disk, Written};
 use crate::driver::{Calls, Driver, Want};
+use crate::execs;
 use crate::ingress;
 use crate::logs::place::{self, log_path};
 use crate::relay::Relay;
@@ -117,6 +118,8 @@ impl Tasks {
             AdoptedState::Exited(_) => TaskState::Running,
         };
         self.drive(&entry.task, Some(adopted.controller), state);
+        let (board, task) = (Arc::clone(&self.board), adopted.task);
+        tokio::spawn(async move { execs::take_up(&board, task).await });
     }
 
     /// It ran, and there is no trace of it: the machine was restarted.
@@ -289,6 +292,7 @@ impl Tasks {
     pub fn driver_done(&mut self, id: TaskId) {
         self.wants.remove(&id);
         self.board.hands.take(id);
+        self.board.execs.forget(id);
         while self.reapers.try_join_next().is_some() {}
         if self.set.tasks.get(&id).is_some_and(|entry| entry.removed) {
             self.forget(id);

@@ -7,6 +7,7 @@ use crate::agent::{Agent, Command, Connections, described};
 use crate::board::{Board, LocalTask};
 use crate::disk::Disk;
 use crate::events::Ring;
+use crate::execs;
 use crate::hands;
 use crate::ingress::{self, Counters, Ingress};
 use crate::logs::{Logs, Readers, Selector};
@@ -19,11 +20,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use wsw_api::event::TaskEvent;
+use wsw_api::exec;
 use wsw_api::log::Query;
 use wsw_api::object::NodeDescription;
 use wsw_api::session::{ManagerFrame, WorkerFrame};
 use wsw_api::usage::Usage;
 use wsw_api::{NodeId, SessionId, TaskId};
+use wsw_runtime::Streams;
 
 /// Commands that may wait for the agent; more callers wait.
 const MAX_COMMANDS: usize = 16;
@@ -151,6 +154,36 @@ impl Worker {
     /// Sends a signal to a task of this node; a task that ends by it has ended by itself.
     pub async fn signal(&self, task: TaskId, signal: u32) -> wsw_api::Result<()> {
         hands::signal(&self.board, task, signal).await
+    }
+
+    /// Makes a command in a task of this node; its id.
+    pub fn exec_create(&self, task: TaskId, command: exec::Command) -> wsw_api::Result<String> {
+        execs::create(&self.board, task, command)
+    }
+
+    /// Runs it.
+    pub async fn exec_start(&self, id: &str, size: Option<exec::Size>) -> wsw_api::Result<Streams> {
+        execs::start(&self.board, id, size).await
+    }
+
+    /// Tells its terminal its size.
+    pub async fn exec_resize(&self, id: &str, size: exec::Size) -> wsw_api::Result<()> {
+        execs::resize(&self.board, id, size).await
+    }
+
+    /// Where it is.
+    pub fn exec_status(&self, id: &str) -> wsw_api::Result<exec::Status> {
+        self.board.execs.status(id)
+    }
+
+    /// Commands of a task that run.
+    pub fn execs_of(&self, task: TaskId) -> Vec<String> {
+        self.board.execs.of(task)
+    }
+
+    /// Its client left it by the keys of the terminal.
+    pub fn exec_detached(&self, id: &str) {
+        execs::detached(&self.board, id);
     }
 
     /// What a task of this node uses.

@@ -5,7 +5,7 @@ use crate::filters::Filters;
 use crate::model::system as api;
 use std::collections::BTreeMap;
 use wsw_api::Time;
-use wsw_api::event::{Action, Event, Kind, TaskEvent, What};
+use wsw_api::event::{Action, Event, ExecStep, Kind, TaskEvent, What};
 use wsw_api::mount::LOCAL_DRIVER;
 use wsw_api::time::SECOND;
 
@@ -47,6 +47,11 @@ const fn action(action: Action) -> &'static str {
         Action::Mount => "mount",
         Action::Unmount => "unmount",
         Action::Prune => "prune",
+        Action::ExecCreate => "exec_create",
+        Action::ExecStart => "exec_start",
+        Action::ExecDie => "exec_die",
+        Action::ExecDetach => "exec_detach",
+        Action::HealthStatus => "health_status",
     }
 }
 
@@ -60,12 +65,19 @@ const fn scope(kind: Kind) -> &'static str {
 
 /// What happened to a task, as Docker says it of its container: with the container's labels as attributes.
 pub fn of_task(event: &TaskEvent) -> Event {
-    let (action, detail) = match event.what {
+    let (action, detail) = match &event.what {
         What::Created => (Action::Create, None),
         What::Started => (Action::Start, None),
         What::Signalled(signal) => (Action::Kill, Some(("signal", signal.to_string()))),
         What::Ended { code, .. } => (Action::Die, Some(("exitCode", code.to_string()))),
         What::Stopped => (Action::Stop, None),
+        What::Exec { step, .. } => match step {
+            ExecStep::Created => (Action::ExecCreate, None),
+            ExecStep::Started => (Action::ExecStart, None),
+            ExecStep::Detached => (Action::ExecDetach, None),
+            ExecStep::Ended { code } => (Action::ExecDie, Some(("exitCode", code.to_string()))),
+        },
+        What::Health(_) => (Action::HealthStatus, None),
         What::Destroyed => (Action::Destroy, None),
     };
     let service = event.template.as_ref().map_or("", |template| &template.annotations.name);
@@ -76,35 +88,49 @@ pub fn of_task(event: &TaskEvent) -> Event {
     attributes.extend(swarm_labels(event.task, event.service, Some(event.node), service, &name));
     attributes.insert("image".into(), spec.map(|spec| spec.image.clone()).unwrap_or_default());
     attributes.insert("name".into(), name);
-    if let What::Ended { ran_for, .. } = event.what {
+    if let What::Ended { ran_for, .. } = &event.what {
         attributes.insert("execDuration".into(), (ran_for / SECOND).to_string());
     }
     attributes.extend(detail.map(|(key, value)| (key.to_owned(), value)));
-    Event { time: event.at, kind: Kind::Container, action, id: container_id(event.task), attributes }
+    if let What::Exec { id, .. } = &event.what {
+        attributes.insert("execID".into(), id.clone());
+    }
+    let words = match &event.what {
+        What::Exec { line, step: ExecStep::Created | ExecStep::Started, .. } => line.clone(),
+        What::Health(state) => (*state).to_owned(),
+        _ => String::new(),
+    };
+    Event { time: event.at, kind: Kind::Container, action, id: container_id(event.task), detail: words, attributes }
 }
 
 /// What happened to a volume of this node; `details` are moby's beside the driver.
 pub fn of_volume(at: Time, action: Action, name: &str, details: &[(&str, String)]) -> Event {
     let mut attributes = BTreeMap::from([("driver".to_owned(), LOCAL_DRIVER.to_owned())]);
     attributes.extend(details.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
-    Event { time: at, kind: Kind::Volume, action, id: name.to_owned(), attributes }
+    Event { time: at, kind: Kind::Volume, action, id: name.to_owned(), detail: String::new(), attributes }
 }
 
 /// The end of a prune.
 pub fn of_prune(at: Time, kind: Kind, reclaimed: u64) -> Event {
     let attributes = BTreeMap::from([("reclaimed".to_owned(), reclaimed.to_string())]);
-    Event { time: at, kind, action: Action::Prune, id: String::new(), attributes }
+    Event { time: at, kind, action: Action::Prune, id: String::new(), detail: String::new(), attributes }
+}
+
+/// `exec_start: sh -c true`.
+fn words(event: &Event) -> String {
+    let action = action(event.action);
+    if event.detail.is_empty() { action.to_owned() } else { format!("{action}: {}", event.detail) }
 }
 
 /// One line.
 pub fn write(event: &Event) -> api::Event {
     let local = is_local(event.kind);
     api::Event {
-        status: local.then_some(action(event.action)),
+        status: local.then(|| words(event)),
         id: local.then(|| event.id.clone()),
         from: if event.kind == Kind::Container { event.attributes.get("image").cloned() } else { None },
         kind: Some(kind(event.kind)),
-        action: Some(action(event.action)),
+        action: Some(words(event)),
         actor: Some(api::Actor { id: Some(event.id.clone()), attributes: Some(event.attributes.clone()) }),
         scope: Some(scope(event.kind)),
         time: Some(event.time.0 / SECOND),
@@ -127,7 +153,7 @@ pub fn wanted(event: &Event, filters: &Filters) -> bool {
         && filters.any("image", of_image)
         && filters.exact("type", kind(event.kind))
         && filters.exact("scope", scope(event.kind))
-        && filters.exact("event", action(event.action))
+        && filters.any("event", |value| value == action(event.action) || value == words(event))
         && filters.labels("label", &event.attributes)
 }
 
@@ -179,8 +205,14 @@ mod tests {
         for no in [r#"{"type":["image"]}"#, r#"{"event":["di"]}"#, r#"{"container":["eb"]}"#, r#"{"image":["reg:5000/ap"]}"#, r#"{"scope":["swarm"]}"#] {
             assert!(!wants(no), "{no}");
         }
-        let image =
-            Event { time: Time(0), kind: Kind::Image, action: Action::Pull, id: "app:v1".into(), attributes: BTreeMap::from([("name".into(), "app".into())]) };
+        let image = Event {
+            time: Time(0),
+            kind: Kind::Image,
+            action: Action::Pull,
+            id: "app:v1".into(),
+            detail: String::new(),
+            attributes: BTreeMap::from([("name".into(), "app".into())]),
+        };
         assert!(wanted(&image, &Filters::parse(Some(r#"{"image":["app"]}"#), FILTERS).unwrap()));
     }
 }

@@ -6,6 +6,7 @@
 //! enumerations that hide which value was refused.)
 
 pub mod container;
+pub mod exec;
 pub mod image;
 pub mod mount;
 pub mod network;

@@ -111,11 +111,11 @@ answers! {
     Component { name: &'static str = "Name", version: String = "Version", details: Map = "Details" }
     /// One line of `GET /events`. `status` and `id` are what clients before 1.22 read; moby still sends them for local objects.
     Event {
-        status: &'static str = "status",
+        status: String = "status",
         id: String = "id",
         from: String = "from",
         kind: &'static str = "Type",
-        action: &'static str = "Action",
+        action: String = "Action",
         actor: Actor = "Actor",
         scope: &'static str = "scope",
         time: u64 = "time",

@@ -6,6 +6,8 @@ pub mod attach;
 pub mod containers;
 pub mod control;
 pub mod events;
+pub mod exec;
+pub mod hijack;
 pub mod images;
 pub mod logs;
 pub mod networks;

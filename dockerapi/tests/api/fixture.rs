@@ -25,6 +25,7 @@ use wsw_api::task::DesiredState;
 use wsw_api::time::SECOND;
 use wsw_api::usage::Usage;
 use wsw_api::{Cluster, ClusterId, Error, NetworkId, Node, NodeId, Result, Service, ServiceId, SessionId, TaskId, TaskState, TaskStatus, Time};
+use wsw_dockerapi::backend::ExecStore;
 use wsw_dockerapi::backend::{Backend, InitRequest, JoinSwarm, LocalNode, LocalTask, LogStream, LogsOf, Rotate, SwarmState, Until};
 use wsw_dockerapi::image_store::{Archive, Code, Image, ImageStore, Look, Progress, ProgressStream, Prune, Removed, Step};
 use wsw_dockerapi::volume_store::Volume;
@@ -133,7 +134,7 @@ impl Fixture {
     }
 
     pub fn event(&self, kind: Kind, action: Action, id: String, name: &str) {
-        let event = Event { time: (self.clock)(), kind, action, id, attributes: BTreeMap::from([("name".into(), name.into())]) };
+        let event = Event { time: (self.clock)(), kind, action, id, detail: String::new(), attributes: BTreeMap::from([("name".into(), name.into())]) };
         self.state.lock().unwrap().past.push(event.clone());
         let _ = self.events.send(event);
     }
@@ -414,6 +415,9 @@ impl Backend for Fixture {
         1_000_000_000
     }
 }
+
+#[async_trait]
+impl ExecStore for Fixture {}
 
 #[async_trait]
 impl ImageStore for Fixture {

@@ -50,6 +50,9 @@ pub(super) struct Record {
     pub started: bool,
     /// Its connections begin with a PROXY header.
     pub proxy_protocol: bool,
+    /// Groups that its service adds to each user.
+    #[serde(default)]
+    pub groups: Vec<String>,
 }
 
 /// How it ended, once that is known: the shim forgets it then.
@@ -126,7 +129,12 @@ pub(super) fn write_config(bundle: &Path, config: &serde_json::Value) -> Result<
     write(bundle, CONFIG, config)
 }
 
-fn write(bundle: &Path, name: &str, value: &impl Serialize) -> Result<()> {
+/// The spec that the shim was given.
+pub(super) fn read_config(bundle: &Path) -> Result<serde_json::Value> {
+    read(&bundle.join(CONFIG)).ok_or_else(|| Error::Temporary(format!("cannot read {}", bundle.join(CONFIG).display())))
+}
+
+pub(super) fn write(bundle: &Path, name: &str, value: &impl Serialize) -> Result<()> {
     let (temp, path) = (files::temporary(bundle), bundle.join(name));
     let bytes = serde_json::to_vec(value).map_err(|error| Error::Invalid(format!("{name}: {error}")))?;
     fs::write(&temp, bytes).and_then(|()| fs::rename(&temp, &path)).map_err(|e| Error::io(format_args!("write {}", path.display()), &e))

@@ -10,6 +10,7 @@ use containerd_shim_protos::api;
 use containerd_shim_protos::cgroups::metrics::Metrics as MetricsV1;
 use containerd_shim_protos::cgroups_v2::metrics::Metrics as MetricsV2;
 use containerd_shim_protos::protobuf::Message;
+use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use containerd_shim_protos::shim_async::Client;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -20,6 +21,7 @@ use ttrpc::asynchronous::transport::Socket;
 use ttrpc::proto::{Request, RequestInit};
 use ttrpc::{Code, Error as Rpc};
 use wsw_api::Time;
+use wsw_api::exec::Size;
 use wsw_api::usage::Usage;
 
 /// A call that is not answered for so long will not be: `Create` runs runc, and on a busy machine 50 of them wait for each other.
@@ -31,6 +33,9 @@ const TURNS: usize = 6;
 const NOTICE_LIMIT: Duration = Duration::from_secs(2);
 /// cgroup v1's word for "no limit": the largest number of whole pages.
 const NO_LIMIT: u64 = 1 << 62;
+
+/// containerd's name of the OCI runtime specification's `Process`.
+const PROCESS: &str = "types.containerd.io/opencontainers/runtime-spec/1/Process";
 
 /// Where a shim listens, as its `start` said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,6 +135,30 @@ impl Shim {
     pub(super) async fn delete(&self, id: &str, exec: &str) -> Result<(), Refusal> {
         let request = api::DeleteRequest { id: id.into(), exec_id: exec.into(), ..Default::default() };
         let _: api::DeleteResponse = self.take_turn("Delete", &request).await?;
+        Ok(())
+    }
+
+    /// Makes a second process of a task; [`Self::start`] runs it.
+    pub(super) async fn exec(&self, id: &str, exec: &str, process: Vec<u8>, terminal: bool, [stdin, stdout, stderr]: [String; 3]) -> Result<(), Refusal> {
+        let spec = Any { type_url: PROCESS.into(), value: process, ..Default::default() };
+        let request =
+            api::ExecProcessRequest { id: id.into(), exec_id: exec.into(), terminal, stdin, stdout, stderr, spec: Some(spec).into(), ..Default::default() };
+        let _: api::Empty = self.call("Exec", &request, Some(CALL_LIMIT)).await?;
+        Ok(())
+    }
+
+    /// The shim lets go of its own end of a process's input.
+    pub(super) async fn close_io(&self, id: &str, exec: &str) -> Result<(), Refusal> {
+        let request = api::CloseIORequest { id: id.into(), exec_id: exec.into(), stdin: true, ..Default::default() };
+        let _: api::Empty = self.call("CloseIO", &request, Some(CALL_LIMIT)).await?;
+        Ok(())
+    }
+
+    /// Tells a process's terminal its size.
+    pub(super) async fn resize(&self, id: &str, exec: &str, size: Size) -> Result<(), Refusal> {
+        let (width, height) = (size.width.into(), size.height.into());
+        let request = api::ResizePtyRequest { id: id.into(), exec_id: exec.into(), width, height, ..Default::default() };
+        let _: api::Empty = self.call("ResizePty", &request, Some(CALL_LIMIT)).await?;
         Ok(())
     }
 

@@ -10,6 +10,7 @@
 
 use super::bundle::{self, Record};
 use super::client::Shim;
+use super::exec::{self, Exec, Streams};
 use super::groups::{Place, is_gone};
 use super::logs::Pump;
 use super::{Oci, cgroup, create};
@@ -20,6 +21,7 @@ use crate::shim::{Refusal, now};
 use async_trait::async_trait;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
+use wsw_api::exec::{Command, Size};
 use wsw_api::usage::Usage;
 use wsw_api::{ServiceId, TaskId, Time};
 
@@ -249,6 +251,23 @@ impl Controller for Container {
     async fn usage(&self) -> Result<Usage> {
         let (shim, _) = self.running()?;
         Ok(shim.usage(&self.task.to_string()).await?)
+    }
+
+    fn admits(&self) -> Result<()> {
+        self.running().map(drop)
+    }
+
+    async fn exec(&self, id: &str, command: &Command, size: Option<Size>) -> Result<(Arc<Exec>, Streams)> {
+        let (shim, record) = self.running()?;
+        let (exec, streams) = Exec::start(&self.oci()?, shim, &record, id, command, size).await?;
+        Ok((Arc::new(exec), streams))
+    }
+
+    async fn execs(&self) -> Vec<(String, Arc<Exec>)> {
+        match (self.running(), self.oci()) {
+            (Ok((shim, _)), Ok(oci)) => exec::adopt(&oci.bundles.path(self.task), &shim, &self.task.to_string()).await,
+            _ => Vec::new(),
+        }
     }
 
     async fn remove(&self) -> Result<()> {

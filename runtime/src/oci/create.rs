@@ -110,6 +110,7 @@ fn record(oci: &Oci, request: &TaskRequest, image: &Image) -> Result<Record> {
         log_files: bounds.max_files,
         proxy_protocol: labels.proxy_protocol,
         started: false,
+        groups: container.groups.clone(),
     })
 }
 

@@ -32,6 +32,8 @@ pub(super) struct Tools {
     pub cgroups: String,
     /// The unified hierarchy has the controllers.
     pub cgroup2: bool,
+    /// Capabilities that the daemon can give, by number.
+    pub capabilities: u64,
 }
 
 impl Tools {
@@ -125,6 +127,13 @@ fn cgroup_folder() -> Option<bool> {
         return Some(true);
     }
     root.join("memory").is_dir().then_some(false)
+}
+
+/// A container in which wsw runs may have fewer than the kernel knows; none is read: none are given.
+pub(super) fn own_capabilities() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let bounding = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
+    bounding.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or_default()
 }
 
 pub(super) fn is_cgroup2() -> bool {

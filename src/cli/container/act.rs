@@ -1,4 +1,4 @@
-//! `container kill`, `stop`, `restart`, `pause`, `unpause`, `rm`, `exec`, `wait` and `top`: what may be done to one task past its service.
+//! `container kill`, `stop`, `restart`, `pause`, `unpause`, `rm`, `wait` and `top`: what may be done to one task past its service.
 
 use http::Method;
 
@@ -39,14 +39,6 @@ pub async fn pause(session: Session, matches: Matches) -> Result<(), Error> {
 
 pub async fn unpause(session: Session, matches: Matches) -> Result<(), Error> {
     each(&session, &matches.args, "unpause", &[]).await
-}
-
-/// The daemon says why there is none.
-pub async fn exec(session: Session, matches: Matches) -> Result<(), Error> {
-    let name = escape(&matches.args[0]);
-    session.client.get(&format!("/containers/{name}/json"), &[]).await?;
-    let body = serde_json::json!({"Cmd": matches.args[1..]});
-    session.client.post(&format!("/containers/{name}/exec"), &[], Some(&body)).await.map(drop)
 }
 
 pub async fn rm(session: Session, matches: Matches) -> Result<(), Error> {

@@ -1,6 +1,4 @@
-//! `attach`: what a task writes from now on, to its end; its exit code becomes ours.
-
-use std::io::Write;
+//! `attach`: what a task writes from now on, to its end, and what is typed for it; its exit code becomes ours.
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -10,9 +8,8 @@ use crate::cli::{
     args::Matches,
     client::escape,
     errors::Error,
-    output,
-    stream::{Channel, Reader},
     task::text,
+    terminal::{self, End, Raw, Talk},
 };
 
 /// What is passed on to the task: docker passes on all that can be caught, these are those that users send.
@@ -26,37 +23,36 @@ pub async fn run(session: Session, matches: Matches) -> Result<(), Error> {
     }
     let id = text(&found["Id"]).to_owned();
     let mut query = vec![("stream", "1".to_owned()), ("stdout", "1".to_owned()), ("stderr", "1".to_owned())];
-    if !matches.on("no-stdin") && found["Config"]["OpenStdin"] == serde_json::Value::Bool(true) {
+    let stdin = !matches.on("no-stdin") && found["Config"]["OpenStdin"] == serde_json::Value::Bool(true);
+    if stdin {
         query.push(("stdin", "1".to_owned()));
     }
+    let keys = terminal::keys(matches.text("detach-keys"));
+    if !keys.is_empty() {
+        query.push(("detachKeys", keys.clone()));
+    }
     let tty = found["Config"]["Tty"] == serde_json::Value::Bool(true);
-    let stream = Reader::hijacked(session.client.hijack(&format!("/containers/{id}/attach"), &query).await?);
+    if tty && stdin && !terminal::stdin_is_terminal() {
+        return Err(Error::plain("the input device is not a TTY"));
+    }
+    let connection = session.client.hijack(&format!("/containers/{id}/attach"), &query, None).await?;
     let proxies = !tty && (!matches.changed("sig-proxy") || matches.on("sig-proxy"));
-    tokio::select! {
-        copied = copy(stream, tty) => copied?,
-        failed = pass_signals(&session, &id), if proxies => failed?,
+    let raw = if tty && stdin { Raw::set() } else { None };
+    let talk = Talk { stdin, tty, escape: raw.as_ref().map(|_| terminal::escape(&keys)) };
+    let path = format!("/containers/{id}/resize");
+    let end = tokio::select! {
+        end = talk.run(connection) => end,
+        failed = pass_signals(&session, &id), if proxies => failed.map(|()| End::Over),
+        failed = terminal::follow_size(&session.client, &path), if tty && terminal::stdin_is_terminal() => failed.map(|()| End::Over),
+    };
+    drop(raw);
+    if end? == End::Detached {
+        return Err(Error::plain("read escape sequence"));
     }
     match act::code(&session, &id).await? {
         0 => Ok(()),
         code => Err(Error::Silent(u8::try_from(code).unwrap_or(u8::MAX))),
     }
-}
-
-async fn copy(mut stream: Reader, tty: bool) -> Result<(), Error> {
-    if tty {
-        while let Some(chunk) = stream.chunk().await? {
-            output::bytes(&chunk)?;
-        }
-        return Ok(());
-    }
-    while let Some((channel, frame)) = stream.frame().await? {
-        match channel {
-            Channel::Stdout => output::bytes(&frame)?,
-            Channel::Stderr => std::io::stderr().lock().write_all(&frame)?,
-            Channel::System => return Err(Error::Plain(format!("error from daemon in stream: {}", String::from_utf8_lossy(&frame)))),
-        }
-    }
-    Ok(())
 }
 
 /// Never ends by itself.

@@ -3,6 +3,7 @@
 mod act;
 mod attach;
 pub mod commands;
+mod exec;
 mod flags;
 mod inspect;
 mod logs;
@@ -11,8 +12,9 @@ mod port;
 mod prune;
 mod stats;
 
-pub use act::{exec, kill, pause, restart, rm, stop, top, unpause, wait};
+pub use act::{kill, pause, restart, rm, stop, top, unpause, wait};
 pub use attach::run as attach;
+pub use exec::run as exec;
 pub use inspect::{get as inspect_one, run as inspect};
 pub use logs::run as logs;
 pub use ls::{COLUMNS, row, run as ls};

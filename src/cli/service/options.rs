@@ -151,7 +151,7 @@ pub fn credentials(matches: &Matches) -> Option<Value> {
     Some(json!({"CredentialSpec": spec, "SELinuxContext": null, "NoNewPrivileges": false}))
 }
 
-fn environment(matches: &Matches) -> Result<Vec<String>, Error> {
+pub fn environment(matches: &Matches) -> Result<Vec<String>, Error> {
     let mut given = Vec::new();
     for path in matches.list("env-file") {
         given.extend(env_file(path)?);

@@ -1,0 +1,47 @@
+//! Commands in this node's tasks, as the API sees them.
+//!
+//! Owns: that part of the seam to the daemon. What is written here is a node whose tasks are all Wasm.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use wsw_api::exec::{Command, NO_SHELL, Size, Status};
+use wsw_api::{Error, Result, TaskId, log};
+
+/// The streams of a command that runs.
+pub struct ExecStreams {
+    /// Dropped: the command reads an end.
+    pub input: Option<mpsc::Sender<Bytes>>,
+    /// Ends after the command's code is known; when it is dropped, the output goes nowhere.
+    pub output: mpsc::Receiver<(log::Stream, Bytes)>,
+}
+
+/// Commands by their ids.
+#[async_trait]
+pub trait ExecStore: Send + Sync + 'static {
+    /// Makes a command in a running task; its id.
+    fn exec_create(&self, _task: TaskId, _command: Command) -> Result<String> {
+        Err(Error::unimplemented(NO_SHELL))
+    }
+    /// Runs it.
+    async fn exec_start(&self, exec: &str, _size: Option<Size>) -> Result<ExecStreams> {
+        Err(no_such(exec))
+    }
+    async fn exec_resize(&self, exec: &str, _size: Size) -> Result<()> {
+        Err(no_such(exec))
+    }
+    fn exec_status(&self, exec: &str) -> Result<Status> {
+        Err(no_such(exec))
+    }
+    /// Commands of a task that run.
+    fn execs_of(&self, _task: TaskId) -> Vec<String> {
+        Vec::new()
+    }
+    /// Its client left it by the keys of the terminal.
+    fn exec_detached(&self, _exec: &str) {}
+}
+
+/// moby's words.
+fn no_such(exec: &str) -> Error {
+    Error::not_found(format!("No such exec instance: {exec}"))
+}
