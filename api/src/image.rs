@@ -3,6 +3,7 @@
 //! Owns: the shapes. `Image` is also what a store keeps on disk. Never: a registry's or Docker's spelling.
 
 use crate::Time;
+use crate::health::HealthConfig;
 use crate::shim::Kind;
 use crate::spec::Platform;
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,12 @@ pub struct Image {
     /// Paths that are volumes in every container of it.
     #[serde(default)]
     pub volumes: Vec<String>,
+    /// Its `HEALTHCHECK`.
+    #[serde(default)]
+    pub healthcheck: Option<HealthConfig>,
+    /// Its `SHELL`; empty for Docker's own.
+    #[serde(default)]
+    pub shell: Vec<String>,
     /// When it came to be here, or was last given a name.
     #[serde(default)]
     pub tagged_at: Option<Time>,

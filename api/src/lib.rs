@@ -11,6 +11,7 @@ pub mod error;
 pub mod event;
 pub mod exec;
 pub mod generic;
+pub mod health;
 pub mod id;
 pub mod image;
 pub mod join;

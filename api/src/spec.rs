@@ -6,6 +6,7 @@
 
 pub use crate::confine::{Confinement, Dns, Seccomp, Ulimit};
 use crate::generic::GenericReservation;
+use crate::health::HealthConfig;
 pub use crate::mount::{BindOptions, Mount, MountKind, TmpfsOptions, VolumeDriver, VolumeOptions};
 use crate::network::NetworkAttachment;
 use crate::time::{Nanos, SECOND};
@@ -95,6 +96,9 @@ pub struct ContainerSpec {
     pub mounts: Vec<Mount>,
     #[serde(default)]
     pub confinement: Confinement,
+    /// None: the image's own.
+    #[serde(default)]
+    pub healthcheck: Option<HealthConfig>,
 }
 
 impl ContainerSpec {

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use wsw_api::control::Write;
 use wsw_api::entry::Outcome;
 use wsw_api::event::{Event, Kind};
+use wsw_api::health::Health;
 use wsw_api::spec::{Availability, ClusterSpec, Platform};
 use wsw_api::usage::Usage;
 use wsw_api::{ClusterId, NodeId, Result, ServiceId, TaskId, Time, log};
@@ -113,6 +114,8 @@ pub struct LocalTask {
     pub created: Time,
     pub started: Option<Time>,
     pub finished: Option<Time>,
+    /// None without a health check.
+    pub health: Option<Health>,
 }
 
 /// Whose logs.

@@ -37,6 +37,14 @@ pub trait ExecStore: Send + Sync + 'static {
     fn execs_of(&self, _task: TaskId) -> Vec<String> {
         Vec::new()
     }
+    /// Processes of a running task on this node; none for a Wasm task.
+    async fn pids_of(&self, _task: TaskId) -> Result<Option<Vec<u32>>> {
+        Ok(None)
+    }
+    /// What this node's `ps` prints, with these words.
+    async fn ps(&self, _words: &[String]) -> Result<String> {
+        Err(Error::unimplemented("top with the processes of a container: this node has none"))
+    }
     /// Its client left it by the keys of the terminal.
     fn exec_detached(&self, _exec: &str) {}
 }

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use wsw_api::exec::{Command, NO_SHELL, Size};
 use wsw_api::generic::GenericResource;
+use wsw_api::health::Check;
 use wsw_api::registry::RegistryAuth;
 use wsw_api::spec::{Platform, PortConfig, TaskSpec};
 use wsw_api::usage::Usage;
@@ -69,6 +70,16 @@ pub trait Controller: Send + Sync + 'static {
     async fn kill(&self, signal: u32) -> Result<()>;
     /// What it uses now.
     async fn usage(&self) -> Result<Usage>;
+    /// Its processes on the node; none for one that is no process of its own.
+    async fn pids(&self) -> Result<Option<Vec<u32>>> {
+        Ok(None)
+    }
+    /// How its health is checked, once it is prepared: it is healthy before it counts as running.
+    fn check(&self) -> Option<Check> {
+        None
+    }
+    /// It counts as running: connections from now on.
+    fn serve(&self) {}
     /// Whether commands can be run in it now.
     fn admits(&self) -> Result<()> {
         Err(Error::Unsupported(NO_SHELL.into()))

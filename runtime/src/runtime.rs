@@ -13,7 +13,8 @@ use async_trait::async_trait;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, OnceLock, Weak};
-use wsw_api::exec::{Command, Size};
+use wsw_api::exec::{Command, NO_SHELL, Size};
+use wsw_api::health::{Check, HealthConfig};
 use wsw_api::shim::HandoverOutcome;
 use wsw_api::usage::Usage;
 use wsw_api::{ServiceId, labels};
@@ -71,6 +72,9 @@ impl Runtime {
 
     fn choose(&self, request: &TaskRequest, image: Image) -> Result<Arc<dyn Controller>> {
         if !image.is_linux() {
+            if request.spec.container.healthcheck.as_ref().is_some_and(HealthConfig::is_check) {
+                return Err(Error::Unsupported(format!("health check: {NO_SHELL}; leave it out, or use --no-healthcheck")));
+            }
             return match image.module_digest.is_empty() {
                 false => Ok(self.wasm.controller_of(request.clone(), image)),
                 true => Err(Error::Unsupported(format!("{}; it does not run on this node", image.describe()))),
@@ -170,6 +174,17 @@ impl Controller for Chosen {
     }
     async fn usage(&self) -> Result<Usage> {
         self.inner()?.usage().await
+    }
+    async fn pids(&self) -> Result<Option<Vec<u32>>> {
+        self.inner()?.pids().await
+    }
+    fn check(&self) -> Option<Check> {
+        self.inner.get().and_then(|inner| inner.check())
+    }
+    fn serve(&self) {
+        if let Some(inner) = self.inner.get() {
+            inner.serve();
+        }
     }
     fn admits(&self) -> Result<()> {
         self.inner()?.admits()

@@ -33,8 +33,9 @@ impl DaemonBackend {
     }
 }
 
-fn local_task(task: wsw_worker::LocalTask) -> LocalTask {
-    LocalTask { id: task.id, service: task.service, status: task.status, created: task.created, started: task.started, finished: task.finished }
+fn local_task(worker: &wsw_worker::Worker, task: wsw_worker::LocalTask) -> LocalTask {
+    let health = worker.health(task.id);
+    LocalTask { id: task.id, service: task.service, status: task.status, created: task.created, started: task.started, finished: task.finished, health }
 }
 
 #[async_trait]
@@ -116,8 +117,8 @@ impl Backend for DaemonBackend {
     }
 
     fn tasks(&self) -> Vec<LocalTask> {
-        let tasks = self.node.worker().map(|worker| worker.tasks()).unwrap_or_default();
-        tasks.into_iter().map(local_task).collect()
+        let Some(worker) = self.node.worker() else { return Vec::new() };
+        worker.tasks().into_iter().map(|task| local_task(&worker, task)).collect()
     }
 
     async fn task_kill(&self, id: TaskId, signal: u32) -> Result<()> {
@@ -132,7 +133,8 @@ impl Backend for DaemonBackend {
         let done = |task: &wsw_worker::LocalTask| {
             until == Until::NotRunning && !matches!(task.status.state, wsw_api::TaskState::Starting | wsw_api::TaskState::Running)
         };
-        self.node.worker()?.wait(id, done).await.map(local_task)
+        let worker = self.node.worker()?;
+        worker.wait(id, done).await.map(|task| local_task(&worker, task))
     }
 
     async fn task_put_away(&self, id: TaskId) -> Result<()> {

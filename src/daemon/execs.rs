@@ -5,8 +5,11 @@
 use super::backend::DaemonBackend;
 use async_trait::async_trait;
 use wsw_api::exec::{Command, Size, Status};
-use wsw_api::{Result, TaskId};
+use wsw_api::{Error, Result, TaskId};
 use wsw_dockerapi::backend::{ExecStore, ExecStreams};
+
+/// `ps` answers within a fraction of a second.
+const PS_LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
 
 #[async_trait]
 impl ExecStore for DaemonBackend {
@@ -25,6 +28,22 @@ impl ExecStore for DaemonBackend {
 
     fn exec_status(&self, exec: &str) -> Result<Status> {
         self.worker()?.exec_status(exec)
+    }
+
+    async fn pids_of(&self, task: TaskId) -> Result<Option<Vec<u32>>> {
+        self.worker()?.pids(task).await
+    }
+
+    async fn ps(&self, words: &[String]) -> Result<String> {
+        let mut command = tokio::process::Command::new("ps");
+        command.args(words).stdin(std::process::Stdio::null()).kill_on_drop(true);
+        let failed = |why: String| Error::internal(format!("error running ps: {why}"));
+        let output = tokio::time::timeout(PS_LIMIT, command.output()).await;
+        let output = output.map_err(|_| failed(format!("no answer within {} s", PS_LIMIT.as_secs())))?.map_err(|error| failed(error.to_string()))?;
+        if !output.status.success() {
+            return Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     fn execs_of(&self, id: TaskId) -> Vec<String> {

@@ -51,6 +51,7 @@ mod oci_bad;
 mod oci_confine;
 mod oci_runtimes;
 mod oci_exec;
+mod oci_health;
 mod outbound;
 mod placement;
 mod ports;

@@ -227,6 +227,7 @@ fn a_command_is_seen_to_its_end_whoever_goes_first() {
     let shown = node.json(&format!("/exec/{left}/json"));
     assert!(shown["Running"] == true && shown["Pid"].as_u64() > Some(0) && shown["ContainerID"] == id.as_str(), "{shown}");
     assert_eq!(post(&node, &format!("/exec/{left}/start"), &json!({"Detach": true})).0, 409, "it runs already");
+    assert_eq!(node.json(&format!("/containers/{id}/json"))["ExecIDs"], json!([left]));
     drop(stream);
     let ended = |node: &Node, exec: &str| {
         until("the command to end", || match &node.json(&format!("/exec/{exec}/json")) {
@@ -275,5 +276,26 @@ fn a_command_is_seen_to_its_end_whoever_goes_first() {
     ] {
         let (found, answer) = post(&node, &path, &body);
         assert!(found == status && answer["message"].as_str().is_some_and(|text| !text.is_empty()), "{path}: {found} {answer}");
+    }
+}
+
+#[test]
+fn top_shows_the_processes_of_a_container() {
+    if !is_root() {
+        return;
+    }
+    let (node, id) = node_with(&[]);
+    node.wsw(&["exec", "-d", &id, "sleep", "7777"]).ok();
+    for client in &clients() {
+        let top = |words: &[&str]| run(&mut node.client(client, &[&["top", &id], words].concat()));
+        let plain = until("both processes", || {
+            let shown = top(&[]).ok();
+            if shown.lines().count() == 3 { Ok(shown) } else { Err(shown) }
+        });
+        assert!(plain.starts_with("UID") && plain.contains("tail -f /dev/null") && plain.contains("sleep 7777"), "{plain}");
+        let chosen = top(&["-eo", "pid,comm"]).ok();
+        assert!(chosen.starts_with("PID") && chosen.contains("COMMAND") && chosen.lines().count() == 3, "{chosen}");
+        assert!(top(&["-eo", "comm"]).failed().contains("couldn't find PID field in ps output"));
+        assert!(top(&["-eo", "comm=PID,pid"]).failed().contains("is not allowed"));
     }
 }

@@ -9,6 +9,7 @@ use crate::clock;
 use crate::events::Ring;
 use crate::execs::Execs;
 use crate::hands::Hands;
+use crate::health::Wards;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -65,6 +66,8 @@ pub struct Board {
     pub hands: Hands,
     /// Commands in tasks.
     pub execs: Execs,
+    /// What health checks found.
+    pub wards: Wards,
     /// This node, for events.
     pub node: NodeId,
 }

@@ -7,6 +7,7 @@
 
 use crate::board::Board;
 use crate::clock;
+use crate::health::Doctor;
 use crate::seam::{Controller, Exit};
 use crate::step::{Action, Event, Facts, Stop, step};
 use futures_util::future::BoxFuture;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use wsw_api::event::What;
+use wsw_api::health::State;
 use wsw_api::{DesiredState, TaskId, TaskState, TaskStatus};
 use wsw_runtime::Error;
 
@@ -80,12 +82,17 @@ pub struct Driver {
     pub controller: Arc<dyn Controller>,
     /// Where it stands at the start: assigned, or what adoption found.
     pub state: TaskState,
+    /// Adoption found it started, although it was not healthy yet.
+    pub up: bool,
     /// Between SIGTERM and SIGKILL.
     pub grace: Duration,
     pub want: watch::Receiver<Want>,
     pub board: Arc<Board>,
     pub calls: Arc<Calls>,
 }
+
+/// moby's reason of an end.
+const UNHEALTHY: &str = "unhealthy container";
 
 type Call<T> = BoxFuture<'static, Result<T, Error>>;
 
@@ -102,6 +109,8 @@ struct Run {
     exit: Option<Exit>,
     error: Option<Error>,
     pid: Option<u32>,
+    /// Checks its health.
+    doctor: Option<Doctor>,
 }
 
 impl Driver {
@@ -109,9 +118,16 @@ impl Driver {
     pub async fn run(self) -> TaskId {
         let task = self.task;
         let want = *self.want.borrow();
-        let facts = Facts { state: self.state, desired: want.desired, kill: want.kill, stop: Stop::No };
+        let up = self.up || self.state == TaskState::Running;
+        let facts = Facts { state: self.state, desired: want.desired, kill: want.kill, stop: Stop::No, health: State::Healthy, up };
         let pid = self.controller.pid();
-        let mut run = Run { driver: self, facts, attempt: 0, deadline: None, preparing: None, waiting: None, exit: None, error: None, pid };
+        let mut run = Run { driver: self, facts, attempt: 0, deadline: None, preparing: None, waiting: None, exit: None, error: None, pid, doctor: None };
+        if up {
+            run.examine();
+        }
+        if run.facts.state == TaskState::Running {
+            run.driver.controller.serve();
+        }
         run.drive().await;
         run.clean_up().await;
         task
@@ -145,6 +161,9 @@ impl Run {
     fn enter(&mut self, state: TaskState, message: &str) -> Event {
         self.facts.state = state;
         self.attempt = 0;
+        if state == TaskState::Running {
+            self.driver.controller.serve();
+        }
         let status = TaskStatus { pid: self.pid, ..TaskStatus::new(state, clock::now(), message) };
         self.driver.board.post(self.driver.task, status);
         Event::Look
@@ -206,7 +225,20 @@ impl Run {
         let result = self.driver.controller.start().await;
         drop(permit);
         let result = result.map(|started| self.pid = Some(started.pid));
+        if result.is_ok() {
+            self.facts.up = true;
+            self.examine();
+        }
         self.outcome(result.map(|()| Event::Started))
+    }
+
+    /// A task with a health check is looked after from its start to its end.
+    fn examine(&mut self) {
+        if let Some(check) = self.driver.controller.check() {
+            // One that runs was healthy; what it is now shows.
+            self.facts.health = if self.facts.state == TaskState::Running { State::Healthy } else { State::Starting };
+            self.doctor = Some(Doctor::start(&self.driver.board, self.driver.task, check));
+        }
     }
 
     async fn stop(&mut self, how: Stop, patience: Duration) -> Event {
@@ -232,7 +264,7 @@ impl Run {
     }
 
     async fn rest(&mut self) -> Event {
-        if self.facts.state != TaskState::Running {
+        if !self.facts.up {
             changed(&mut self.driver.want).await;
             return Event::Look;
         }
@@ -246,8 +278,22 @@ impl Run {
                 None => std::future::pending().await,
             }
         };
+        let said = async {
+            match &mut self.doctor {
+                Some(doctor) => doctor.said().await,
+                None => std::future::pending().await,
+            }
+        };
         let result = tokio::select! {
             result = call => result,
+            state = said => {
+                self.facts.health = state;
+                if state == State::Unhealthy {
+                    // It ends, whatever a later probe would say.
+                    self.doctor = None;
+                }
+                return Event::Look;
+            }
             () = overdue => {
                 self.deadline = None;
                 return Event::Overdue;
@@ -255,8 +301,12 @@ impl Run {
             _ = changed(&mut self.driver.want) => return Event::Look,
         };
         self.waiting = None;
+        self.doctor = None;
         match result {
-            Ok(exit) => {
+            Ok(mut exit) => {
+                if self.facts.health == State::Unhealthy && exit.reason.is_none() {
+                    exit.reason = Some(UNHEALTHY.into());
+                }
                 let (failed, ran) = (exit.code != 0 || !exit.ran, exit.ran);
                 self.exit = Some(exit);
                 Event::Exited { failed, ran }
@@ -283,6 +333,7 @@ impl Run {
 
     async fn clean_up(&mut self) {
         self.waiting = None;
+        self.doctor = None;
         if let Some(preparing) = self.preparing.take() {
             // Whether it worked does not matter; what it made is removed below.
             let _ = preparing.await;

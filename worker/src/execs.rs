@@ -216,6 +216,17 @@ pub async fn take_up(board: &Arc<Board>, task: TaskId) {
     }
 }
 
+/// Ends a command.
+pub async fn kill(board: &Board, id: &str) {
+    let exec = match board.execs.lock().rows.get(id) {
+        Some(Row { state: State::Running(exec), .. }) => Arc::clone(exec),
+        _ => return,
+    };
+    if let Err(error) = exec.kill().await {
+        tracing::warn!(exec = id, %error, "a command was not ended");
+    }
+}
+
 /// Tells a command's terminal its size.
 pub async fn resize(board: &Board, id: &str, size: Size) -> Result<()> {
     // Clients tell it as soon as they are connected, before the command runs.

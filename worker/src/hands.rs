@@ -61,6 +61,11 @@ pub async fn usage(board: &Board, task: TaskId) -> Result<Usage> {
     board.hands.of(task)?.usage().await.map_err(|error| refused(&error))
 }
 
+/// Processes of a task on this node; none for a Wasm task.
+pub async fn pids(board: &Board, task: TaskId) -> Result<Option<Vec<u32>>> {
+    board.hands.of(task)?.pids().await.map_err(|error| refused(&error))
+}
+
 /// Waits until `done` holds for the task or nothing is left of it.
 pub async fn wait(board: &Board, task: TaskId, done: impl Fn(&LocalTask) -> bool) -> Option<LocalTask> {
     let mut events = board.events.follow();

@@ -22,6 +22,7 @@ mod driver;
 mod events;
 mod execs;
 mod hands;
+mod health;
 mod ingress;
 pub mod logs;
 pub mod relay;

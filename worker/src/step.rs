@@ -10,6 +10,7 @@
 //! Invariants: states only move forward; an ended task is at rest for ever; SIGTERM goes out once, then SIGKILL.
 //! Never: calls an executor, reads a clock. [`crate::driver`] carries out what is decided here.
 
+use wsw_api::health::State;
 use wsw_api::{DesiredState, TaskState};
 
 /// How far stopping a running task has come.
@@ -30,12 +31,21 @@ pub struct Facts {
     /// The node leaves the swarm: no grace period.
     pub kill: bool,
     pub stop: Stop,
+    /// What its health check says; healthy where there is none.
+    pub health: State,
+    /// It was started (and may not be healthy yet).
+    pub up: bool,
 }
 
 impl Facts {
     /// True when the task should end.
     pub fn stopping(&self) -> bool {
         self.kill || !self.desired.wants_run()
+    }
+
+    /// True when it should end for any reason.
+    fn ending(&self) -> bool {
+        self.stopping() || self.health == State::Unhealthy
     }
 }
 
@@ -84,16 +94,19 @@ pub fn step(facts: &Facts, event: Event) -> Action {
         return Action::Rest;
     }
     match event {
-        Event::Look if facts.state == TaskState::Running => look_running(facts),
+        Event::Look if facts.state == TaskState::Running || facts.up => look_running(facts),
         Event::Look => look_before_running(facts),
         Event::Prepared => Action::Enter(TaskState::Ready, "prepared"),
+        // SwarmKit's: a task with a health check starts until it is healthy.
+        Event::Started if facts.health != State::Healthy => look_running(facts),
         Event::Started => Action::Enter(TaskState::Running, "started"),
         Event::Exited { .. } if facts.stopping() => Action::End(TaskState::Shutdown, "shutdown"),
         Event::Exited { failed: false, .. } => Action::End(TaskState::Complete, "finished"),
-        Event::Exited { failed: true, ran: true } => Action::End(TaskState::Failed, "started"),
+        Event::Exited { failed: true, ran: true } if facts.state == TaskState::Running => Action::End(TaskState::Failed, "started"),
+        Event::Exited { failed: true, ran: true } => Action::End(TaskState::Failed, "starting"),
         Event::Exited { failed: true, ran: false } => Action::End(TaskState::Failed, "starting"),
         Event::Error { again } => error(facts, again),
-        Event::Overdue if facts.stopping() && facts.stop > Stop::No => Action::Terminate,
+        Event::Overdue if facts.ending() && facts.stop > Stop::No => Action::Terminate,
         Event::Overdue => Action::Rest,
     }
 }
@@ -114,7 +127,8 @@ fn look_before_running(facts: &Facts) -> Action {
 
 fn look_running(facts: &Facts) -> Action {
     match facts.stop {
-        _ if !facts.stopping() => Action::Rest,
+        _ if facts.state < TaskState::Running && facts.health == State::Healthy && !facts.stopping() => Action::Enter(TaskState::Running, "started"),
+        _ if !facts.ending() => Action::Rest,
         Stop::No | Stop::Asked if facts.kill => Action::Terminate,
         Stop::No => Action::Shutdown,
         Stop::Asked | Stop::Killed => Action::Rest,
@@ -124,7 +138,7 @@ fn look_running(facts: &Facts) -> Action {
 fn error(facts: &Facts, again: bool) -> Action {
     match facts.state {
         // It never ran: that it could not be prepared does not matter any more.
-        state if state < TaskState::Running && facts.stopping() => Action::End(TaskState::Shutdown, "shutdown"),
+        state if state < TaskState::Running && !facts.up && facts.stopping() => Action::End(TaskState::Shutdown, "shutdown"),
         _ if again => Action::Retry,
         TaskState::Running => Action::End(TaskState::Failed, "started"),
         TaskState::Starting => Action::End(TaskState::Failed, "starting"),
@@ -169,7 +183,7 @@ mod tests {
     ];
 
     fn facts(state: S, desired: D) -> Facts {
-        Facts { state, desired, kill: false, stop: Stop::No }
+        Facts { state, desired, kill: false, stop: Stop::No, health: State::Healthy, up: state == S::Running }
     }
 
     fn check(rows: &[(Facts, Event)], expected: Expect) {
@@ -251,6 +265,45 @@ mod tests {
     }
 
     #[test]
+    fn a_task_with_a_health_check_runs_once_it_is_healthy_and_ends_when_it_is_not() {
+        let starting = Facts { health: State::Starting, up: true, ..facts(S::Starting, D::Running) };
+        let sick = Facts { health: State::Unhealthy, ..starting };
+        let running = facts(S::Running, D::Running);
+        check(
+            &[
+                (starting, Event::Started),
+                (starting, Event::Look),
+                (Facts { health: State::Healthy, ..starting }, Event::Look),
+                (starting, FAILED),
+                (starting, OK),
+                (Facts { desired: D::Shutdown, ..starting }, Event::Look),
+                (Facts { desired: D::Shutdown, stop: Stop::Asked, ..starting }, FAILED),
+                (sick, Event::Look),
+                (Facts { stop: Stop::Asked, ..sick }, Event::Look),
+                (Facts { stop: Stop::Asked, ..sick }, Event::Overdue),
+                (Facts { stop: Stop::Killed, ..sick }, FAILED),
+                (Facts { health: State::Unhealthy, ..running }, Event::Look),
+                (Facts { health: State::Unhealthy, stop: Stop::Asked, ..running }, FAILED),
+            ],
+            expect![[r#"
+                starting want running No + Started = Rest
+                starting want running No + Look = Rest
+                starting want running No + Look = Enter(Running, "started")
+                starting want running No + Exited { failed: true, ran: true } = End(Failed, "starting")
+                starting want running No + Exited { failed: false, ran: true } = End(Complete, "finished")
+                starting want shutdown No + Look = Shutdown
+                starting want shutdown Asked + Exited { failed: true, ran: true } = End(Shutdown, "shutdown")
+                starting want running No + Look = Shutdown
+                starting want running Asked + Look = Rest
+                starting want running Asked + Overdue = Terminate
+                starting want running Killed + Exited { failed: true, ran: true } = End(Failed, "starting")
+                running want running No + Look = Shutdown
+                running want running Asked + Exited { failed: true, ran: true } = End(Failed, "started")
+            "#]],
+        );
+    }
+
+    #[test]
     fn errors() {
         check(
             &[
@@ -280,7 +333,7 @@ mod tests {
             for desired in [D::Ready, D::Running, D::Complete, D::Shutdown, D::Remove] {
                 for stop in [Stop::No, Stop::Asked, Stop::Killed] {
                     for (kill, event) in [false, true].into_iter().flat_map(|kill| EVENTS.map(|event| (kill, event))) {
-                        let action = step(&Facts { state, desired, kill, stop }, event);
+                        let action = step(&Facts { kill, stop, ..facts(state, desired) }, event);
                         match action {
                             _ if !state.is_live() => assert_eq!(action, Action::Rest),
                             // The driver only raises what fits the call it made; here it is enough that nothing leads back past it.

@@ -107,6 +107,7 @@ impl Tasks {
         let state = match adopted.state {
             // Preparing again answers the same again; then it waits or starts as its desired state says.
             AdoptedState::Created => TaskState::Preparing,
+            AdoptedState::Running(_) if known.state < TaskState::Running && adopted.controller.check().is_some() => TaskState::Starting,
             AdoptedState::Running(started) => {
                 if known.state != TaskState::Running {
                     let status = TaskStatus { pid: Some(started.pid), ..TaskStatus::new(TaskState::Running, clock::now(), "started") };
@@ -215,6 +216,7 @@ impl Tasks {
         };
         let grace = Duration::from_nanos(template.spec.container.stop_grace());
         self.board.set_template(task.id, &template);
+        let up = controller.is_some() && state >= TaskState::Starting;
         let controller = controller.unwrap_or_else(|| {
             self.executor.controller(TaskRequest {
                 task: task.id,
@@ -236,7 +238,7 @@ impl Tasks {
         self.wants.insert(task.id, sender);
         self.board.hands.put(task.id, Arc::clone(&controller));
         let (board, calls) = (Arc::clone(&self.board), Arc::clone(&self.calls));
-        self.drivers.spawn(Driver { task: task.id, controller, state, grace, want, board, calls }.run());
+        self.drivers.spawn(Driver { task: task.id, controller, state, up, grace, want, board, calls }.run());
     }
 
     /// True when some of the ports depend on what runs here.
@@ -293,6 +295,7 @@ impl Tasks {
         self.wants.remove(&id);
         self.board.hands.take(id);
         self.board.execs.forget(id);
+        self.board.wards.forget(id);
         while self.reapers.try_join_next().is_some() {}
         if self.set.tasks.get(&id).is_some_and(|entry| entry.removed) {
             self.forget(id);

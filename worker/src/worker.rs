@@ -21,6 +21,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use wsw_api::event::TaskEvent;
 use wsw_api::exec;
+use wsw_api::health::Health;
 use wsw_api::log::Query;
 use wsw_api::object::NodeDescription;
 use wsw_api::session::{ManagerFrame, WorkerFrame};
@@ -184,6 +185,16 @@ impl Worker {
     /// Its client left it by the keys of the terminal.
     pub fn exec_detached(&self, id: &str) {
         execs::detached(&self.board, id);
+    }
+
+    /// Processes of a task on this node; none for a Wasm task.
+    pub async fn pids(&self, task: TaskId) -> wsw_api::Result<Option<Vec<u32>>> {
+        hands::pids(&self.board, task).await
+    }
+
+    /// What its health check found of a task.
+    pub fn health(&self, task: TaskId) -> Option<Health> {
+        self.board.wards.of(task)
     }
 
     /// What a task of this node uses.

@@ -10,6 +10,7 @@ use crate::model::{Empty, Map, container as api};
 use crate::volume_store::{Volume, VolumeStore};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use wsw_api::health::State;
 use wsw_api::network::NetworkAttachment;
 use wsw_api::object::Template;
 use wsw_api::spec::{ContainerSpec, Mount, MountKind, PublishMode};
@@ -130,7 +131,15 @@ impl Container<'_> {
     fn status(&self) -> String {
         let ago = |at: Option<Time>| time::human(self.now.since(at.unwrap_or(self.local.status.at)));
         match self.state() {
-            "running" => format!("Up {}", ago(self.local.started)),
+            "running" => {
+                let health = match &self.local.health {
+                    None => "",
+                    Some(health) if health.state == State::Starting => " (health: starting)",
+                    Some(health) if health.state == State::Healthy => " (healthy)",
+                    Some(_) => " (unhealthy)",
+                };
+                format!("Up {}{health}", ago(self.local.started))
+            }
             "exited" => format!("Exited ({}) {} ago", self.exit_code(), ago(self.local.finished)),
             _ => "Created".into(),
         }
@@ -218,7 +227,7 @@ impl Container<'_> {
             && filters.any("ancestor", ancestor)
             && filters.any("exited", |code| self.state() == "exited" && code == self.exit_code().to_string())
             && filters.any("is-task", |value| matches!(value, "true" | "1"))
-            && filters.exact("health", "none")
+            && filters.exact("health", self.local.health.as_ref().map_or("none", |health| health.state.as_str()))
             && filters.any("network", |value| self.networks().iter().any(|(name, place)| name == value || place.network_id.as_deref() == Some(value)))
             && ["publish", "expose"].into_iter().all(|key| filters.any(key, |value| self.has_port(value, key == "publish")))
             && filters.exact("isolation", "")
@@ -314,6 +323,7 @@ impl Container<'_> {
             restart_count: Some(0),
             driver: Some("wsw"),
             platform: Some(self.image.map_or("linux", |image| image.platform.os.as_str()).to_owned()),
+            exec_ids: None,
             host_config: Some(self.host_config()),
             size_rw,
             size_root,
@@ -337,6 +347,7 @@ impl Container<'_> {
             error: Some(self.local.status.err.to_string()),
             started_at: moment(self.local.started),
             finished_at: moment(self.local.finished),
+            health: self.local.health.as_ref().map(super::health::found),
         }
     }
 
@@ -369,6 +380,11 @@ impl Container<'_> {
             working_dir: self.spec().map(|spec| spec.dir.clone()),
             entrypoint: some_list(&entrypoint),
             labels: Some(self.labels()),
+            healthcheck: self
+                .spec()
+                .and_then(|spec| spec.healthcheck.as_ref())
+                .or(self.image.and_then(|image| image.healthcheck.as_ref()))
+                .map(super::health::write),
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod confine;
 pub mod container;
 pub mod event;
 pub mod generic;
+pub mod health;
 pub mod image;
 pub mod log_details;
 pub mod mount;

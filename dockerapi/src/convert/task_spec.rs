@@ -2,9 +2,8 @@
 //!
 //! Owns: which of Docker's container fields wsw serves. Image references, label and constraint values are checked by the planner.
 
-use super::{confine, generic, go_nanos, mount, non_negative, not_served, some_list, some_text, unserved};
+use super::{confine, generic, go_nanos, health, mount, non_negative, not_served, some_list, some_text, unserved};
 use crate::model::{self, task as api};
-use serde_json::json;
 use wsw_api::spec::{ContainerSpec, LogDriver, Placement, Platform, ResourceRequirements, Resources, RestartCondition, RestartPolicy, TaskSpec};
 use wsw_api::{Error, Result};
 
@@ -62,16 +61,13 @@ fn read_container(mut spec: api::ContainerSpec) -> Result<ContainerSpec> {
         },
         mounts: spec.mounts.unwrap_or_default().into_iter().map(mount::read).collect::<Result<_>>()?,
         confinement,
+        healthcheck: spec.healthcheck.map(health::read).transpose()?,
     })
 }
 
 fn refuse_container(spec: &api::ContainerSpec) -> Result<()> {
     for (field, value) in [("ContainerSpec.Secrets", &spec.secrets), ("ContainerSpec.Configs", &spec.configs)] {
         unserved(field, value)?;
-    }
-    // "no health check" is what every task has
-    if spec.healthcheck.as_ref().and_then(|check| check.get("Test")) != Some(&json!(["NONE"])) {
-        unserved("ContainerSpec.Healthcheck", &spec.healthcheck)?;
     }
     Ok(())
 }
@@ -170,6 +166,7 @@ fn write_container(spec: &ContainerSpec, defaults: bool) -> api::ContainerSpec {
         open_stdin: spec.open_stdin.then_some(true),
         read_only: spec.read_only.then_some(true),
         stop_grace_period: grace.and_then(go_nanos),
+        healthcheck: spec.healthcheck.as_ref().map(health::write),
         mounts: some_list(&spec.mounts.iter().map(mount::write).collect::<Vec<_>>()),
         ..Default::default()
     };

@@ -49,6 +49,7 @@ answers! {
         restart_count: u32 = "RestartCount",
         driver: &'static str = "Driver",
         platform: String = "Platform",
+        exec_ids: Option<Vec<String>> = "ExecIDs",
         host_config: HostConfig = "HostConfig",
         size_rw: u64 = "SizeRw",
         size_root: u64 = "SizeRootFs",
@@ -69,7 +70,12 @@ answers! {
         error: String = "Error",
         started_at: String = "StartedAt",
         finished_at: String = "FinishedAt",
+        health: Health = "Health",
     }
+    /// What its health check found.
+    Health { status: &'static str = "Status", failing: u32 = "FailingStreak", log: Vec<HealthResult> = "Log" }
+    /// One probe.
+    HealthResult { start: String = "Start", end: String = "End", code: i32 = "ExitCode", output: String = "Output" }
     /// How the node runs it.
     HostConfig {
         mode: &'static str = "NetworkMode",
@@ -99,6 +105,7 @@ answers! {
         working_dir: String = "WorkingDir",
         entrypoint: Vec<String> = "Entrypoint",
         labels: Map = "Labels",
+        healthcheck: super::task::HealthConfig = "Healthcheck",
     }
     /// Its ports and networks.
     NetworkSettings { ports: BTreeMap<String, Vec<Binding>> = "Ports", networks: BTreeMap<String, EndpointSettings> = "Networks" }

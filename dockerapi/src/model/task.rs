@@ -36,7 +36,7 @@ model! {
         read_only: bool = "ReadOnly",
         mounts: Vec<Mount> = "Mounts",
         stop_grace_period: i64 = "StopGracePeriod",
-        healthcheck: Unserved = "Healthcheck",
+        healthcheck: HealthConfig = "Healthcheck",
         hosts: Vec<String> = "Hosts",
         dns: Dns = "DNSConfig",
         secrets: Unserved = "Secrets",
@@ -66,6 +66,15 @@ model! {
     SeccompOptions { mode: String = "Mode", profile: String = "Profile" }
     /// Whether AppArmor's profile is wanted.
     AppArmorOptions { mode: String = "Mode" }
+    /// A health check; durations are nanoseconds.
+    HealthConfig {
+        test: Vec<String> = "Test",
+        interval: i64 = "Interval",
+        timeout: i64 = "Timeout",
+        start_period: i64 = "StartPeriod",
+        start_interval: i64 = "StartInterval",
+        retries: i64 = "Retries",
+    }
     /// Where logs go, and its options.
     LogDriver { name: String = "Name", options: Map = "Options" }
     /// Limits and reservations.

@@ -94,7 +94,11 @@ pub async fn inspect(call: Call) -> Answer {
     let known = Known::of(&call).await;
     let wanted = container_id(id);
     match known.containers(&call, &images).into_iter().find(|found| found.id() == wanted) {
-        Some(found) => call::ok(&found.inspect(call.query.flag("size"))),
+        Some(found) => {
+            // moby's: null when there are none.
+            let running = Some(call.backend.execs_of(id)).filter(|running| !running.is_empty());
+            call::ok(&crate::model::container::ContainerInspect { exec_ids: Some(running), ..found.inspect(call.query.flag("size")) })
+        }
         None => Err(no_such(&call.name)),
     }
 }

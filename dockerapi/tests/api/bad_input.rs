@@ -75,7 +75,6 @@ async fn what_is_not_served_is_refused_by_its_name() {
         ("Mounts", r#"[{"Type":"tmpfs","Target":"/b","TmpfsOptions":{"Options":[["exec"]]}}]"#),
         ("Secrets", r#"[{"SecretID":"x"}]"#),
         ("Configs", r#"[{"ConfigID":"x"}]"#),
-        ("Healthcheck", r#"{"Test":["CMD","true"]}"#),
         ("Hosts", r#"["one 1.1.1.1"]"#),
         ("DNSConfig", r#"{"Nameservers":["one"]}"#),
         ("CapabilityAdd", r#"["CAP_NET_ADMIN","CAP_FLY"]"#),
@@ -118,7 +117,6 @@ async fn what_is_not_served_is_refused_by_its_name() {
         501 {"message":"ContainerSpec.Mounts.TmpfsOptions.Options: not supported by this version of wsw; leave it out"}
         501 {"message":"ContainerSpec.Secrets: not supported by this version of wsw; leave it out"}
         501 {"message":"ContainerSpec.Configs: not supported by this version of wsw; leave it out"}
-        501 {"message":"ContainerSpec.Healthcheck: not supported by this version of wsw; leave it out"}
         400 {"message":"ContainerSpec.Hosts: \"one 1.1.1.1\": an entry is an IP address, then names"}
         400 {"message":"ContainerSpec.DNSConfig.Nameservers: one is not an ip address"}
         400 {"message":"ContainerSpec.CapabilityAdd: unknown capability: \"CAP_FLY\""}

@@ -378,6 +378,7 @@ impl Backend for Fixture {
             created: task.meta.created_at,
             started: Some(task.status.at),
             finished: None,
+            health: None,
         };
         let put_away = self.state.lock().unwrap().put_away.clone();
         store.tasks_on_node(&NODE).map(local).filter(|task| !put_away.contains(&task.id)).collect()

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use oci_spec::image::{Descriptor, ImageManifest};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use wsw_api::health::HealthConfig;
 use wsw_api::image::Image;
 use wsw_api::spec::Platform;
 
@@ -75,6 +76,34 @@ struct Process {
     labels: Option<BTreeMap<String, String>>,
     stop_signal: Option<String>,
     volumes: Option<BTreeMap<String, serde_json::Value>>,
+    healthcheck: Option<Healthcheck>,
+    shell: Option<Vec<String>>,
+}
+
+/// Durations are nanoseconds; what is negative says nothing.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Healthcheck {
+    test: Option<Vec<String>>,
+    interval: i64,
+    timeout: i64,
+    start_period: i64,
+    start_interval: i64,
+    retries: i64,
+}
+
+impl From<Healthcheck> for HealthConfig {
+    fn from(found: Healthcheck) -> Self {
+        let nanos = |value: i64| u64::try_from(value).unwrap_or_default();
+        Self {
+            test: found.test.unwrap_or_default(),
+            interval: nanos(found.interval),
+            timeout: nanos(found.timeout),
+            start_period: nanos(found.start_period),
+            start_interval: nanos(found.start_interval),
+            retries: u32::try_from(found.retries).unwrap_or_default(),
+        }
+    }
 }
 
 /// Reads one image of the archive.
@@ -133,6 +162,8 @@ pub(crate) fn classify(unpacked: &mut Unpacked, found: &Found) -> Result<Classif
         user: process.user.unwrap_or_default(),
         stop_signal: process.stop_signal.unwrap_or_default(),
         volumes: process.volumes.unwrap_or_default().into_keys().collect(),
+        healthcheck: process.healthcheck.map(HealthConfig::from),
+        shell: process.shell.unwrap_or_default(),
         tagged_at: None,
     };
     let blobs = [found.manifest.clone(), staged].into_iter().chain(layers).chain(module.clone()).collect();

@@ -77,7 +77,9 @@ async fn one(oci: &Arc<Oci>, record: Record, end: Option<Exit>) -> Option<Adopte
     }
     if let AdoptedState::Running(started) = &found {
         state.pid = Some(started.pid);
-        oci.services.put(record.service, record.task, &record);
+        if record.check.is_none() {
+            oci.services.put(record.service, record.task, &record);
+        }
     }
     let controller = Arc::new(Container::of(Arc::downgrade(oci), record.task, record.service, state));
     Some(Adopted { task: record.task, service: record.service, slot: record.slot, template: record.template, state: found, controller })

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use wsw_api::health::Check;
 use wsw_api::{ServiceId, TaskId, Time};
 
 const RECORD: &str = "record.json";
@@ -53,6 +54,9 @@ pub(super) struct Record {
     /// Groups that its service adds to each user.
     #[serde(default)]
     pub groups: Vec<String>,
+    /// How its health is checked; it takes connections once it is healthy.
+    #[serde(default)]
+    pub check: Option<Check>,
 }
 
 /// How it ended, once that is known: the shim forgets it then.

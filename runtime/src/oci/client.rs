@@ -147,6 +147,13 @@ impl Shim {
         Ok(())
     }
 
+    /// Processes of a task, on the node.
+    pub(super) async fn pids(&self, id: &str) -> Result<Vec<u32>, Refusal> {
+        let request = api::PidsRequest { id: id.into(), ..Default::default() };
+        let answer: api::PidsResponse = self.call("Pids", &request, Some(CALL_LIMIT)).await?;
+        Ok(answer.processes.iter().map(|process| process.pid).collect())
+    }
+
     /// The shim lets go of its own end of a process's input.
     pub(super) async fn close_io(&self, id: &str, exec: &str) -> Result<(), Refusal> {
         let request = api::CloseIORequest { id: id.into(), exec_id: exec.into(), stdin: true, ..Default::default() };

@@ -22,6 +22,7 @@ use async_trait::async_trait;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use wsw_api::exec::{Command, Size};
+use wsw_api::health::Check;
 use wsw_api::usage::Usage;
 use wsw_api::{ServiceId, TaskId, Time};
 
@@ -200,7 +201,7 @@ impl Controller for Container {
             Ok(pid) => {
                 let mut state = self.lock();
                 (state.pid, state.request) = (Some(pid), None);
-                if let Some(record) = &state.record {
+                if let Some(record) = state.record.as_ref().filter(|record| record.check.is_none()) {
                     oci.services.put(self.service, self.task, record);
                 }
                 Ok(Started { pid })
@@ -251,6 +252,22 @@ impl Controller for Container {
     async fn usage(&self) -> Result<Usage> {
         let (shim, _) = self.running()?;
         Ok(shim.usage(&self.task.to_string()).await?)
+    }
+
+    fn check(&self) -> Option<Check> {
+        self.lock().record.as_ref().and_then(|record| record.check.clone())
+    }
+
+    fn serve(&self) {
+        let Ok((_, record)) = self.running() else { return };
+        if let Ok(oci) = self.oci() {
+            oci.services.put(self.service, self.task, &record);
+        }
+    }
+
+    async fn pids(&self) -> Result<Option<Vec<u32>>> {
+        let (shim, _) = self.running()?;
+        Ok(Some(shim.pids(&self.task.to_string()).await?))
     }
 
     fn admits(&self) -> Result<()> {

@@ -17,6 +17,7 @@ use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use wsw_api::health::HealthConfig;
 use wsw_api::{TaskId, labels};
 
 const SIGTERM: u32 = 15;
@@ -111,6 +112,7 @@ fn record(oci: &Oci, request: &TaskRequest, image: &Image) -> Result<Record> {
         proxy_protocol: labels.proxy_protocol,
         started: false,
         groups: container.groups.clone(),
+        check: HealthConfig::check(container.healthcheck.as_ref(), image.healthcheck.as_ref(), &image.shell),
     })
 }
 
