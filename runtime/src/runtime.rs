@@ -6,8 +6,8 @@
 use crate::error::{Error, Result};
 use crate::executor::{Adopted, Capabilities, Controller, Executor, Exit, Started, TaskRequest};
 use crate::images::{Image, native};
-use crate::oci::exec::{Exec, Streams};
 use crate::oci::Oci;
+use crate::oci::exec::{Exec, Streams};
 use crate::wasm::{Config, Wasm, pull};
 use async_trait::async_trait;
 use std::net::SocketAddr;

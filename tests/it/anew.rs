@@ -13,6 +13,22 @@ fn placed(at: &Node, service: &str, nodes: &[&str]) -> BTreeSet<String> {
     at.tasks(service).iter().filter(running).map(|task| task["ID"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
+/// Lets the old managers leave and join again.
+fn take_back(managers: &Managers, left: usize, gone: &[usize]) {
+    let token = managers.nodes[left].wsw(&["swarm", "join-token", "-q", "manager"]).ok().trim().to_owned();
+    for at in gone {
+        let node = &managers.nodes[*at];
+        node.wsw(&["swarm", "leave", "--force"]).ok();
+        assert_eq!(state(node), "inactive");
+        node.wsw(&["swarm", "join", "--token", &token, &managers.nodes[left].remote()]).ok();
+        managers.nodes[left].wsw(&["node", "demote", &managers.ids[*at]]).ok();
+        until("the old node to be let go", || {
+            let removed = managers.nodes[left].wsw(&["node", "rm", &managers.ids[*at]]);
+            if removed.code == 0 { Ok(()) } else { Err(removed.err) }
+        });
+    }
+}
+
 #[test]
 fn what_is_left_of_a_swarm_begins_anew_and_its_old_majority_is_refused() {
     let mut managers = Managers::of(3);
@@ -68,18 +84,7 @@ fn what_is_left_of_a_swarm_begins_anew_and_its_old_majority_is_refused() {
     assert_eq!(placed(&managers.nodes[left], "ticking", &kept), before);
     assert!(managers.shows(left, "anew") && worker.local().iter().any(|task| before.contains(task)));
 
-    let token = managers.nodes[left].wsw(&["swarm", "join-token", "-q", "manager"]).ok().trim().to_owned();
-    for at in &gone {
-        let node = &managers.nodes[*at];
-        node.wsw(&["swarm", "leave", "--force"]).ok();
-        assert_eq!(state(node), "inactive");
-        node.wsw(&["swarm", "join", "--token", &token, &managers.nodes[left].remote()]).ok();
-        managers.nodes[left].wsw(&["node", "demote", &managers.ids[*at]]).ok();
-        until("the old node to be let go", || {
-            let removed = managers.nodes[left].wsw(&["node", "rm", &managers.ids[*at]]);
-            if removed.code == 0 { Ok(()) } else { Err(removed.err) }
-        });
-    }
+    take_back(&managers, left, &gone);
     managers.wait_settled(left, 3);
     managers.nodes[left].kill();
     until("a write without the one that was left", || {

@@ -142,7 +142,10 @@ fn both_clients_load_both_forms_and_tasks_of_both_kinds_run_side_by_side() {
         node.wsw(&["service", "create", "-d", "--name", "ticks", "--replicas", "5", &harness::guest("tick").to_string_lossy()]).ok();
         node.wait_running("boxes", 5);
         node.wait_running("ticks", 5);
-        assert_eq!(contained(node.data_root()).len(), 5);
+        until("one process for each container", || match contained(node.data_root()) {
+            processes if processes.len() == 5 => Ok(()),
+            processes => Err(format!("{processes:?}")),
+        });
         run(&mut node.client(&docker, &["service", "rm", "boxes", "ticks"])).ok();
         all_is_gone(&node);
     }

@@ -205,6 +205,21 @@ fn start(node: &Node, exec: &str) -> UnixStream {
     stream
 }
 
+/// What is asked wrongly, or of what is not there.
+fn refuses(node: &Node, id: &str) {
+    for (path, body, status) in [
+        (format!("/containers/{id}/exec"), json!({}), 400),
+        (format!("/containers/{id}/exec"), json!({"Cmd": "true"}), 400),
+        ("/containers/nosuch/exec".into(), json!({"Cmd": ["true"]}), 404),
+        ("/exec/nosuch/start".into(), json!({}), 404),
+        ("/exec/nosuch/resize?h=1&w=1".into(), json!({}), 404),
+        ("/exec/nosuch/resize?h=x&w=1".into(), json!({}), 400),
+    ] {
+        let (found, answer) = post(node, &path, &body);
+        assert!(found == status && answer["message"].as_str().is_some_and(|text| !text.is_empty()), "{path}: {found} {answer}");
+    }
+}
+
 #[test]
 fn a_command_is_seen_to_its_end_whoever_goes_first() {
     if !is_root() {
@@ -266,17 +281,7 @@ fn a_command_is_seen_to_its_end_whoever_goes_first() {
     until("the replacement", || if container(&node) != id && !container(&node).is_empty() { Ok(()) } else { Err("none yet".into()) });
     let said = node.wsw(&["exec", &id, "true"]).failed();
     assert!(said.contains("is not running") || said.contains("No such container"), "{said}");
-    for (path, body, status) in [
-        (format!("/containers/{}/exec", container(&node)), json!({}), 400),
-        (format!("/containers/{}/exec", container(&node)), json!({"Cmd": "true"}), 400),
-        ("/containers/nosuch/exec".into(), json!({"Cmd": ["true"]}), 404),
-        ("/exec/nosuch/start".into(), json!({}), 404),
-        ("/exec/nosuch/resize?h=1&w=1".into(), json!({}), 404),
-        ("/exec/nosuch/resize?h=x&w=1".into(), json!({}), 400),
-    ] {
-        let (found, answer) = post(&node, &path, &body);
-        assert!(found == status && answer["message"].as_str().is_some_and(|text| !text.is_empty()), "{path}: {found} {answer}");
-    }
+    refuses(&node, &container(&node));
 }
 
 #[test]

@@ -208,7 +208,7 @@ pub async fn inspect(call: Call) -> Answer {
         user: (!command.user.is_empty()).then_some(command.user),
     };
     call::ok(&ExecInspect {
-        id: Some(call.name.clone()),
+        id: Some(call.name),
         running: Some(status.running),
         code: Some(status.code),
         process: Some(process),

@@ -95,20 +95,6 @@ async fn what_is_not_served_is_refused_by_its_name() {
         let body = service_body("web", 1).replace(r#""Init":false,"DNSConfig":{}"#, &format!(r#""{field}":{value}"#));
         answers.push_str(&text(&fixture, "POST /services/create", body).await);
     }
-    for (field, value) in [("LogDriver", r#"{"Name":"syslog"}"#), ("PluginSpec", r#"{"Name":"p"}"#), ("Runtime", r#""plugin""#)] {
-        let body = service_body("web", 1).replace(r#""ForceUpdate":0"#, &format!(r#""{field}":{value}"#));
-        answers.push_str(&text(&fixture, "POST /services/create", body).await);
-    }
-    for (field, list) in [
-        ("Reservations", r#"[{"NamedResourceSpec":{"Kind":"gpu","Value":"a"}}]"#),
-        ("Reservations", r#"[{"DiscreteResourceSpec":{"Kind":"gpu","Value":-1}}]"#),
-        ("Reservations", r#"[{}]"#),
-        ("Limits", r#"[{"DiscreteResourceSpec":{"Kind":"gpu","Value":1}}]"#),
-    ] {
-        let given = format!(r#""Reservations":{{}},"{field}":{{"GenericResources":{list}}}"#);
-        let body = service_body("web", 1).replace(r#""Reservations":{}"#, &given);
-        answers.push_str(&text(&fixture, "POST /services/create", body).await);
-    }
     expect![[r#"
         501 {"message":"ContainerSpec.Mounts: type \"npipe\" is not supported by this version of wsw; use bind, volume or tmpfs"}
         501 {"message":"ContainerSpec.Mounts: type \"cluster\" is not supported by this version of wsw; use bind, volume or tmpfs"}
@@ -133,6 +119,29 @@ async fn what_is_not_served_is_refused_by_its_name() {
         400 {"message":"ContainerSpec.Privileges.Seccomp.Profile: decoding seccomp profile failed: Invalid symbol 63, offset 0."}
         400 {"message":"ContainerSpec.Privileges.AppArmor.Mode: unknown mode \"odd\"; use default or disabled"}
         400 {"message":"ContainerSpec.Isolation: invalid isolation 'hyperv' on linux"}
+    "#]]
+    .assert_eq(&answers);
+}
+
+#[tokio::test]
+async fn what_of_a_task_is_not_served_is_refused_by_its_name() {
+    let fixture = Fixture::swarm();
+    let mut answers = String::new();
+    for (field, value) in [("LogDriver", r#"{"Name":"syslog"}"#), ("PluginSpec", r#"{"Name":"p"}"#), ("Runtime", r#""plugin""#)] {
+        let body = service_body("web", 1).replace(r#""ForceUpdate":0"#, &format!(r#""{field}":{value}"#));
+        answers.push_str(&text(&fixture, "POST /services/create", body).await);
+    }
+    for (field, list) in [
+        ("Reservations", r#"[{"NamedResourceSpec":{"Kind":"gpu","Value":"a"}}]"#),
+        ("Reservations", r#"[{"DiscreteResourceSpec":{"Kind":"gpu","Value":-1}}]"#),
+        ("Reservations", r#"[{}]"#),
+        ("Limits", r#"[{"DiscreteResourceSpec":{"Kind":"gpu","Value":1}}]"#),
+    ] {
+        let given = format!(r#""Reservations":{{}},"{field}":{{"GenericResources":{list}}}"#);
+        let body = service_body("web", 1).replace(r#""Reservations":{}"#, &given);
+        answers.push_str(&text(&fixture, "POST /services/create", body).await);
+    }
+    expect![[r#"
         501 {"message":"TaskTemplate.LogDriver.Name: log driver \"syslog\" is not supported; use json-file, local or none"}
         501 {"message":"TaskTemplate.PluginSpec: not supported by this version of wsw; leave it out"}
         501 {"message":"TaskTemplate.Runtime: not supported by this version of wsw; leave it out"}

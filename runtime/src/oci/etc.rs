@@ -32,7 +32,7 @@ fn resolv(own: &str, asked: &Dns) -> String {
         let search = is(line, "search") || is(line, "domain");
         (is(line, "nameserver") && !asked.nameservers.is_empty()) || (search && !asked.search.is_empty()) || (is(line, "options") && !asked.options.is_empty())
     };
-    let kept = own.lines().filter(|line| !(is(line, "nameserver") && local(line)) && !replaced(line)).collect::<Vec<_>>();
+    let kept = own.lines().filter(|line| !(replaced(line) || is(line, "nameserver") && local(line))).collect::<Vec<_>>();
     let mut lines = kept.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
     // Docker's way to ask for no search at all.
     if !asked.search.is_empty() && asked.search != ["."] {

@@ -103,7 +103,8 @@ impl Oci {
         let beneath = beneath::choose(&folder, &path, &cgroups).await?;
         let (exe, namespace, events) = (config.exe.clone(), format!("wsw-{id}"), folder.join("events.sock"));
         let added = config.runtimes.clone();
-        let tools = Tools { shim, exe, events, namespace, path, beneath, added, cgroups, cgroup2: tools::is_cgroup2(), capabilities: tools::own_capabilities() };
+        let tools =
+            Tools { shim, exe, events, namespace, path, beneath, added, cgroups, cgroup2: tools::is_cgroup2(), capabilities: tools::own_capabilities() };
         Self::with(config, wasm, &folder, writable, (tools, id)).await.map_err(|error| error.to_string())
     }
 

@@ -8,11 +8,11 @@ docker_folder='' docker_pid=''
 make_image() {
   local work applet id
   work=$(mktemp -d)
-  mkdir -p "$work/root/bin" "$work/root/etc" "$work/out"
-  cp /bin/busybox "$work/root/bin/"
-  for applet in sh tail sleep; do ln -s busybox "$work/root/bin/$applet"; done
-  echo root:x:0:0:root:/root:/bin/sh >"$work/root/etc/passwd"
-  tar -C "$work/root" -cf "$work/out/layer.tar" .
+  mkdir -p "$work/tree/bin" "$work/tree/etc" "$work/out"
+  cp /bin/busybox "$work/tree/bin/"
+  for applet in sh tail sleep; do ln -s busybox "$work/tree/bin/$applet"; done
+  echo root:x:0:0:root:/root:/bin/sh >"$work/tree/etc/passwd"
+  tar -C "$work/tree" -cf "$work/out/layer.tar" .
   id=$(sha256sum "$work/out/layer.tar" | cut -d ' ' -f 1)
   printf '{"architecture":"%s","os":"linux","config":{"Entrypoint":["tail"],"Cmd":["-f","/dev/null"],"Env":["PATH=/bin"],"StopSignal":"SIGKILL"},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' \
     "$(dpkg --print-architecture)" "$id" >"$work/out/config.json"
