@@ -62,7 +62,7 @@ fn five_managers_survive_the_cuts_that_leave_a_bridge() {
     managers.wait_writes(others[3], "minority");
     net.heal();
     managers.wait_settled(leader, 5);
-    assert!(managers.shows(others[0], "minority"));
+    managers.wait_shows(others[0], "minority");
     // openraft's issue 2080: the leader keeps only the bridge, which is one of a majority that must not wait for it for ever.
     let leader = managers.leader(0);
     let [bridge, one, other, _alone] = managers.others(leader)[..] else { panic!("there are five") };
@@ -118,7 +118,7 @@ fn one_direction_alone_is_cut() {
     managers.wait_writes(others[1], "again");
     net.heal();
     managers.wait_settled(others[0], 3);
-    assert!(managers.shows(others[0], "again"));
+    managers.wait_shows(others[0], "again");
     recorder.goes_on();
     assert!(recorder.check(&managers.nodes[0], "idle") > 0);
 }

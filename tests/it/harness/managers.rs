@@ -120,6 +120,12 @@ impl Managers {
     pub fn shows(&self, at: usize, label: &str) -> bool {
         self.nodes[at].json(&format!("/nodes/{}", self.ids[0]))["Spec"]["Labels"][label] == "yes"
     }
+
+    /// Waits for that: one that was cut off answers with what it has until it hears the leader again.
+    #[track_caller]
+    pub fn wait_shows(&self, at: usize, label: &str) {
+        until(&format!("node {at} to show the write {label}"), || if self.shows(at, label) { Ok(()) } else { Err(String::new()) });
+    }
 }
 
 impl Node {
