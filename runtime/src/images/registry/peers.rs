@@ -143,12 +143,18 @@ impl Downloads {
         let _slot = self.slots.acquire().await.map_err(|_| Error::Temporary("the image store is closed".into()))?;
         self.check_room(want.size)?;
         let part = whole.with_extension("part");
-        let mut avoid = BTreeSet::new();
+        let (mut avoid, mut suspects) = (BTreeSet::new(), BTreeSet::new());
         let mut last = String::new();
         for _ in 0..MAX_SPOILT {
-            let mut sources = BTreeSet::new();
-            if !copy(peers, want, &part, &mut avoid, &mut sources).await? {
-                return Ok(false);
+            // One of those that spoilt a blob together, without the others of them.
+            suspects.pop_first();
+            let (mut left_out, mut sources) = (&avoid | &suspects, BTreeSet::new());
+            let came = copy(peers, want, &part, &mut left_out, &mut sources).await;
+            avoid.extend(left_out.difference(&suspects).cloned());
+            match came {
+                Ok(true) => {}
+                Ok(false) | Err(_) if !suspects.is_empty() => continue,
+                none => return none,
             }
             let have = Part::open(part.clone(), want.size).await?;
             match finish(have, want, &part, &whole).await {
@@ -158,9 +164,9 @@ impl Downloads {
                 }
                 Err(failure) => last = failure.to_string(),
             }
-            // Whoever of several it was: there may be others.
             tracing::warn!(blob = want.digest, peers = ?sources, reason = last, "other nodes gave something else");
-            avoid.extend(sources);
+            let whose = if sources.len() > 1 { &mut suspects } else { &mut avoid };
+            whose.extend(sources);
         }
         Err(Error::Temporary(last))
     }
