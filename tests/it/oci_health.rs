@@ -31,6 +31,20 @@ fn state_of(node: &Node, service: &str) -> String {
     node.tasks(service).iter().map(|task| task["Status"]["State"].as_str().unwrap_or_default()).collect::<Vec<_>>().join(" ")
 }
 
+/// A check that finds what the test says it shall: quick ones, and a long start.
+const CHECK: [&str; 10] = [
+    "--health-cmd",
+    "echo probed; test -e /tmp/well",
+    "--health-interval",
+    "100ms",
+    "--health-retries",
+    "2",
+    "--health-start-period",
+    "1h",
+    "--health-start-interval",
+    "100ms",
+];
+
 #[test]
 fn a_task_runs_once_it_is_healthy_and_is_replaced_when_it_is_not() {
     if !is_root() {
@@ -43,22 +57,10 @@ fn a_task_runs_once_it_is_healthy_and_is_replaced_when_it_is_not() {
     );
     let port = free_tcp_port();
     let publish = format!("{port}:80");
-    let check = [
-        "--health-cmd",
-        "echo probed; test -e /tmp/well",
-        "--health-interval",
-        "100ms",
-        "--health-retries",
-        "2",
-        "--health-start-period",
-        "1h",
-        "--health-start-interval",
-        "100ms",
-    ];
     node.wsw(
         &[
             &["service", "create", "-d", "--name", "web", "-p", &publish, "--restart-delay", "0s"],
-            &check[..],
+            &CHECK[..],
             &["eon01/infinite", "httpd", "-f", "-p", "80", "-h", "/www"],
         ]
         .concat(),
