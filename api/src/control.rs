@@ -8,6 +8,7 @@ use crate::id::{NetworkId, NodeId, RequestId, ServiceId};
 use crate::network::NetworkSpec;
 use crate::registry::{AuthFrom, RegistryAuth};
 use crate::spec::{Availability, ClusterSpec, NodeRole, NodeSpec, ServiceSpec};
+use crate::trust::RootChange;
 use crate::unlock::UnlockKey;
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +68,9 @@ pub enum Write {
         /// For when autolock is turned on with this write, or the key is to be another one.
         unlock_key: Option<UnlockKey>,
         rotate_unlock_key: bool,
+        /// A new root is made by the manager too.
+        #[serde(default)]
+        root: RootChange,
     },
     CreateNetwork {
         spec: Box<NetworkSpec>,

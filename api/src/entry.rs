@@ -130,6 +130,11 @@ pub enum Change {
         resources: Arc<[GenericResource]>,
         tasks: Vec<TaskId>,
     },
+    /// Every node has a certificate of the root that is to follow: it is believed from now on, and its join tokens count. Does nothing
+    /// unless this root (PEM) is still the one that is to follow.
+    FinishRotation {
+        root_ca: String,
+    },
 }
 
 /// New tasks of one service and template, as columns.

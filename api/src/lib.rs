@@ -29,6 +29,7 @@ pub mod shim;
 pub mod spec;
 pub mod task;
 pub mod time;
+pub mod trust;
 pub mod unlock;
 pub mod usage;
 pub mod volume;

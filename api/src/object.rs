@@ -7,6 +7,7 @@ use crate::generic::GenericResource;
 use crate::id::{ClusterId, NodeId, ServiceId};
 use crate::spec::{Annotations, ClusterSpec, EndpointSpec, NodeRole, NodeSpec, Platform, PortConfig, Resources, ServiceSpec, TaskSpec};
 use crate::time::Time;
+use crate::trust::{Issuer, RootRotation};
 use crate::unlock::UnlockKey;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -39,6 +40,15 @@ pub struct Cluster {
     /// What managers seal their keys with while autolock is on.
     #[serde(default)]
     pub unlock_key: Option<UnlockKey>,
+    /// The root as an issuer; empty in states from before roots were replaced.
+    #[serde(default)]
+    pub issuer: Issuer,
+    /// PEM of the root's key signed by the root before it: goes with every certificate, so that a node which was away still believes it.
+    #[serde(default)]
+    pub cross_signed: Option<String>,
+    /// The root that is to follow, while nodes get their certificates.
+    #[serde(default)]
+    pub rotation: Option<Box<RootRotation>>,
 }
 
 /// Secrets that let a node join; one for each role.
@@ -83,6 +93,8 @@ pub struct NodeDescription {
     pub generic: Vec<GenericResource>,
     /// `IP:PORT` where other nodes dial it.
     pub addr: String,
+    /// Who issued its certificate.
+    pub issuer: Issuer,
 }
 
 /// Whether the leader hears the node.

@@ -10,6 +10,7 @@ use crate::object::{NodeDescription, Template};
 use crate::registry::RegistryAuth;
 use crate::spec::{NodeRole, PortConfig};
 use crate::task::{DesiredState, TaskStatus};
+use crate::trust::Trust;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -95,6 +96,9 @@ pub struct Managers {
     /// Raised by `--force-new-cluster`: managers of an earlier one are not listened to any more.
     #[serde(default)]
     pub incarnation: u64,
+    /// Said by the one that leads only.
+    #[serde(default)]
+    pub trust: Option<Trust>,
 }
 
 /// One manager.

@@ -300,6 +300,9 @@ pub struct ClusterSpec {
     /// Life of a node certificate. SwarmKit: 90 days.
     pub node_cert_expiry: Nanos,
     pub autolock: bool,
+    /// A change of this number asks for a new root.
+    #[serde(default)]
+    pub force_rotate: u64,
 }
 
 impl Default for ClusterSpec {
@@ -312,6 +315,7 @@ impl Default for ClusterSpec {
             heartbeat_period: SECOND,
             node_cert_expiry: 2_160 * 3_600 * SECOND,
             autolock: false,
+            force_rotate: 0,
         }
     }
 }

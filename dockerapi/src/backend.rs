@@ -96,12 +96,27 @@ pub struct JoinSwarm {
     pub availability: Availability,
 }
 
-/// Which tokens and keys `swarm update` renews.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What `swarm update` makes anew.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rotate {
     pub worker_token: bool,
     pub manager_token: bool,
     pub unlock_key: bool,
+    pub root: GivenRoot,
+}
+
+/// A root that the user gives, PEM; empty where nothing is given.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct GivenRoot {
+    pub certificate: String,
+    /// A secret: not printed.
+    pub key: String,
+}
+
+impl std::fmt::Debug for GivenRoot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GivenRoot").field("certificate", &self.certificate).finish_non_exhaustive()
+    }
 }
 
 /// A task of this node as a container.

@@ -91,7 +91,7 @@ impl<RT: AsyncRuntime> Manager<RT> {
     /// What a node is told of the managers.
     pub fn managers(&self, node: &NodeId) -> Managers {
         let store = self.store();
-        Managers { peers: peers(&store), leader: self.leader(), role: role(&store, node), incarnation: self.incarnation().unwrap_or_default() }
+        Managers { peers: peers(&store), leader: self.leader(), role: role(&store, node), incarnation: self.incarnation().unwrap_or_default(), trust: None }
     }
 
     /// The managers that are not heard: as the leader said at the last read, or as this one finds while there is no leader.
@@ -121,6 +121,11 @@ impl<RT: AsyncRuntime> Manager<RT> {
         let store = self.store();
         // A full disk at the start, or nobody has sent the state to a new manager.
         store.cluster().is_some().then_some(store).ok_or_else(|| Error::unavailable("this manager's state is not loaded yet; it goes on trying"))
+    }
+
+    /// The applied state after a read index; refused without a leader.
+    pub async fn read_surely(&self) -> Result<Store> {
+        if self.read_index().await { Ok(self.store()) } else { Err(Error::unavailable(NO_LEADER)) }
     }
 
     /// True once all that was acknowledged before is applied here.

@@ -41,6 +41,9 @@ pub fn entry(config: &Config, init: InitSpec, identity: &Identity, root: &ca::Ro
         incarnation: 0,
         feature_level: FEATURE_LEVEL,
         unlock_key: identity.lock.clone(),
+        issuer: root.issuer().map_err(io::Error::other)?,
+        cross_signed: None,
+        rotation: None,
     };
     let mut description = config.description.clone();
     description.hostname.clone_from(&config.hostname);

@@ -38,18 +38,31 @@ impl Manager {
         Ok(joined(node, cluster.id, role, certificate, &store))
     }
 
-    /// A new certificate for a node's own key, in the role that the state gives it.
+    /// A new certificate for the key of a node that showed its old one.
     pub async fn renew(&self, peer: &Peer, request: &JoinRequest) -> Result<Joined> {
-        let store = self.read().await?;
+        if peer.cluster != self.cluster_id() {
+            return Err(Error::forbidden("this is another cluster"));
+        }
+        self.renew_node(peer.node, request).await
+    }
+
+    /// The same for this node itself.
+    pub async fn renew_own(&self, request: &JoinRequest) -> Result<Joined> {
+        self.renew_node(self.node_id(), request).await
+    }
+
+    /// In the role that the state gives it: a state that may be stale gives nobody a certificate.
+    async fn renew_node(&self, node: NodeId, request: &JoinRequest) -> Result<Joined> {
+        let store = self.read_surely().await?;
         let cluster = store.cluster().ok_or_else(|| Error::unavailable("this node is not part of a swarm"))?;
         let key = Request::read(&request.csr).map_err(|_| Error::invalid(WRONG_REQUEST))?;
-        if store.node(&peer.node).is_none() {
+        if store.node(&node).is_none() {
             return Err(Error::forbidden(REMOVED));
         }
-        let role = asking::role(&store, &peer.node);
-        let certificate = sign(cluster, &key, peer.node, role).map_err(internal)?;
-        tracing::info!(node = %peer.node, ?role, "a node has a new certificate");
-        Ok(joined(peer.node, cluster.id, role, certificate, &store))
+        let role = asking::role(&store, &node);
+        let certificate = sign(cluster, &key, node, role).map_err(internal)?;
+        tracing::info!(%node, ?role, "a node has a new certificate");
+        Ok(joined(node, cluster.id, role, certificate, &store))
     }
 }
 
@@ -69,6 +82,6 @@ fn joined(node: NodeId, cluster: ClusterId, role: NodeRole, certificate: String,
 
 fn sign(cluster: &Cluster, key: &Request, node: NodeId, role: NodeRole) -> io::Result<String> {
     let life = Duration::nanoseconds(cluster.spec.node_cert_expiry.try_into().unwrap_or(i64::MAX));
-    let root = Root::from_pem(&cluster.root_ca, &cluster.root_key).map_err(io::Error::other)?;
+    let root = Root::of(cluster).map_err(io::Error::other)?;
     root.sign(key, node, cluster.id, role, life).map_err(io::Error::other)
 }

@@ -3,6 +3,7 @@
 //! Owns: how it begins and ends; workers' connections. How it is asked is in `asking`. Never: touches the log (`supervisor`, `leader`).
 
 use crate::config::{Config, InitSpec};
+use crate::identity::rotation::{self, Given};
 use crate::identity::{self, Identity, sealed, token};
 use crate::init;
 use crate::leader::Settings;
@@ -35,6 +36,7 @@ use wsw_api::id::{ClusterId, NodeId};
 use wsw_api::session::{MAX_FRAMES, ManagerFrame, WorkerFrame};
 use wsw_api::spec::ClusterSpec;
 use wsw_api::time::Time;
+use wsw_api::trust::RootChange;
 use wsw_api::{Error, Result};
 use wsw_net::Endpoint;
 use wsw_planner::Store;
@@ -220,22 +222,28 @@ impl<RT: AsyncRuntime> Manager<RT> {
         self.0.view.store()
     }
 
-    /// `swarm update`, with new join tokens and a new unlock key where they are asked for.
-    pub async fn update_cluster(&self, version: u64, spec: ClusterSpec, rotate: Rotate) -> Result<()> {
+    /// `swarm update` and `swarm ca`, with new join tokens, a new unlock key and a new root where they are asked for.
+    pub async fn update_cluster(&self, version: u64, spec: ClusterSpec, rotate: Rotate, given: &Given) -> Result<()> {
         let store = self.read().await?;
-        let root = store.cluster().map(|cluster| cluster.root_ca.clone()).ok_or_else(|| Error::unavailable("this node is not part of a swarm"))?;
-        let token = |rotate: bool| rotate.then(|| random().map(|secret| token::make(&root, secret)).map_err(internal)).transpose();
+        let cluster = store.cluster().ok_or_else(|| Error::unavailable("this node is not part of a swarm"))?;
+        let token = |rotate: bool| rotate.then(|| random().map(|secret| token::make(&cluster.root_ca, secret)).map_err(internal)).transpose();
+        let forced = spec.force_rotate != cluster.spec.force_rotate;
+        // A root that is made for another version of the cluster would be signed by the wrong one; such a write is refused in any case.
+        let root = if cluster.meta.version == version { rotation::change(cluster, given, forced)? } else { RootChange::Keep };
+        if cluster.meta.version != version && (forced || *given != Given::default()) {
+            return Err(Error::conflict("rpc error: code = Unknown desc = update out of sequence"));
+        }
         let unlock_key = spec.autolock.then(|| sealed::generate().map_err(internal)).transpose()?;
         let (worker_token, manager_token) = (token(rotate.worker)?, token(rotate.manager)?);
-        let write = Write::UpdateCluster { version, spec: Box::new(spec), worker_token, manager_token, unlock_key, rotate_unlock_key: rotate.unlock_key };
-        self.write(write).await.map(drop)
+        let rotate_unlock_key = rotate.unlock_key;
+        self.write(Write::UpdateCluster { version, spec: Box::new(spec), worker_token, manager_token, unlock_key, rotate_unlock_key, root }).await.map(drop)
     }
 
     /// `swarm join-token --rotate`.
     pub async fn rotate_tokens(&self, worker: bool, manager: bool) -> Result<()> {
         let store = self.read().await?;
         let cluster = store.cluster().ok_or_else(|| Error::unavailable("this node is not part of a swarm"))?;
-        self.update_cluster(cluster.meta.version, cluster.spec.clone(), Rotate { worker, manager, unlock_key: false }).await
+        self.update_cluster(cluster.meta.version, cluster.spec.clone(), Rotate { worker, manager, unlock_key: false }, &Given::default()).await
     }
 
     /// Events since a moment as far as they are kept, and all that follow.

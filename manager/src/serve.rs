@@ -38,6 +38,21 @@ impl Gate for Manager {
     fn admit(&self, peer: &Peer, protocol: Protocol) -> Result<(), Error> {
         self.lets_in(peer.node, peer.role, protocol)
     }
+
+    /// Whom the state knew when it was admitted, and does not know now, was removed; the same with its role. So not only the leader closes.
+    fn keep(&self, peer: &Peer, protocol: Protocol) -> Result<(), Error> {
+        let store = self.store();
+        if store.cluster().is_none() {
+            return Ok(());
+        }
+        match store.node(&peer.node) {
+            None => Err(Error::Refused(REMOVED.into())),
+            Some(_) if protocol == Protocol::Raft && asking::role(&store, &peer.node) != NodeRole::Manager => {
+                Err(Error::Refused("this node is not a manager of the swarm any more".into()))
+            }
+            Some(_) => self.lets_in(peer.node, peer.role, protocol),
+        }
+    }
 }
 
 impl<RT: AsyncRuntime> Manager<RT> {

@@ -31,6 +31,8 @@ const MAX_JOINS: usize = 64;
 const MAX_CONNECTIONS: usize = 16_384;
 /// Connections of one node: a few of each kind, and as many that died and are not known to be dead yet.
 const MAX_OF_NODE: usize = 64;
+/// Nodes whose newest certificate is remembered: as many as a cluster has.
+const MAX_SHOWN: usize = 10_000;
 /// Connections outlive no timer longer than this; the certificate is looked at again then (a timer of years overflows).
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3_600);
 
@@ -45,6 +47,11 @@ pub trait Handler: Send + Sync + 'static {
 pub trait Gate: Send + Sync + 'static {
     /// [`Error::Refused`] with the reason when it may not, [`Error::Busy`] when that is not known at this moment.
     fn admit(&self, peer: &Peer, protocol: Protocol) -> Result<(), Error>;
+
+    /// The same for a connection that was admitted: what this node did know and does not know any more is gone.
+    fn keep(&self, peer: &Peer, protocol: Protocol) -> Result<(), Error> {
+        self.admit(peer, protocol)
+    }
 }
 
 /// The handlers of a node.
@@ -70,12 +77,14 @@ pub(crate) struct Accepting {
     handshakes: Arc<Semaphore>,
     joins: Arc<Semaphore>,
     open: Mutex<(u64, BTreeMap<u64, Open>)>,
+    /// Until when the newest certificate is valid that each node was admitted with.
+    shown: Mutex<BTreeMap<NodeId, SystemTime>>,
 }
 
 impl Accepting {
     pub(crate) fn new(cluster: ClusterId, handlers: Handlers, gate: Arc<dyn Gate>) -> Self {
         let (handshakes, joins) = (Arc::new(Semaphore::new(MAX_HANDSHAKES)), Arc::new(Semaphore::new(MAX_JOINS)));
-        Self { cluster, serving: RwLock::new(Serving { handlers, gate }), handshakes, joins, open: Mutex::default() }
+        Self { cluster, serving: RwLock::new(Serving { handlers, gate }), handshakes, joins, open: Mutex::default(), shown: Mutex::default() }
     }
 
     /// From now on others are served, by another gate; what no handler is left for is closed.
@@ -142,7 +151,7 @@ impl Accepting {
             tokio::select! {
                 () = handler.serve(connection.clone()) => {}
                 _ = connection.closed() => {}
-                () = expired(peer.as_deref()) => connection.close(Close::Refused, "the certificate has expired"),
+                () = self.expired(peer.as_deref()) => connection.close(Close::Refused, "the certificate has expired"),
             }
         }
         connection.close(Close::Done, "");
@@ -168,6 +177,7 @@ impl Accepting {
         if open.1.len() >= MAX_CONNECTIONS || (node.is_some() && of_node(&open.1, node) >= MAX_OF_NODE) {
             return Err(Error::Busy("too many connections".into()));
         }
+        connection.peer().filter(|_| protocol != Protocol::Join).into_iter().for_each(|peer| self.saw(peer));
         open.0 += 1;
         let id = open.0;
         open.1.insert(id, Open { connection: connection.clone(), protocol });
@@ -181,11 +191,37 @@ impl Accepting {
         serving.gate.admit(peer, protocol)
     }
 
+    /// Completes when the peer has no valid certificate; never for a peer without one. A node that has shown a newer certificate since keeps
+    /// what it has, so that no client's connection ends because a certificate was renewed.
+    async fn expired(&self, peer: Option<&Peer>) {
+        let Some(peer) = peer else { return std::future::pending().await };
+        loop {
+            let expires = self.shown.lock().unwrap_or_else(PoisonError::into_inner).get(&peer.node).map_or(peer.expires, |shown| peer.expires.max(*shown));
+            let Ok(left) = expires.duration_since(SystemTime::now()) else { return };
+            tokio::time::sleep(left.min(LONGEST_WAIT)).await;
+        }
+    }
+
+    /// Notes until when a node's newest certificate is valid.
+    fn saw(&self, peer: &Peer) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if shown.len() >= MAX_SHOWN {
+            let now = SystemTime::now();
+            shown.retain(|_, until| *until > now);
+        }
+        if shown.len() < MAX_SHOWN || shown.contains_key(&peer.node) {
+            let until = shown.entry(peer.node).or_insert(peer.expires);
+            *until = peer.expires.max(*until);
+        }
+    }
+
     pub(crate) fn recheck(&self) {
         let serving = self.serving();
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         for Open { connection, protocol } in open.1.values() {
-            let admitted = serving.serves(*protocol).and_then(|()| connection.peer().map_or(Ok(()), |peer| self.admits(&serving, peer, *protocol)));
+            // A join asks for what it may have by itself.
+            let peer = connection.peer().filter(|_| *protocol != Protocol::Join);
+            let admitted = serving.serves(*protocol).and_then(|()| peer.map_or(Ok(()), |peer| serving.gate.keep(peer, *protocol)));
             if let Err(Error::Refused(refusal)) = admitted {
                 tracing::info!(remote = %connection.remote(), %refusal, "a connection is closed");
                 connection.close(Close::Refused, &refusal);
@@ -219,12 +255,4 @@ fn of_node(open: &BTreeMap<u64, Open>, node: Option<NodeId>) -> usize {
 fn protocol(connection: &quinn::Connection) -> Option<Protocol> {
     let data = connection.handshake_data()?.downcast::<HandshakeData>().ok()?;
     Protocol::of(data.protocol.as_deref()?)
-}
-
-/// Completes when the peer's certificate is no longer valid; never for a peer without one.
-async fn expired(peer: Option<&Peer>) {
-    let Some(peer) = peer else { return std::future::pending().await };
-    while let Ok(left) = peer.expires.duration_since(SystemTime::now()) {
-        tokio::time::sleep(left.min(LONGEST_WAIT)).await;
-    }
 }

@@ -19,6 +19,8 @@ pub struct Peer {
     pub node: NodeId,
     pub cluster: ClusterId,
     pub role: NodeRole,
+    /// When its certificate begins.
+    pub from: SystemTime,
     /// When its certificate ends.
     pub expires: SystemTime,
 }
@@ -42,12 +44,13 @@ impl Peer {
             WORKER => NodeRole::Worker,
             other => return Err(fault(format!("the certificate's role is {other:?}; {MANAGER} and {WORKER} are known"))),
         };
-        let expires = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
+        let at = |seconds: i64| UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
         Ok(Self {
             node: node.parse().map_err(|error| fault(format!("the certificate's CN: {error}")))?,
             cluster: cluster.parse().map_err(|error| fault(format!("the certificate's O: {error}")))?,
             role,
-            expires: UNIX_EPOCH + Duration::from_secs(expires),
+            from: at(parsed.validity().not_before.timestamp()),
+            expires: at(parsed.validity().not_after.timestamp()),
         })
     }
 }

@@ -76,6 +76,9 @@ pub(crate) fn cluster_object() -> Cluster {
         incarnation: 0,
         feature_level: 1,
         unlock_key: None,
+        issuer: wsw_api::trust::Issuer::default(),
+        cross_signed: None,
+        rotation: None,
     }
 }
 

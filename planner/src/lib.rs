@@ -29,6 +29,7 @@ pub mod plan;
 mod properties;
 mod size;
 pub mod store;
+pub mod trust;
 
 pub use agenda::Agenda;
 pub use dispatcher::{Heartbeat, Sessions};

@@ -15,6 +15,7 @@ use wsw_api::spec::ClusterSpec;
 use wsw_api::usage::Usage;
 use wsw_api::{Error, NodeId, Result, TaskId, Time, log, log_stream};
 use wsw_dockerapi::backend::{Backend, InitRequest, JoinSwarm, LocalNode, LocalTask, LogStream, LogsOf, Rotate, Until};
+use wsw_manager::identity::rotation::Given;
 use wsw_planner::Store;
 
 /// The daemon behind the API.
@@ -97,8 +98,9 @@ impl Backend for DaemonBackend {
 
     async fn swarm_update(&self, version: u64, spec: ClusterSpec, rotate: Rotate) -> Result<()> {
         let manager = self.node.manager()?;
+        let given = Given { certificate: rotate.root.certificate, key: rotate.root.key };
         let rotate = wsw_manager::Rotate { worker: rotate.worker_token, manager: rotate.manager_token, unlock_key: rotate.unlock_key };
-        manager.update_cluster(version, spec, rotate).await?;
+        manager.update_cluster(version, spec, rotate, &given).await?;
         // Its own keys are sealed by the time its client hears of it; the task that follows the state does it where this fails.
         let _ = self.node.seal_as_stated(&manager).await;
         Ok(())

@@ -109,11 +109,16 @@ impl Asked {
     }
 }
 
-/// Asks the managers, one after the other, for a new certificate of the same key, in the role that the state gives this node.
-pub async fn renew(identity: &Identity, endpoint: &Endpoint, managers: &[SocketAddr]) -> Result<(Identity, Joined)> {
+/// The request of a member for a new certificate of its key.
+pub fn again(identity: &Identity) -> Result<JoinRequest> {
     let csr = ca::request_again(&identity.key.0).map_err(|error| Error::internal(error.to_string()))?;
     let (hostname, addr) = (String::new(), String::new());
-    let question = JoinRequest { token: String::new(), csr, hostname, addr, availability: Availability::Active };
+    Ok(JoinRequest { token: String::new(), csr, hostname, addr, availability: Availability::Active })
+}
+
+/// Asks the managers, one after the other, for a new certificate of the same key, in the role that the state gives this node.
+pub async fn renew(identity: &Identity, endpoint: &Endpoint, managers: &[SocketAddr]) -> Result<(Identity, Joined)> {
+    let question = again(identity)?;
     let mut last = Error::unavailable("no manager was asked");
     for manager in managers {
         let asked = async {
@@ -128,7 +133,8 @@ pub async fn renew(identity: &Identity, endpoint: &Endpoint, managers: &[SocketA
         match tokio::time::timeout(RENEW, asked).await {
             Ok(Ok(Ok(joined))) if joined.node == identity.node && joined.cluster == identity.cluster => {
                 let renewed = Identity { certificate: joined.certificate.clone(), ..identity.clone() };
-                Credentials::from_pem(&renewed.root, &renewed.certificate, &renewed.key.0).map_err(|error| Error::unavailable(error.to_string()))?;
+                let shown = Credentials::from_pem(&renewed.root, &renewed.certificate, &renewed.key.0);
+                shown.and_then(|shown| shown.check()).map_err(|error| Error::unavailable(error.to_string()))?;
                 return Ok((renewed, joined));
             }
             Ok(Ok(Ok(_))) => last = Error::unavailable("the certificate is another node's"),
@@ -145,6 +151,7 @@ fn identity(joined: Joined, root: Vec<u8>, key: String) -> Result<(Identity, Joi
     let wrong = |what: &dyn std::fmt::Display| Error::unavailable(format!("the manager's answer cannot be used: {what}"));
     let root = pem(&root);
     let credentials = Credentials::from_pem(&root, &joined.certificate, &key).map_err(|error| wrong(&error))?;
+    credentials.check().map_err(|error| wrong(&error))?;
     let own = credentials.own();
     if (own.node, own.cluster, own.role) != (joined.node, joined.cluster, joined.role) {
         return Err(wrong(&"its certificate names another node, cluster or role"));

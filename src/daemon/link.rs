@@ -11,11 +11,12 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use wsw_api::NodeId;
 use wsw_api::session::{MAX_FRAMES, MAX_MANAGER_FRAME, MAX_WORKER_FRAME, ManagerFrame, Managers, WorkerFrame};
 use wsw_api::spec::NodeRole;
+use wsw_api::trust::Trust;
 use wsw_manager::{Leading, Manager};
 use wsw_net::{Ended, Endpoint, Error, FrameReceiver, FrameSender, Protocol, Whom, carry};
 use wsw_worker::Worker;
@@ -47,6 +48,8 @@ pub struct Link {
     pub trouble: Arc<Trouble>,
     /// Takes what the leader says that this node is to be.
     pub role: Box<dyn Fn(NodeRole) + Send + Sync>,
+    /// Takes whom the leader says that this node is to believe.
+    pub trust: watch::Sender<Option<Trust>>,
 }
 
 impl Link {
@@ -241,6 +244,9 @@ impl Link {
         if leads {
             self.record.learn_incarnation(managers.incarnation);
             (self.role)(managers.role);
+            if managers.trust.is_some() {
+                self.trust.send_if_modified(|known| std::mem::replace(known, managers.trust.clone()) != managers.trust);
+            }
         } else {
             self.record.lead(addr_of(managers));
         }

@@ -27,6 +27,7 @@ mod network;
 mod node;
 mod paths;
 mod role;
+mod trust;
 mod volumes;
 
 pub use paths::Paths;

@@ -23,6 +23,8 @@ const RECHECK: Duration = Duration::from_millis(100);
 pub struct Network {
     control: watch::Receiver<Option<Endpoint>>,
     bulk: Option<Endpoint>,
+    /// What is shown since, for a port that is bound later.
+    renewed: Arc<Mutex<Option<Credentials>>>,
     _binding: Option<AbortOnDropHandle<()>>,
     rechecking: Mutex<Option<AbortOnDropHandle<()>>>,
 }
@@ -45,13 +47,13 @@ pub fn credentials(identity: &Identity) -> Result<Credentials, Error> {
 impl Network {
     /// Nothing: without an identity nobody can be spoken to.
     pub fn none() -> Self {
-        Self { control: watch::channel(None).1, bulk: None, _binding: None, rechecking: Mutex::default() }
+        Self { control: watch::channel(None).1, bulk: None, renewed: Arc::default(), _binding: None, rechecking: Mutex::default() }
     }
 
     /// Binds the port now, or says why not.
     pub fn open(listen: Listen) -> Result<Self, Error> {
         let endpoint = listen.bind()?;
-        Self::with(&listen, watch::channel(Some(endpoint)).1, None)
+        Self::with(&listen, watch::channel(Some(endpoint)).1, Arc::default(), None)
     }
 
     /// Binds the port now or as soon as it is free.
@@ -60,43 +62,57 @@ impl Network {
         match listen.bind() {
             Ok(endpoint) => {
                 bound.send_replace(Some(endpoint));
-                Self::with(&listen, control, None)
+                Self::with(&listen, control, Arc::default(), None)
             }
             Err(error) => {
                 tracing::error!(%error, "this node cannot be reached; it goes on trying");
                 let listen = Arc::new(listen);
-                let again = listen.clone();
+                let renewed = Arc::<Mutex<Option<Credentials>>>::default();
+                let (again, since) = (listen.clone(), renewed.clone());
                 let binding = tokio::spawn(async move {
                     loop {
                         tokio::time::sleep(REBIND).await;
                         if let Ok(endpoint) = again.bind() {
                             tracing::info!(addr = %again.addr, "this node can be reached");
-                            bound.send_replace(Some(endpoint));
+                            bound.send_replace(Some(endpoint.clone()));
+                            let newest = since.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                            if let Some(Err(error)) = newest.map(|newest| endpoint.renew(newest)) {
+                                tracing::error!(%error, "the new certificate cannot be shown");
+                            }
                             return;
                         }
                     }
                 });
-                Self::with(&listen, control, Some(AbortOnDropHandle::new(binding)))
+                Self::with(&listen, control, renewed, Some(AbortOnDropHandle::new(binding)))
             }
         }
     }
 
-    fn with(listen: &Listen, control: watch::Receiver<Option<Endpoint>>, binding: Option<AbortOnDropHandle<()>>) -> Result<Self, Error> {
+    fn with(
+        listen: &Listen,
+        control: watch::Receiver<Option<Endpoint>>,
+        renewed: Arc<Mutex<Option<Credentials>>>,
+        binding: Option<AbortOnDropHandle<()>>,
+    ) -> Result<Self, Error> {
         let bulk = Endpoint::dialler(listen.addr, listen.credentials.clone())?;
         let rechecking = Mutex::new(Some(listen.recheck(&control)));
-        Ok(Self { control, bulk: Some(bulk), _binding: binding, rechecking })
+        Ok(Self { control, bulk: Some(bulk), renewed, _binding: binding, rechecking })
     }
 
     /// The node's role has changed: from now on it shows and serves this, without closing what still fits.
     pub fn change(&self, listen: &Listen) -> Result<(), Error> {
         let endpoint = self.control.borrow().clone().ok_or_else(|| Error::Lost("this node cannot be reached yet".into()))?;
-        endpoint.renew(listen.credentials.clone())?;
-        if let Some(bulk) = &self.bulk {
-            bulk.renew(listen.credentials.clone())?;
-        }
+        self.renew(&listen.credentials)?;
         endpoint.serve(listen.handlers.clone(), listen.gate());
         *self.rechecking.lock().unwrap_or_else(PoisonError::into_inner) = Some(listen.recheck(&self.control));
         Ok(())
+    }
+
+    /// Shows these from now on; open connections stay as they are.
+    pub fn renew(&self, credentials: &Credentials) -> Result<(), Error> {
+        *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = Some(credentials.clone());
+        let control = self.control.borrow().clone();
+        control.iter().chain(&self.bulk).try_for_each(|endpoint| endpoint.renew(credentials.clone()))
     }
 
     /// The port's endpoint, as soon as it is bound; none when that will not happen any more.
@@ -157,7 +173,7 @@ impl Gate for Members {
     fn admit(&self, peer: &Peer, protocol: Protocol) -> Result<(), Error> {
         let routes = self.0.routes();
         match protocol {
-            Protocol::Relay | Protocol::Logs => match routes.peer(peer.node) {
+            Protocol::Relay | Protocol::Logs | Protocol::Blob => match routes.peer(peer.node) {
                 Some(node) if protocol == Protocol::Logs && node.role != NodeRole::Manager => {
                     Err(Error::Refused("only managers read the logs of other nodes".into()))
                 }
@@ -165,7 +181,7 @@ impl Gate for Members {
                 None if routes.peers().borrow().is_empty() => Err(Error::Busy("this node has not heard who is in the cluster".into())),
                 None => Err(Error::Refused(wsw_planner::dispatcher::REMOVED.into())),
             },
-            // Parts of images go to whoever has a valid certificate.
+            // Workers serve nothing else.
             _ => Ok(()),
         }
     }

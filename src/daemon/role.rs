@@ -162,6 +162,8 @@ pub fn hinders_leaving(member: &Member) -> Option<String> {
     let manager = match &member.control {
         Control::Worker => return None,
         Control::Locked => return Some(LOCKED.to_owned()),
+        // One whose certificate has expired, say.
+        Control::Broken(_) if member.record.get().role == NodeRole::Worker => return None,
         Control::Broken(_) => return Some(format!("{LEAVES_A_MANAGER}{INACTIVE}{RESTORE}")),
         Control::Manager(manager) => manager,
     };

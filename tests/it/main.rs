@@ -18,6 +18,8 @@ mod bad_images;
 mod bad_roots;
 mod bad_routes;
 mod blobs;
+mod ca;
+mod certificates;
 mod chaos;
 mod cluster;
 mod cluster_bad;

@@ -23,6 +23,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use wsw_api::object::NodeDescription;
 use wsw_api::session::{Goodbye, ManagerFrame, WorkerFrame};
+use wsw_api::trust::Issuer;
 use wsw_api::{NodeId, SessionId, TaskId};
 
 /// How long the last frame may wait for a leader that does not read.
@@ -49,6 +50,8 @@ pub enum Command {
     PutAway(TaskId, oneshot::Sender<()>),
     /// Describe the node with this address.
     Announce(String),
+    /// Tell the leader of this root and of who issued the node's certificate.
+    Trust(String, Issuer),
 }
 
 /// The channel ends of a session that is to begin: one place, the newest wins.
@@ -170,6 +173,10 @@ impl Agent {
                     run.agent.base.addr = addr;
                     run.describe();
                 }
+                Event::Command(Some(Command::Trust(root, issuer))) => {
+                    (run.agent.base.trust_root, run.agent.base.issuer) = (root, issuer);
+                    run.describe();
+                }
                 Event::Command(command) => break command,
                 event => run.apply(event),
             }
@@ -178,7 +185,7 @@ impl Agent {
         match last {
             Some(Command::Leave(done)) => run.leave(done).await,
             Some(Command::Stop(done)) => run.stop(done).await,
-            Some(Command::PutAway(..) | Command::Announce(_)) | None => run.stop(oneshot::channel().0).await,
+            Some(Command::PutAway(..) | Command::Announce(_) | Command::Trust(..)) | None => run.stop(oneshot::channel().0).await,
         }
     }
 }

@@ -25,6 +25,7 @@ use wsw_api::health::Health;
 use wsw_api::log::Query;
 use wsw_api::object::NodeDescription;
 use wsw_api::session::{ManagerFrame, WorkerFrame};
+use wsw_api::trust::Issuer;
 use wsw_api::usage::Usage;
 use wsw_api::{NodeId, SessionId, TaskId};
 use wsw_runtime::Streams;
@@ -129,6 +130,12 @@ impl Worker {
             // An agent that ended meanwhile keeps it.
             let _ = over.await;
         }
+    }
+
+    /// The node has another certificate, or believes another root: the leader is told.
+    pub async fn trust(&self, root: String, issuer: Issuer) {
+        // An agent that has ended tells nobody anything.
+        let _ = self.commands.send(Command::Trust(root, issuer)).await;
     }
 
     /// The node as the leader is told.

@@ -84,7 +84,7 @@ fn description(node: &Node) -> api::Description {
             labels: (!said.engine_labels.is_empty()).then(|| said.engine_labels.clone()),
             plugins: Some(plugins.collect()),
         }),
-        tls: Some(super::tls::info(&said.trust_root)),
+        tls: Some(super::tls::node(said)),
     }
 }
 

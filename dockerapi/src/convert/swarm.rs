@@ -3,7 +3,7 @@
 //! Owns: which cluster settings wsw has. Docker's CLI leaves out what its user did not say, so a spec is read on top of another.
 
 use super::{go_nanos, non_negative, not_served, time, unserved};
-use crate::backend::{InitRequest, JoinSwarm};
+use crate::backend::{GivenRoot, InitRequest, JoinSwarm};
 use crate::model::{self, swarm as api, system::ClusterInfo};
 use wsw_api::spec::{Annotations, Availability, ClusterSpec};
 use wsw_api::{Cluster, Error, Result};
@@ -32,9 +32,6 @@ pub fn read(spec: api::SwarmSpec, base: &ClusterSpec) -> Result<ClusterSpec> {
     }
     let ca = spec.ca.unwrap_or_default();
     unserved("CAConfig.ExternalCAs", &ca.external_cas)?;
-    unserved("CAConfig.SigningCACert", &ca.signing_ca_cert)?;
-    unserved("CAConfig.SigningCAKey", &ca.signing_ca_key)?;
-    unserved("CAConfig.ForceRotate", &ca.force_rotate)?;
     unserved("TaskDefaults.LogDriver", &spec.task_defaults.unwrap_or_default().log_driver)?;
     let name = spec.name.filter(|name| !name.is_empty()).unwrap_or_else(|| NAME.into());
     if name != NAME {
@@ -50,7 +47,14 @@ pub fn read(spec: api::SwarmSpec, base: &ClusterSpec) -> Result<ClusterSpec> {
         heartbeat_period: over(heartbeat, base.heartbeat_period),
         node_cert_expiry: over(expiry, base.node_cert_expiry),
         autolock: spec.encryption.unwrap_or_default().auto_lock.unwrap_or(base.autolock),
+        force_rotate: ca.force_rotate.unwrap_or(base.force_rotate),
     })
+}
+
+/// The root that an update brings along. It is no part of the spec: what the cluster believes is shown elsewhere, its key nowhere.
+pub fn read_root(spec: &api::SwarmSpec) -> GivenRoot {
+    let ca = spec.ca.clone().unwrap_or_default();
+    GivenRoot { certificate: ca.signing_ca_cert.unwrap_or_default(), key: ca.signing_ca_key.unwrap_or_default() }
 }
 
 /// `swarm init`: what has no counterpart yet is refused unless it is what docker's CLI sends anyway.
@@ -67,8 +71,12 @@ pub fn read_init(request: api::InitRequest) -> Result<InitRequest> {
     if !matches!(request.subnet_size, None | Some(0 | SUBNET_SIZE)) {
         return Err(not_served("SubnetSize"));
     }
+    let spec = request.spec.unwrap_or_default();
+    if read_root(&spec) != GivenRoot::default() {
+        return Err(not_served("Spec.CAConfig.SigningCACert"));
+    }
     let availability = read_availability(request.availability.as_deref())?;
-    let mut spec = read(request.spec.unwrap_or_default(), &ClusterSpec::default())?;
+    let mut spec = read(spec, &ClusterSpec::default())?;
     spec.autolock |= request.auto_lock == Some(true);
     Ok(InitRequest {
         listen_addr: request.listen_addr.unwrap_or_default(),
@@ -114,7 +122,11 @@ pub fn write(spec: &ClusterSpec) -> api::SwarmSpec {
             heartbeat_tick: Some(TICKS[1].1),
         }),
         dispatcher: Some(api::Dispatcher { heartbeat_period: go_nanos(spec.heartbeat_period) }),
-        ca: Some(api::CaConfig { node_cert_expiry: go_nanos(spec.node_cert_expiry), ..Default::default() }),
+        ca: Some(api::CaConfig {
+            node_cert_expiry: go_nanos(spec.node_cert_expiry),
+            force_rotate: (spec.force_rotate != 0).then_some(spec.force_rotate),
+            ..Default::default()
+        }),
         task_defaults: Some(api::TaskDefaults::default()),
         encryption: Some(api::Encryption { auto_lock: Some(spec.autolock) }),
     }
@@ -146,8 +158,8 @@ pub fn info(cluster: &Cluster) -> ClusterInfo {
         created_at: Some(time::rfc3339(cluster.meta.created_at)),
         updated_at: Some(time::rfc3339(cluster.meta.updated_at)),
         spec: Some(write(&cluster.spec)),
-        tls: Some(super::tls::info(&cluster.root_ca)),
-        root_rotation: Some(false),
+        tls: Some(super::tls::cluster(cluster)),
+        root_rotation: Some(cluster.rotation.is_some()),
         addr_pool: Some(vec!["10.0.0.0/8".into()]),
         subnet_size: Some(SUBNET_SIZE),
         data_path_port: Some(DATA_PATH_PORT),

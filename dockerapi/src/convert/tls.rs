@@ -5,6 +5,8 @@
 use super::some_text;
 use crate::model::node::TlsInfo;
 use base64::{Engine, engine::general_purpose::STANDARD};
+use wsw_api::object::{Cluster, NodeDescription};
+use wsw_api::trust::Issuer;
 
 const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;
@@ -16,6 +18,19 @@ pub fn info(pem: &str) -> TlsInfo {
     let fields = decode(pem).and_then(|der| subject_and_key(&der).map(|(subject, key)| (STANDARD.encode(subject), STANDARD.encode(key))));
     let (issuer_subject, issuer_public_key) = fields.unzip();
     TlsInfo { trust_root: some_text(pem), issuer_subject, issuer_public_key }
+}
+
+/// The root that nodes believe, and the issuer that they should have: another one while a root is replaced.
+pub fn cluster(cluster: &Cluster) -> TlsInfo {
+    let issuing = cluster.rotation.as_ref().map_or(&cluster.root_ca, |rotation| &rotation.root_ca);
+    TlsInfo { trust_root: some_text(&cluster.root_ca), ..info(issuing) }
+}
+
+/// The root that a node believes, and who issued its certificate.
+pub fn node(said: &NodeDescription) -> TlsInfo {
+    let Issuer { subject, public_key } = &said.issuer;
+    let own = TlsInfo { trust_root: some_text(&said.trust_root), issuer_subject: some_text(subject), issuer_public_key: some_text(public_key) };
+    if *subject == String::new() { info(&said.trust_root) } else { own }
 }
 
 /// The first block of a PEM text.

@@ -31,9 +31,9 @@ model! {
     CaConfig {
         node_cert_expiry: i64 = "NodeCertExpiry",
         external_cas: Unserved = "ExternalCAs",
-        signing_ca_cert: Unserved = "SigningCACert",
-        signing_ca_key: Unserved = "SigningCAKey",
-        force_rotate: Unserved = "ForceRotate",
+        signing_ca_cert: String = "SigningCACert",
+        signing_ca_key: String = "SigningCAKey",
+        force_rotate: u64 = "ForceRotate",
     }
     /// For tasks that say nothing else.
     TaskDefaults { log_driver: Unserved = "LogDriver" }

@@ -45,6 +45,7 @@ pub async fn update(mut call: Call) -> Answer {
         worker_token: call.query.flag("rotateWorkerToken"),
         manager_token: call.query.flag("rotateManagerToken"),
         unlock_key: call.query.flag("rotateManagerUnlockKey"),
+        root: swarm::read_root(&body),
     };
     let store = call.backend.view().await?;
     let spec = swarm::read(body, &store.cluster().ok_or_else(not_ready)?.spec)?;

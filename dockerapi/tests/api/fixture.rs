@@ -113,6 +113,9 @@ impl Fixture {
             incarnation: 1,
             feature_level: 1,
             unlock_key: None,
+            issuer: wsw_api::trust::Issuer::default(),
+            cross_signed: None,
+            rotation: None,
         };
         self.state.lock().unwrap().swarm = true;
         self.apply(vec![Change::PutCluster(Box::new(cluster)), Change::PutNode(Box::new(node)), Change::NodeSession { id: NODE, session: SESSION }]);

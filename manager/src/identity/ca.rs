@@ -3,21 +3,29 @@
 //! Owns: what is in a certificate (SwarmKit's: CN node id, OU role, O cluster id; ECDSA P-256). Invariant: a certificate is never valid
 //! for longer than its root. Never: says what a role may do (the role in the state does).
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKey, PublicKeyData,
 };
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use sha2::{Digest, Sha256};
 use time::{Duration, OffsetDateTime};
 use wsw_api::id::{ClusterId, NodeId};
+use wsw_api::object::Cluster;
 use wsw_api::spec::NodeRole;
+use wsw_api::trust::BACKDATE_SECONDS;
+use x509_parser::der_parser::asn1_rs::Tag;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// SwarmKit's: 20 years.
 const ROOT_LIFE: Duration = Duration::days(20 * 365);
 /// SwarmKit's default: 90 days.
 pub const NODE_LIFE: Duration = Duration::days(90);
 /// A node whose clock is behind by less than this still accepts a new certificate.
-const BACKDATE: Duration = Duration::hours(1);
+const BACKDATE: Duration = Duration::seconds(BACKDATE_SECONDS as i64);
 const ROOT_NAME: &str = "swarm-ca";
 /// The roles in certificates.
 const MANAGER: &str = "swarm-manager";
@@ -26,12 +34,22 @@ const WORKER: &str = "swarm-worker";
 /// Why no certificate could be made.
 #[derive(Debug, thiserror::Error)]
 #[error("certificate authority")]
-pub struct Error(#[from] rcgen::Error);
+pub struct Error(#[from] pub rcgen::Error);
 
-/// The cluster's root with its private key.
+/// A root with its private key, as it issues certificates.
 pub struct Root {
     certificate: String,
     key: KeyPair,
+    until: OffsetDateTime,
+    /// Its key signed by the root before it: goes with what it issues.
+    cross: Option<Cross>,
+}
+
+struct Cross {
+    certificate: String,
+    until: OffsetDateTime,
+    /// Nodes believe the old root alone: nothing may outlast it.
+    needed: bool,
 }
 
 /// A node's new certificate and key, as PEM.
@@ -44,13 +62,24 @@ impl Root {
     /// A new root.
     pub fn generate() -> Result<Self, Error> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let certificate = root_params(OffsetDateTime::now_utc())?.self_signed(&key)?.pem();
-        Ok(Self { certificate, key })
+        let params = root_params(OffsetDateTime::now_utc())?;
+        Ok(Self { certificate: params.self_signed(&key)?.pem(), until: params.not_after, key, cross: None })
     }
 
-    /// The root of a cluster, from its state.
+    /// A root from its certificate and key.
     pub fn from_pem(certificate: &str, key: &str) -> Result<Self, Error> {
-        Ok(Self { certificate: certificate.to_owned(), key: KeyPair::from_pem(key)? })
+        let until = until(certificate)?;
+        Ok(Self { certificate: certificate.to_owned(), key: KeyPair::from_pem(key)?, until, cross: None })
+    }
+
+    /// What issues certificates in a cluster: the root that is to follow, where there is one.
+    pub fn of(cluster: &Cluster) -> Result<Self, Error> {
+        let (certificate, key, cross, needed) = match &cluster.rotation {
+            Some(new) => (&new.root_ca, &new.root_key, Some(&new.cross_signed), true),
+            None => (&cluster.root_ca, &cluster.root_key, cluster.cross_signed.as_ref(), false),
+        };
+        let cross = cross.map(|certificate| Ok::<_, Error>(Cross { certificate: certificate.clone(), until: until(certificate)?, needed })).transpose()?;
+        Ok(Self { cross, ..Self::from_pem(certificate, key)? })
     }
 
     /// PEM of the certificate.
@@ -63,6 +92,39 @@ impl Root {
         self.key.serialize_pem()
     }
 
+    /// Until when it is valid.
+    pub fn until(&self) -> OffsetDateTime {
+        self.until
+    }
+
+    /// The public key, as certificates spell it.
+    pub fn public_key(&self) -> Vec<u8> {
+        self.key.subject_public_key_info()
+    }
+
+    /// Its name and key, as nodes say who issued their certificate.
+    pub fn issuer(&self) -> Result<wsw_api::trust::Issuer, Error> {
+        let der = der(&self.certificate)?;
+        let parsed = parsed(&der)?;
+        Ok(wsw_api::trust::Issuer { subject: STANDARD.encode(parsed.subject().as_raw()), public_key: STANDARD.encode(parsed.public_key().raw) })
+    }
+
+    /// Another root's name and key, signed by this one: who believes this one then accepts what the other issues.
+    pub fn cross_sign(&self, other: &Self) -> Result<String, Error> {
+        let mut params = root_params(OffsetDateTime::now_utc())?;
+        let der = der(&other.certificate)?;
+        params.distinguished_name = name(&parsed(&der)?)?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.use_authority_key_identifier_extension = true;
+        params.not_after = self.until.min(other.until);
+        Ok(params.signed_by(&other.key, &Issuer::from_ca_cert_pem(&self.certificate, &self.key)?)?.pem())
+    }
+
+    /// The same with its key signed by the root before it.
+    pub fn crossed(self, certificate: &str) -> Result<Self, Error> {
+        Ok(Self { cross: Some(Cross { certificate: certificate.to_owned(), until: until(certificate)?, needed: true }), ..self })
+    }
+
     /// A certificate for a manager, with a new key.
     pub fn issue(&self, node: NodeId, cluster: ClusterId, life: Duration) -> Result<Issued, Error> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
@@ -70,7 +132,7 @@ impl Root {
         Ok(Issued { certificate, key: key.serialize_pem() })
     }
 
-    /// A certificate for the key of a request.
+    /// A certificate for the key of a request, with what leads from it to the root.
     pub fn sign(&self, request: &Request, node: NodeId, cluster: ClusterId, role: NodeRole, life: Duration) -> Result<String, Error> {
         self.certify(&request.0, node, cluster, role, life)
     }
@@ -87,13 +149,15 @@ impl Root {
         params.distinguished_name.push(DnType::OrganizationalUnitName, role);
         params.distinguished_name.push(DnType::CommonName, node.to_string());
         params.not_before = now - BACKDATE;
-        params.not_after = now + life.min(ROOT_LIFE);
+        params.not_after = (now + life.min(ROOT_LIFE)).min(self.until);
+        let cross = self.cross.as_ref().filter(|cross| cross.needed || cross.until >= params.not_after);
+        params.not_after = cross.map_or(params.not_after, |cross| cross.until.min(params.not_after));
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
-        // Only the name and the key identifier of the issuer go into the certificate; both are the same as in the root's own.
-        let issuer = root_params(now)?;
-        Ok(params.signed_by(key, &Issuer::from_params(&issuer, &self.key))?.pem())
+        let mut chain = params.signed_by(key, &Issuer::from_ca_cert_pem(&self.certificate, &self.key)?)?.pem();
+        chain.extend(cross.map(|cross| cross.certificate.as_str()));
+        Ok(chain)
     }
 }
 
@@ -130,11 +194,48 @@ fn root_params(now: OffsetDateTime) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::new(Vec::<String>::new())?;
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, ROOT_NAME);
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    // One between it and a node's: the root that follows it, while nodes change over.
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.not_before = now - BACKDATE;
     params.not_after = now + ROOT_LIFE;
     Ok(params)
+}
+
+/// The first certificate of a PEM text.
+pub fn der(pem: &str) -> Result<CertificateDer<'static>, Error> {
+    CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| Error(rcgen::Error::CouldNotParseCertificate))
+}
+
+/// Its fields.
+pub fn parsed<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Error> {
+    let (rest, parsed) = X509Certificate::from_der(der).map_err(|_| Error(rcgen::Error::CouldNotParseCertificate))?;
+    if rest.is_empty() { Ok(parsed) } else { Err(Error(rcgen::Error::CouldNotParseCertificate)) }
+}
+
+fn until(pem: &str) -> Result<OffsetDateTime, Error> {
+    let der = der(pem)?;
+    Ok(parsed(&der)?.validity().not_after.to_datetime())
+}
+
+/// A certificate's subject, to be written again byte for byte.
+pub fn name(certificate: &X509Certificate<'_>) -> Result<DistinguishedName, Error> {
+    let wrong = || Error(rcgen::Error::CouldNotParseCertificate);
+    let mut name = DistinguishedName::new();
+    for part in certificate.subject().iter() {
+        let mut attributes = part.iter();
+        let (Some(attribute), None) = (attributes.next(), attributes.next()) else { return Err(wrong()) };
+        let kind: Vec<u64> = attribute.attr_type().iter().ok_or_else(wrong)?.collect();
+        let text = std::str::from_utf8(attribute.attr_value().data).map_err(|_| wrong())?;
+        let value = match attribute.attr_value().header.tag() {
+            Tag::Utf8String => DnValue::Utf8String(text.to_owned()),
+            Tag::PrintableString => DnValue::PrintableString(text.try_into()?),
+            Tag::Ia5String => DnValue::Ia5String(text.try_into()?),
+            _ => return Err(wrong()),
+        };
+        name.push(DnType::from_oid(&kind), value);
+    }
+    Ok(name)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! Never: keeps the root's private key (the managers share it in the Raft state).
 
 pub mod ca;
+pub mod rotation;
 pub mod sealed;
 pub mod token;
 

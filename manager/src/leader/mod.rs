@@ -113,6 +113,7 @@ impl<'a, RT: AsyncRuntime> Leader<'a, RT> {
             if let Err(exit) = self.round().await {
                 break exit;
             }
+            self.trust();
             self.workers.send(&self.view.store(), self.clock.now());
             if !self.is_due() {
                 let wake = self.wake();
@@ -136,6 +137,13 @@ impl<'a, RT: AsyncRuntime> Leader<'a, RT> {
             let _gone = queued.reply.send(Reply::NotYet(Error::unavailable(crate::supervisor::NO_LEADER)));
         }
         exit
+    }
+
+    /// A new root that every node has a certificate of is believed from the next entry on.
+    fn trust(&mut self) {
+        if !self.changes.iter().any(|change| matches!(change, Change::FinishRotation { .. })) {
+            self.changes.extend(wsw_planner::trust::finish(&self.view.store()));
+        }
     }
 
     /// Why this leadership is over, if it is.

@@ -141,18 +141,18 @@ impl Workers {
     /// Notes what applied entries changed.
     pub fn touched(&mut self, view: &Store, touched: &Touched) {
         self.sessions.touched(view, touched);
-        if !touched.nodes.is_empty() {
+        if !touched.nodes.is_empty() || touched.cluster {
             self.tell(view);
         }
     }
 
-    /// Tells each worker of the managers and of its own role, where it does not know that yet.
+    /// Tells each worker of the managers, of its own role and whom to believe, where it does not know that yet.
     fn tell(&mut self, view: &Store) {
-        let peers = asking::peers(view);
+        let (peers, trust) = (asking::peers(view), wsw_planner::trust::wanted(view));
         let incarnation = view.cluster().map_or(0, |cluster| cluster.incarnation);
         for connection in self.connections.values_mut() {
             let Some((node, _)) = connection.session else { continue };
-            let managers = Managers { peers: peers.clone(), leader: Some(self.own), role: asking::role(view, &node), incarnation };
+            let managers = Managers { peers: peers.clone(), leader: Some(self.own), role: asking::role(view, &node), incarnation, trust: trust.clone() };
             if connection.told.as_ref() != Some(&managers) {
                 connection.told = Some(managers.clone());
                 connection.waiting.push_back(ManagerFrame::Managers(managers));

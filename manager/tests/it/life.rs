@@ -131,7 +131,7 @@ async fn tokens_are_rotated_one_by_one_and_the_digest_stays() {
     assert_ne!(new.worker, old.worker);
     assert_eq!(new.manager, old.manager);
     assert_eq!(new.worker[..59], old.worker[..59]);
-    let stale = manager.update_cluster(1, ClusterSpec::default(), wsw_manager::Rotate::default()).await;
+    let stale = manager.update_cluster(1, ClusterSpec::default(), wsw_manager::Rotate::default(), &wsw_manager::identity::rotation::Given::default()).await;
     assert!(stale.is_err_and(|err| err.message.contains("out of sequence")));
     manager.shutdown().await;
 }

@@ -1,6 +1,6 @@
-//! Writes to the cluster object: its settings and join tokens.
+//! Writes to the cluster object: its settings, join tokens and root.
 //!
-//! Owns: what `swarm update` may change. New tokens are made by the manager and come in whole.
+//! Owns: what `swarm update` may change. New tokens and roots are made by the manager and come in whole.
 
 use super::{Decision, invalid, out_of_sequence};
 use crate::Store;
@@ -8,6 +8,7 @@ use wsw_api::entry::{Change, Guard, Outcome};
 use wsw_api::error::{Error, Result};
 use wsw_api::spec::ClusterSpec;
 use wsw_api::time::{MILLISECOND, Nanos, SECOND};
+use wsw_api::trust::RootChange;
 use wsw_api::unlock::UnlockKey;
 
 /// SwarmKit's name of the one cluster object.
@@ -22,8 +23,8 @@ pub(super) fn update(
     version: u64,
     spec: &ClusterSpec,
     (worker, manager): (Option<&str>, Option<&str>),
-    unlock_key: Option<&UnlockKey>,
-    rotate_unlock_key: bool,
+    (unlock_key, rotate_unlock_key): (Option<&UnlockKey>, bool),
+    root: &RootChange,
 ) -> Result<Decision> {
     if spec.annotations.name != NAME {
         return Err(invalid("modification of cluster name is not allowed"));
@@ -51,6 +52,11 @@ pub(super) fn update(
     };
     if spec.autolock && cluster.unlock_key.is_none() {
         return Err(Error::internal("autolock was asked for without a key"));
+    }
+    match root {
+        RootChange::Keep => {}
+        RootChange::Begin(rotation) => cluster.rotation = Some(rotation.clone()),
+        RootChange::Abort => cluster.rotation = None,
     }
     Ok(Decision { guards: vec![Guard::ClusterVersion(version)], changes: vec![Change::PutCluster(Box::new(cluster))], outcome: Outcome::Done })
 }

@@ -48,9 +48,9 @@ pub fn handle(view: &Store, write: &Write, now: Time, mint: &mut Mint<'_>) -> Re
         Write::RemoveNode { id, force } => node::remove(view, id, *force, now),
         Write::AddNode { id, role, availability, hostname, addr } => node::add(view, id, *role, *availability, hostname, addr),
         Write::EnrollManager { id, raft_id, addr } => node::enroll(view, id, *raft_id, addr),
-        Write::UpdateCluster { version, spec, worker_token, manager_token, unlock_key, rotate_unlock_key } => {
+        Write::UpdateCluster { version, spec, worker_token, manager_token, unlock_key, rotate_unlock_key, root } => {
             let tokens = (worker_token.as_deref(), manager_token.as_deref());
-            cluster::update(view, *version, spec, tokens, unlock_key.as_ref(), *rotate_unlock_key)
+            cluster::update(view, *version, spec, tokens, (unlock_key.as_ref(), *rotate_unlock_key), root)
         }
         Write::CreateNetwork { spec } => network::create(view, spec, mint),
         Write::RemoveNetwork { id } => network::remove(view, id),

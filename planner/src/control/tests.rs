@@ -9,6 +9,7 @@ use wsw_api::object::NodeState;
 use wsw_api::spec::{
     Annotations, Availability, ClusterSpec, EndpointMode, NodeRole, NodeSpec, PortConfig, Protocol, PublishMode, ServiceMode, ServiceSpec, UpdateConfig,
 };
+use wsw_api::trust::RootChange;
 
 fn port(published: u16, target: u16, mode: PublishMode) -> PortConfig {
     PortConfig { published, target, mode, ..PortConfig::default() }
@@ -344,7 +345,15 @@ fn the_cluster_keeps_its_name() {
     let mut world = World::new(1);
     let update = |name: &str| {
         let spec = ClusterSpec { annotations: Annotations { name: name.into(), ..Annotations::default() }, ..ClusterSpec::default() };
-        Write::UpdateCluster { version: 0, spec: Box::new(spec), worker_token: None, manager_token: None, unlock_key: None, rotate_unlock_key: false }
+        Write::UpdateCluster {
+            version: 0,
+            spec: Box::new(spec),
+            worker_token: None,
+            manager_token: None,
+            unlock_key: None,
+            rotate_unlock_key: false,
+            root: RootChange::Keep,
+        }
     };
     assert_eq!(refused(&mut world, update("mine")).1, "rpc error: code = InvalidArgument desc = modification of cluster name is not allowed");
     assert_eq!(refused(&mut world, update("default")).0, Class::Unavailable, "before init there is nothing to update");
@@ -358,7 +367,17 @@ fn a_cluster_has_an_unlock_key_while_autolock_is_on() {
         let old = world.store.cluster().unwrap();
         let (version, spec) = (old.meta.version, ClusterSpec { autolock, ..old.spec.clone() });
         let unlock_key = Some(wsw_api::unlock::UnlockKey::from_body(key));
-        world.write(Write::UpdateCluster { version, spec: Box::new(spec), worker_token: None, manager_token: None, unlock_key, rotate_unlock_key }).unwrap();
+        world
+            .write(Write::UpdateCluster {
+                version,
+                spec: Box::new(spec),
+                worker_token: None,
+                manager_token: None,
+                unlock_key,
+                rotate_unlock_key,
+                root: RootChange::Keep,
+            })
+            .unwrap();
         world.store.cluster().unwrap().unlock_key.as_ref().map(|key| key.body().to_owned())
     };
     assert_eq!(update(false, "a", true), None);
@@ -378,7 +397,15 @@ fn settings_of_the_cluster_have_bounds() {
         let (version, mut spec) = (old.meta.version, old.spec.clone());
         change(&mut spec);
         world
-            .write(Write::UpdateCluster { version, spec: Box::new(spec), worker_token: None, manager_token: None, unlock_key: None, rotate_unlock_key: false })
+            .write(Write::UpdateCluster {
+                version,
+                spec: Box::new(spec),
+                worker_token: None,
+                manager_token: None,
+                unlock_key: None,
+                rotate_unlock_key: false,
+                root: RootChange::Keep,
+            })
             .map_err(|err| err.message)
     };
     update(&|spec| spec.heartbeat_period = 5_000_000_000).unwrap();

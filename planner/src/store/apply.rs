@@ -10,7 +10,7 @@ use std::sync::Arc;
 use wsw_api::entry::{Applied, Change, Entry, NewTasks, Outcome, REMEMBERED_REQUESTS};
 use wsw_api::generic::GenericResource;
 use wsw_api::id::{NodeId, RequestId, ServiceId, SessionId, TaskId};
-use wsw_api::object::{Meta, Node, Service, UpdateState};
+use wsw_api::object::{Cluster, Meta, Node, Service, UpdateState};
 use wsw_api::registry::ServiceAuth;
 use wsw_api::spec::{PortConfig, PublishMode, ServiceMode};
 use wsw_api::task::{DesiredState, Task, TaskState, TaskStatus};
@@ -56,6 +56,7 @@ impl Store {
                 self.cluster = Some(Arc::new(cluster));
                 touched.cluster = true;
             }
+            Change::FinishRotation { root_ca } => self.finish_rotation(root_ca, touched),
             Change::PutNode(node) => {
                 let mut node = (**node).clone();
                 node.meta = self.stamp(self.nodes.get(&node.id).map(|old| old.meta));
@@ -116,6 +117,25 @@ impl Store {
             Change::PutNetwork(network) => self.put_network(network),
             Change::RemoveNetwork(id) => self.remove_network(id),
         }
+    }
+
+    /// The new root is believed; one that has been replaced meanwhile is not.
+    fn finish_rotation(&mut self, root_ca: &str, touched: &mut Touched) {
+        let Some(old) = self.cluster.as_ref() else { return };
+        let Some(rotation) = old.rotation.as_ref().filter(|rotation| rotation.root_ca == root_ca) else { return };
+        let rotation = (**rotation).clone();
+        let finished = Cluster {
+            meta: self.stamp(Some(old.meta)),
+            root_ca: rotation.root_ca,
+            root_key: rotation.root_key,
+            issuer: rotation.issuer,
+            cross_signed: Some(rotation.cross_signed),
+            join_tokens: rotation.join_tokens,
+            rotation: None,
+            ..(**old).clone()
+        };
+        self.cluster = Some(Arc::new(finished));
+        touched.cluster = true;
     }
 
     fn set_session(&mut self, node: NodeId, session: SessionId) {

@@ -1,6 +1,7 @@
 //! `swarm ca`: shows the root certificate, or has it replaced.
 
 use serde_json::{Value, json};
+use sha2::Digest;
 
 use super::{external_ca, flags, update};
 use crate::cli::{
@@ -59,23 +60,39 @@ fn show_root(swarm: &Value) -> Result<(), Error> {
     }
 }
 
-/// Waits until every node has a certificate of the new root.
+/// Waits until every node has a certificate of the new root and believes it.
 async fn converged(session: &Session, quiet: bool) -> Result<Value, Error> {
     let mut display = Display::new(quiet);
+    let mut done = false;
     loop {
         let swarm = session.client.get("/swarm", &[]).await?;
-        let nodes = session.client.get("/nodes", &[]).await?;
-        let nodes: Vec<&Value> = nodes.as_array().into_iter().flatten().collect();
-        let root = &swarm["TLSInfo"];
-        let issued = nodes.iter().filter(|node| node["Description"]["TLSInfo"]["CertIssuerPublicKey"] == root["CertIssuerPublicKey"]).count();
-        let trusting = nodes.iter().filter(|node| node["Description"]["TLSInfo"]["TrustRoot"] == root["TrustRoot"]).count();
-        let total = nodes.len();
-        for (name, done) in [("rotated TLS certificates", issued), ("rotated CA certificates", trusting)] {
-            display.show(Line { name: name.into(), action: format!("{done}/{total} nodes"), done: (done as u64, total as u64) })?;
-        }
-        if swarm["RootRotationInProgress"] != Value::Bool(true) {
+        if done {
             return Ok(swarm);
+        }
+        let nodes = session.client.get("/nodes", &[]).await?;
+        for line in lines(&swarm, nodes.as_array().map(Vec::as_slice).unwrap_or_default(), &mut done) {
+            display.show(line)?;
         }
         tokio::time::sleep(PACE).await;
     }
+}
+
+/// How far the rotation is.
+fn lines(swarm: &Value, nodes: &[Value], done: &mut bool) -> [Line; 3] {
+    let wanted = &swarm["TLSInfo"];
+    let counted = |right: &dyn Fn(&Value) -> bool| nodes.iter().filter(|node| right(&node["Description"]["TLSInfo"])).count() as u64;
+    let issued = counted(&|own| ["CertIssuerPublicKey", "CertIssuerSubject"].iter().all(|field| own[field] == wanted[field]));
+    let trusting = counted(&|own| own["TrustRoot"] == wanted["TrustRoot"]);
+    let total = nodes.len() as u64;
+    // The old root is the one that is believed until then.
+    let follows = issued == total && swarm["RootRotationInProgress"] != Value::Bool(true);
+    *done = follows && trusting == total;
+    let digest = sha2::Sha256::digest(text(&wanted["TrustRoot"]));
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let line = |name: &str, action: &str, done: u64| Line { name: name.into(), action: action.into(), done: (done, total), units: "nodes" };
+    [
+        Line::action("desired root digest", format!("sha256:{hex}")),
+        line("  rotated TLS certificates", "", issued),
+        line("  rotated CA certificates", " ", if follows { trusting } else { 0 }),
+    ]
 }

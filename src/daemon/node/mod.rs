@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use tracing::warn;
 use wsw_api::Error;
 use wsw_api::event::Event;
+use wsw_api::trust::Trust;
 use wsw_dockerapi::backend::{LOCKED, SwarmState};
 use wsw_manager::Manager;
 use wsw_runtime::{Runtime, Wasm};
@@ -67,7 +68,9 @@ pub struct Node {
     /// This membership's end of connections between nodes.
     relay: Mutex<Option<Arc<Relay>>>,
     /// The worker, for what other nodes ask of it.
-    workers: watch::Sender<Option<Worker>>,
+    pub(super) workers: watch::Sender<Option<Worker>>,
+    /// Whom the leader says that this node is to believe.
+    pub(super) trust: watch::Sender<Option<Trust>>,
     /// One init, join, leave or change of role at a time.
     pub(super) transition: tokio::sync::Mutex<()>,
     /// What seals its keys on disk.
@@ -103,6 +106,7 @@ impl Node {
             member: RwLock::new(None),
             relay: Mutex::new(None),
             workers: watch::Sender::default(),
+            trust: watch::Sender::default(),
             transition: tokio::sync::Mutex::new(()),
             seal: Seal::default(),
         });
@@ -117,6 +121,7 @@ impl Node {
             Some(record) => node.resume(record).await?,
             None => node.clear_leftovers().await,
         }
+        tokio::spawn(super::trust::keep(Arc::downgrade(&node)));
         Ok(node)
     }
 

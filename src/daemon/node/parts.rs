@@ -7,7 +7,7 @@ use super::super::blob_sources::Others;
 use super::super::link::Link;
 use super::super::member::{Control, Member, Membership, Record, Trouble};
 use super::super::network::{self, Listen, Network};
-use super::super::{anew, autolock, blobs, logs, role};
+use super::super::{anew, autolock, blobs, logs, role, trust};
 use super::Node;
 use anyhow::Result;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -61,8 +61,9 @@ impl Node {
         }
     }
 
-    pub(super) async fn start_worker(&self, record: &Membership, trust_root: String) -> Result<Worker> {
-        let description = NodeDescription { addr: record.advertise.to_string(), trust_root, ..self.host.description() };
+    pub(super) async fn start_worker(&self, record: &Membership, identity: Option<&Identity>) -> Result<Worker> {
+        let (trust_root, issuer) = identity.map_or_else(|| (Identity::root_of(&self.paths.data_root).unwrap_or_default(), Default::default()), trust::of);
+        let description = NodeDescription { addr: record.advertise.to_string(), trust_root, issuer, ..self.host.description() };
         let config = wsw_worker::Config {
             node: record.node,
             hostname: self.host.hostname.clone(),
@@ -95,10 +96,12 @@ impl Node {
             record: record.clone(),
             trouble: trouble.clone(),
             role: role::follow(self),
+            trust: self.trust.clone(),
         };
-        self.workers.send_replace(Some(worker.clone()));
+        let workers = worker.clone();
         let link = (!matches!(control, Control::Broken(_) | Control::Locked)).then(|| AbortOnDropHandle::new(tokio::spawn(link.keep())));
         let member = Arc::new(Member { record, worker, control, network, trouble, _following, link: Mutex::new(link) });
         *self.member.write().unwrap_or_else(PoisonError::into_inner) = Some(member);
+        self.workers.send_replace(Some(workers));
     }
 }

@@ -8,6 +8,7 @@
 use super::super::autolock;
 use super::super::member::{Control, Membership, Record};
 use super::super::network::Network;
+use super::super::trust;
 use super::Node;
 use anyhow::{Context, Result};
 use std::sync::Arc;
@@ -22,8 +23,7 @@ impl Node {
         record.listen = self.flags.listen.unwrap_or(record.listen);
         record.advertise = self.flags.advertise.unwrap_or(record.advertise);
         record.chosen &= self.flags.advertise.is_none() && record.listen.ip().is_unspecified();
-        let identity = self.identity(&record);
-        let trust_root = Identity::root_of(&self.paths.data_root).unwrap_or_default();
+        let identity = self.identity(&record).and_then(trust::valid);
         if let Ok(identity) = &identity {
             self.seal.set(identity);
         }
@@ -31,19 +31,19 @@ impl Node {
             // Tasks that are taken up may need a part of an image at once.
             let kept = Arc::new(Record::new(&self.paths, record.clone()));
             let (network, control) = self.reach(&kept, &identity, Control::Worker);
-            let worker = self.start_worker(&record, trust_root).await?;
+            let worker = self.start_worker(&record, identity.as_ref().ok()).await?;
             self.install(kept, worker, control, network);
             return Ok(());
         }
         if autolock::is_locked(&identity) {
             warn!("this manager is locked; its tasks go on, and `swarm unlock` lets it take part again");
-            let worker = self.start_worker(&record, trust_root).await?;
+            let worker = self.start_worker(&record, identity.as_ref().ok()).await?;
             let kept = Arc::new(Record::new(&self.paths, record));
             let network = self.with_peers(&kept, Network::none());
             self.install(kept, worker, Control::Locked, network);
             return Ok(());
         }
-        let (worker, control) = tokio::join!(self.start_worker(&record, trust_root), self.resume_manager(&record));
+        let (worker, control) = tokio::join!(self.start_worker(&record, identity.as_ref().ok()), self.resume_manager(&record));
         let kept = Arc::new(Record::new(&self.paths, record));
         let (network, control) = self.reach(&kept, &identity, control);
         self.install(kept, worker?, control, network);

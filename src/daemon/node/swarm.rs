@@ -103,7 +103,7 @@ impl Node {
         let kept = Arc::new(Record::new(&self.paths, record.clone()));
         let network = self.with_peers(&kept, network);
         let started = async {
-            let worker = self.start_worker(&record, identity.root).await?;
+            let worker = self.start_worker(&record, Some(&identity)).await?;
             record.write(&self.paths).map(|()| worker)
         };
         match started.await {
@@ -133,6 +133,7 @@ impl Node {
         Membership::remove(&self.paths).map_err(|error| Error::internal(format!("cannot remove the membership record: {error}")))?;
         *self.member.write().unwrap_or_else(PoisonError::into_inner) = None;
         self.workers.send_replace(None);
+        self.trust.send_replace(None);
         member.unlink();
         member.worker.clone().leave().await;
         member.said_goodbye().await;

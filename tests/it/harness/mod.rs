@@ -8,6 +8,7 @@ mod cluster;
 mod command;
 pub mod containers;
 mod disk;
+pub mod forge;
 mod guests;
 mod http;
 mod leftovers;

@@ -202,6 +202,9 @@ fn first_entry(common: &Common, host: &Host, raft_id: u64) -> Entry {
         incarnation: 0,
         unlock_key: Default::default(),
         feature_level: 1,
+        issuer: Default::default(),
+        cross_signed: None,
+        rotation: None,
     };
     let node = Node {
         id: host.node,

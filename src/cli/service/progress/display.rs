@@ -17,11 +17,13 @@ pub struct Line {
     pub action: String,
     /// How far, of how much; (0, 0) shows no bar.
     pub done: (u64, u64),
+    /// What is counted; empty shows no numbers.
+    pub units: &'static str,
 }
 
 impl Line {
     pub fn action(name: impl Into<String>, action: impl Into<String>) -> Line {
-        Line { name: name.into(), action: action.into(), done: (0, 0) }
+        Line { name: name.into(), action: action.into(), done: (0, 0), units: "" }
     }
 }
 
@@ -70,16 +72,18 @@ impl Display {
             return if line.done == (0, 0) { format!("{}: {} \n", line.name, line.action) } else { String::new() };
         }
         let up = self.names.len() - at;
-        text += &format!("\x1b[{up}A\x1b[2K\r{}: {} {}\r\x1b[{up}B", line.name, line.action, self.bar(line.done));
+        text += &format!("\x1b[{up}A\x1b[2K\r{}: {} {}\r\x1b[{up}B", line.name, line.action, self.bar(line));
         text
     }
 
-    fn bar(&self, (done, total): (u64, u64)) -> String {
+    fn bar(&self, line: &Line) -> String {
+        let (done, total) = line.done;
+        let numbers = if line.units.is_empty() { String::new() } else { format!("{done}/{total} {}", line.units) };
         if total == 0 || self.width <= BAR_NEEDS {
-            return String::new();
+            return numbers;
         }
         let filled = ((done as f64 / total as f64 * 100.0) as usize / 2).min(BAR_WIDTH);
-        format!("[{}>{}] ", "=".repeat(filled), " ".repeat(BAR_WIDTH - filled))
+        format!("[{}>{}] {numbers}", "=".repeat(filled), " ".repeat(BAR_WIDTH - filled))
     }
 }
 
@@ -97,14 +101,16 @@ mod tests {
         assert_eq!(display.draw(&Line::action("a", "x")), "\n\x1b[1A\x1b[2K\ra: x \r\x1b[1B");
         assert_eq!(display.draw(&Line::action("b", "y")), "\n\x1b[1A\x1b[2K\rb: y \r\x1b[1B");
         assert_eq!(display.draw(&Line::action("a", "z")), "\x1b[2A\x1b[2K\ra: z \r\x1b[2B");
-        let bar = display.draw(&Line { name: "b".into(), action: "running".into(), done: (9, 9) });
+        let bar = display.draw(&Line { name: "b".into(), action: "running".into(), done: (9, 9), units: "" });
         assert_eq!(bar, format!("\x1b[1A\x1b[2K\rb: running [{}>] \r\x1b[1B", "=".repeat(50)));
+        let counted = display.draw(&Line { name: "b".into(), action: String::new(), done: (1, 2), units: "nodes" });
+        assert_eq!(counted, format!("\x1b[1A\x1b[2K\rb:  [{}>{}] 1/2 nodes\r\x1b[1B", "=".repeat(25), " ".repeat(25)));
     }
 
     #[test]
     fn a_file_gets_plain_lines() {
         let mut display = display(false);
         assert_eq!(display.draw(&Line::action("verify", "Service x converged")), "verify: Service x converged \n");
-        assert_eq!(display.draw(&Line { name: "1/1".into(), action: "running".into(), done: (9, 9) }), "");
+        assert_eq!(display.draw(&Line { name: "1/1".into(), action: "running".into(), done: (9, 9), units: "" }), "");
     }
 }

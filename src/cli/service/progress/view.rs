@@ -126,7 +126,7 @@ fn task_line(name: String, task: &Value, full: usize, display: &mut Display) -> 
         return Ok(());
     }
     let action = format!("{:<STATE_WIDTH$}", text(&task["Status"]["State"]));
-    display.show(Line { name, action, done: (state as u64, full as u64) })
+    display.show(Line { name, action, done: (state as u64, full as u64), units: "" })
 }
 
 fn cut(error: &str) -> String {
@@ -209,7 +209,7 @@ fn replicated_job(started: &mut bool, total: u64, concurrent: u64, tasks: &[&Val
     let overall = |active: usize, completed: usize, display: &mut Display| -> Result<(), Error> {
         let (wide, narrow) = (total.to_string().len(), concurrent.to_string().len());
         let action = format!("{completed:>wide$} out of {total} complete");
-        display.show(Line { name: "job progress".into(), action, done: (completed as u64, total) })?;
+        display.show(Line { name: "job progress".into(), action, done: (completed as u64, total), units: "" })?;
         let desired = total.saturating_sub(completed as u64).min(concurrent);
         display.show(Line::action("active tasks", format!("{active:>narrow$} out of {desired:>narrow$} tasks")))
     };
@@ -241,7 +241,7 @@ fn global_job(nodes: &mut Option<BTreeSet<String>>, tasks: &[&Value], waiting: b
     let total = nodes.len() as u64;
     let overall = |complete: u64, display: &mut Display| {
         let action = format!("{complete:>wide$} out of {total} complete", wide = total.to_string().len());
-        display.show(Line { name: "job progress".into(), action, done: (complete, total) })
+        display.show(Line { name: "job progress".into(), action, done: (complete, total), units: "" })
     };
     if first {
         overall(0, display)?;
