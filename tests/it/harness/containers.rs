@@ -99,11 +99,12 @@ fn digits(data_root: &Path) -> String {
     digest(data_root.as_os_str().as_encoded_bytes()).trim_start_matches("sha256:").chars().take(12).collect()
 }
 
-/// Processes in the control groups of a node's containers.
+/// Processes in the control groups of a node's containers. What has ended and waits for its parent (a machine's first process may be slow) is in none.
 pub fn contained(data_root: &Path) -> Vec<i32> {
     let wanted = format!("/wsw/{}/oci/", digits(data_root));
     let numbers = std::fs::read_dir("/proc").expect("procfs is there").flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    numbers.filter(|pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(&wanted))).collect()
+    let lives = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| !status.contains("\nState:\tZ"));
+    numbers.filter(|pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(&wanted)) && lives(pid)).collect()
 }
 
 /// What of a node's containers is on the machine: processes, mounts, links, groups, states of runc. Empty when all is gone.
