@@ -67,7 +67,8 @@ async fn a_node_joins_with_the_workers_token_and_nothing_else() {
     let served = serve(root.path()).await;
     let (csr, _) = ca::request().unwrap();
     let tokens = served.tokens();
-    for wrong in ["", "SWMTKN-1-x", &tokens.worker[1..], &format!("{}0", &tokens.worker[..tokens.worker.len() - 1])] {
+    let other_end = if tokens.worker.ends_with('0') { '1' } else { '0' };
+    for wrong in ["", "SWMTKN-1-x", &tokens.worker[1..], &format!("{}{other_end}", &tokens.worker[..tokens.worker.len() - 1])] {
         let refused = served.ask(wrong, &csr).await.unwrap_err();
         assert!(refused.message.ends_with("A valid join token is necessary to join this cluster"), "{wrong}: {refused}");
     }
