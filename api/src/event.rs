@@ -66,6 +66,8 @@ pub enum Action {
     ExecDie,
     ExecDetach,
     HealthStatus,
+    ArchivePath,
+    ExtractToDir,
 }
 
 /// One moment of a task's life on this node.
@@ -99,10 +101,19 @@ pub enum What {
         line: String,
         step: ExecStep,
     },
+    /// Files went out of it or came into it.
+    Copied(CopyStep),
     /// What its health check says now, in Docker's word.
     Health(&'static str),
     /// Nothing is left of it.
     Destroyed,
+}
+
+/// Which way files went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyStep {
+    Out,
+    In,
 }
 
 /// One moment of a command's life.

@@ -10,6 +10,7 @@ pub mod entry;
 pub mod error;
 pub mod event;
 pub mod exec;
+pub mod files;
 pub mod generic;
 pub mod health;
 pub mod id;

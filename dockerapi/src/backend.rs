@@ -17,6 +17,7 @@ use wsw_api::{ClusterId, NodeId, Result, ServiceId, TaskId, Time, log};
 use wsw_planner::Store;
 
 pub use crate::exec_store::{ExecStore, ExecStreams};
+pub use crate::file_store::{ArchiveStream, FileStore};
 pub use crate::image_store::{Image, ImageStore, Removed};
 pub use crate::volume_store::VolumeStore;
 
@@ -151,7 +152,7 @@ pub enum Until {
 
 /// The daemon as the API sees it. Reads of the cluster go through [`Backend::view`]: a snapshot that costs nothing.
 #[async_trait]
-pub trait Backend: ImageStore + VolumeStore + ExecStore {
+pub trait Backend: ImageStore + VolumeStore + ExecStore + FileStore {
     fn local(&self) -> LocalNode;
     /// The cluster's state, or why this node cannot show it (`Class::Unavailable`, moby's words).
     async fn view(&self) -> Result<Store>;

@@ -16,6 +16,7 @@ mod convert;
 mod drain;
 mod error;
 mod exec_store;
+mod file_store;
 mod filters;
 pub mod image_store;
 mod model;

@@ -9,7 +9,7 @@ use crate::call::{Call, Query};
 use crate::error::{Answer, ApiError};
 use crate::negotiate;
 use crate::routes::{
-    attach, containers, control, events, exec, images, logs, networks, nodes, services, stats, stubs, swarm, system, tasks, top, transfers, volumes,
+    archive, attach, containers, control, events, exec, images, logs, networks, nodes, services, stats, stubs, swarm, system, tasks, top, transfers, volumes,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -46,7 +46,7 @@ macro_rules! table {
 
 const RUN: &str = "containers are started and ended by services; use docker service";
 const TERMINAL: &str = "a Wasm task has no terminal";
-const FILES: &str = "a Wasm task has no file system of its own; docker inspect shows where its volumes are on the node";
+const FILES: &str = "docker cp copies files out of a container, docker image save whole images";
 const BUILD: &str = "images are built elsewhere; load them with docker load";
 const SEARCH: &str = "registries have no search of their own; Docker Hub has a web page for it";
 const NETWORKS: &str = "a task is on the networks of its service; use docker service update --network-add";
@@ -138,9 +138,9 @@ static ROUTES: &[Route] = table! {
     GET "/containers/{}/stats" => stats::stats;
     GET "/containers/{}/changes" => [FILES];
     GET "/containers/{}/export" => [FILES];
-    GET "/containers/{}/archive" => [FILES];
-    HEAD "/containers/{}/archive" => [FILES];
-    PUT "/containers/{}/archive" => [FILES];
+    GET "/containers/{}/archive" => archive::archive;
+    HEAD "/containers/{}/archive" => archive::stat;
+    PUT "/containers/{}/archive" => archive::extract;
     GET "/containers/{}/checkpoints" => ["tasks cannot be frozen to disk"];
     POST "/containers/{}/checkpoints" => ["tasks cannot be frozen to disk"];
     DELETE "/containers/{}/checkpoints/{}" => ["tasks cannot be frozen to disk"];

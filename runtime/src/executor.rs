@@ -5,9 +5,11 @@
 
 use crate::error::{Error, Result};
 use crate::oci::exec::{Exec, Streams};
+use crate::transfer::Inside;
 use async_trait::async_trait;
 use std::sync::Arc;
 use wsw_api::exec::{Command, NO_SHELL, Size};
+use wsw_api::files::NO_FILES;
 use wsw_api::generic::GenericResource;
 use wsw_api::health::Check;
 use wsw_api::registry::RegistryAuth;
@@ -91,6 +93,10 @@ pub trait Controller: Send + Sync + 'static {
     /// Commands of an earlier daemon's life that still run in it.
     async fn execs(&self) -> Vec<(String, Arc<Exec>)> {
         Vec::new()
+    }
+    /// Its files, while it runs.
+    async fn inside(&self) -> Result<Inside> {
+        Err(Error::Unsupported(NO_FILES.into()))
     }
     /// Frees everything but its log. A task that still runs is killed first.
     async fn remove(&self) -> Result<()>;

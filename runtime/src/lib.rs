@@ -28,6 +28,8 @@ mod oci;
 mod program;
 mod runtime;
 mod spec;
+mod tarball;
+pub mod transfer;
 mod users;
 
 pub mod images;

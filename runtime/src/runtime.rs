@@ -8,6 +8,7 @@ use crate::executor::{Adopted, Capabilities, Controller, Executor, Exit, Started
 use crate::images::{Image, native};
 use crate::oci::Oci;
 use crate::oci::exec::{Exec, Streams};
+use crate::transfer::Inside;
 use crate::wasm::{Config, Wasm, pull};
 use async_trait::async_trait;
 use std::net::SocketAddr;
@@ -197,6 +198,9 @@ impl Controller for Chosen {
             Some(inner) => inner.execs().await,
             None => Vec::new(),
         }
+    }
+    async fn inside(&self) -> Result<Inside> {
+        self.inner()?.inside().await
     }
     async fn remove(&self) -> Result<()> {
         match self.inner.get() {

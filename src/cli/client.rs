@@ -224,20 +224,16 @@ impl Client {
         Err(self.refusal(parts.status, &parts.headers, &String::from_utf8_lossy(&bytes), &route))
     }
 
-    /// Uploads `body` chunk by chunk (an image archive may be large).
-    pub async fn upload<B>(&self, path: &str, query: Query<'_>, kind: &'static str, body: B) -> Result<Response<Incoming>, Error>
+    /// Uploads `body` chunk by chunk (an archive may be large).
+    pub async fn upload<B>(&self, method: Method, path: &str, query: Query<'_>, kind: &'static str, body: B) -> Result<Response<Incoming>, Error>
     where
         B: hyper::body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let route = self.route(path, query).await?;
         let headers = vec![("content-type", kind.to_owned())];
-        let request = build(Method::POST, &route, &headers, body)?;
-        let mut connection = match &self.host {
-            Host::Unix(path) => shake(UnixStream::connect(path).await.map_err(|error| self.unreachable(&error, "Post", &route))?).await,
-            Host::Tcp(address) => shake(TcpStream::connect(address).await.map_err(|error| self.unreachable(&error, "Post", &route))?).await,
-        }
-        .map_err(|error| self.broken(&error))?;
+        let mut connection = self.connect(&method, &route).await?;
+        let request = build(method, &route, &headers, body)?;
         let answer = connection.send_request(request).await.map_err(|error| self.broken(&error))?;
         if answer.status().as_u16() < 400 {
             return Ok(answer);
@@ -246,10 +242,15 @@ impl Client {
         Err(self.refusal(parts.status, &parts.headers, &String::from_utf8_lossy(&bytes), &route))
     }
 
-    async fn connect(&self, method: &Method, route: &str) -> Result<SendRequest<Full<Bytes>>, Error> {
+    async fn connect<B>(&self, method: &Method, route: &str) -> Result<SendRequest<B>, Error>
+    where
+        B: hyper::body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let verb = match *method {
             Method::GET => "Get",
             Method::HEAD => "Head",
+            Method::PUT => "Put",
             Method::DELETE => "Delete",
             _ => "Post",
         };

@@ -335,6 +335,7 @@ pub static ROOT: Command = Command::group(
         Command::group("volume", "Manage volumes", VOLUME),
         Command::group("completion", "Print the completion script of a shell", COMPLETION),
         container::ATTACH,
+        container::CP,
         Command::leaf("daemon", "[OPTIONS]", "Run the daemon of this node", Arity::AtLeast(0), go!(up::misplaced_daemon)),
         Command::leaf("down", "[OPTIONS]", "Stop the daemon that runs in the background", Arity::None, go!(up::down))
             .flags(&[up::DOWN])

@@ -14,6 +14,7 @@ mod capacity;
 mod data_root;
 mod events;
 mod execs;
+mod files;
 pub mod help;
 mod host;
 mod images;

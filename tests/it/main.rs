@@ -51,6 +51,8 @@ mod networks;
 mod oci;
 mod oci_bad;
 mod oci_confine;
+mod oci_cp;
+mod oci_cp_hostile;
 mod oci_exec;
 mod oci_health;
 mod oci_runtimes;

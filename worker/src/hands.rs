@@ -12,6 +12,7 @@ use wsw_api::event::What;
 use wsw_api::usage::Usage;
 use wsw_api::{Error, Result, TaskId};
 use wsw_runtime::Error as Failure;
+use wsw_runtime::transfer::Inside;
 
 /// Controllers of the tasks that have a driver.
 #[derive(Default)]
@@ -64,6 +65,11 @@ pub async fn usage(board: &Board, task: TaskId) -> Result<Usage> {
 /// Processes of a task on this node; none for a Wasm task.
 pub async fn pids(board: &Board, task: TaskId) -> Result<Option<Vec<u32>>> {
     board.hands.of(task)?.pids().await.map_err(|error| refused(&error))
+}
+
+/// The files of a task that runs.
+pub async fn inside(board: &Board, task: TaskId) -> Result<Arc<Inside>> {
+    Ok(Arc::new(board.hands.of(task)?.inside().await?))
 }
 
 /// Waits until `done` holds for the task or nothing is left of it.

@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
-use wsw_api::event::TaskEvent;
+use wsw_api::event::{CopyStep, TaskEvent, What};
 use wsw_api::exec;
 use wsw_api::health::Health;
 use wsw_api::log::Query;
@@ -29,6 +29,7 @@ use wsw_api::trust::Issuer;
 use wsw_api::usage::Usage;
 use wsw_api::{NodeId, SessionId, TaskId};
 use wsw_runtime::Streams;
+use wsw_runtime::transfer::Inside;
 
 /// Commands that may wait for the agent; more callers wait.
 const MAX_COMMANDS: usize = 16;
@@ -197,6 +198,16 @@ impl Worker {
     /// Processes of a task on this node; none for a Wasm task.
     pub async fn pids(&self, task: TaskId) -> wsw_api::Result<Option<Vec<u32>>> {
         hands::pids(&self.board, task).await
+    }
+
+    /// The files of a task that runs.
+    pub async fn inside(&self, task: TaskId) -> wsw_api::Result<Arc<Inside>> {
+        hands::inside(&self.board, task).await
+    }
+
+    /// Files were copied out of a task, or into it.
+    pub fn copied(&self, task: TaskId, step: CopyStep) {
+        self.board.tell(task, What::Copied(step));
     }
 
     /// What its health check found of a task.

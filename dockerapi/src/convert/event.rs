@@ -5,7 +5,7 @@ use crate::filters::Filters;
 use crate::model::system as api;
 use std::collections::BTreeMap;
 use wsw_api::Time;
-use wsw_api::event::{Action, Event, ExecStep, Kind, TaskEvent, What};
+use wsw_api::event::{Action, CopyStep, Event, ExecStep, Kind, TaskEvent, What};
 use wsw_api::mount::LOCAL_DRIVER;
 use wsw_api::time::SECOND;
 
@@ -52,6 +52,8 @@ const fn action(action: Action) -> &'static str {
         Action::ExecDie => "exec_die",
         Action::ExecDetach => "exec_detach",
         Action::HealthStatus => "health_status",
+        Action::ArchivePath => "archive-path",
+        Action::ExtractToDir => "extract-to-dir",
     }
 }
 
@@ -77,6 +79,8 @@ pub fn of_task(event: &TaskEvent) -> Event {
             ExecStep::Detached => (Action::ExecDetach, None),
             ExecStep::Ended { code } => (Action::ExecDie, Some(("exitCode", code.to_string()))),
         },
+        What::Copied(CopyStep::Out) => (Action::ArchivePath, None),
+        What::Copied(CopyStep::In) => (Action::ExtractToDir, None),
         What::Health(_) => (Action::HealthStatus, None),
         What::Destroyed => (Action::Destroy, None),
     };

@@ -6,6 +6,7 @@
 pub mod confine;
 pub mod container;
 pub mod event;
+pub mod files;
 pub mod generic;
 pub mod health;
 pub mod image;

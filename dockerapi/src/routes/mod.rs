@@ -2,6 +2,7 @@
 //!
 //! Never: decides anything about the cluster; refuses what the planner would refuse.
 
+pub mod archive;
 pub mod attach;
 pub mod containers;
 pub mod control;

@@ -82,7 +82,7 @@ async fn stats_are_two_readings() {
 #[tokio::test]
 async fn what_stays_refused() {
     let (fixture, _) = with_service().await;
-    for request in ["POST /commit", "GET /containers/x/archive", "POST /containers/x/pause", "POST /containers/x/restart"] {
+    for request in ["POST /commit", "GET /containers/x/export", "POST /containers/x/pause", "POST /containers/x/restart"] {
         let answer = text(&fixture, request, "{}").await;
         assert!(answer.starts_with("501 {\"message\":\"") && answer.contains("is not implemented by wsw: "), "{request}: {answer}");
     }

@@ -23,8 +23,8 @@ use wsw_api::task::DesiredState;
 use wsw_api::time::SECOND;
 use wsw_api::usage::Usage;
 use wsw_api::{Cluster, ClusterId, Error, NetworkId, Node, NodeId, Result, Service, ServiceId, SessionId, TaskId, TaskState, TaskStatus, Time};
-use wsw_dockerapi::backend::ExecStore;
 use wsw_dockerapi::backend::{Backend, InitRequest, JoinSwarm, LocalNode, LocalTask, LogStream, LogsOf, Rotate, SwarmState, Until};
+use wsw_dockerapi::backend::{ExecStore, FileStore};
 use wsw_dockerapi::image_store::Image;
 use wsw_dockerapi::volume_store::Volume;
 use wsw_planner::Store;
@@ -422,6 +422,7 @@ impl Backend for Fixture {
 
 #[async_trait]
 impl ExecStore for Fixture {}
+impl FileStore for Fixture {}
 
 /// moby's words.
 const NOT_IN_SWARM: &str = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";

@@ -26,7 +26,6 @@ mod registry;
 mod save;
 mod snapshots;
 mod store;
-mod tarball;
 #[cfg(test)]
 pub(crate) mod tests;
 mod unpack;
@@ -39,6 +38,8 @@ pub use registry::{BlobReader, Credentials, Given, Insecure, Peers, PullRequest,
 pub use store::Images;
 pub use wsw_api::image::{Code, Image, Look, Progress, Prune, Removed, Step};
 
+pub(crate) use archive::{truncated, unreadable};
 pub(crate) use choose::{fits, native};
 pub(crate) use code::InUse;
+pub(crate) use reader::decompressed;
 pub(crate) use registry::Patience;

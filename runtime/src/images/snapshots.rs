@@ -3,13 +3,14 @@
 //! Owns: that folder. Invariants: a folder there is whole and is what its chain id says (the layer's diff id was checked); it appears by a
 //! rename; two tasks that want it unpack it once. What no image of the index needs goes with the image; what was cut off goes at the next start.
 
+use super::archive::unreadable;
 use super::blobs::Blobs;
 use super::index::Index;
 use super::reader::decompressed_up_to;
 use super::unpack::Target;
-use super::{archive::unreadable, tarball};
 use crate::error::{Error, Result};
 use crate::files;
+use crate::tarball;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -118,7 +119,7 @@ fn unpack(folder: &Path, blob: &Path, diff: &str, below: &[PathBuf]) -> Result<(
     let file = File::open(blob).map_err(|e| Error::io("read the layer", &e))?;
     let mut reader = Hashed { reader: decompressed_up_to(file, MAX_LAYER).map_err(unreadable)?, hash: Sha256::new() };
     let mut target = Target::open(folder, below)?;
-    tarball::walk(&mut reader, |entry| target.take(entry))?;
+    tarball::walk(&mut reader, tarball::MAX_ENTRIES, |entry| target.take(entry))?;
     // What follows the archive's end belongs to the layer's digest, too.
     io::copy(&mut reader, &mut io::sink()).map_err(unreadable)?;
     let found = format!("sha256:{}", hex::encode(reader.hash.finalize()));

@@ -5,8 +5,8 @@
 //! names, extension records and bytes are bounded; what is read is hashed whole. Never: gives a folder its final name.
 
 use super::archive::{truncated, unreadable};
-use super::tarball::{Entry, Kind};
 use crate::error::{Error, Result};
+use crate::tarball::{Entry, Kind};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 use std::fs::File;

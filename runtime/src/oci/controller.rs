@@ -16,8 +16,10 @@ use super::logs::Pump;
 use super::{Oci, cgroup, create};
 use crate::error::{Error, Result};
 use crate::executor::{Controller, Exit, Started, TaskRequest};
+use crate::files;
 use crate::images::Image;
 use crate::shim::{Refusal, now};
+use crate::transfer::Inside;
 use async_trait::async_trait;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -285,6 +287,19 @@ impl Controller for Container {
             (Ok((shim, _)), Ok(oci)) => exec::adopt(&oci.bundles.path(self.task), &shim, &self.task.to_string()).await,
             _ => Vec::new(),
         }
+    }
+
+    async fn inside(&self) -> Result<Inside> {
+        self.running()?;
+        let pid = self.pid().ok_or_else(|| Error::Refused("the task does not run".into()))?;
+        let (bundle, group) = (self.oci()?.bundles.path(self.task), self.task.to_string());
+        files::blocking(move || {
+            let config = bundle::read_config(&bundle)?;
+            let id = |name: &str| config["process"]["user"][name].as_u64().and_then(|id| u32::try_from(id).ok()).unwrap_or_default();
+            let user = Some((id("uid"), id("gid"))).filter(|user| *user != (0, 0));
+            Inside::open(pid, &group, user)
+        })
+        .await?
     }
 
     async fn remove(&self) -> Result<()> {

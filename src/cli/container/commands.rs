@@ -69,6 +69,22 @@ pub const ATTACH: Command = Command::leaf(
 )
 .flags(&[flags::ATTACH])
 .aliases(&[], &["container attach", "attach"]);
+pub const CP: Command = Command::leaf(
+    "cp",
+    "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n\twsw cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
+    "Copy files/folders between a container and the local filesystem",
+    Arity::Exact(2),
+    go!(super::cp),
+)
+.flags(&[flags::CP])
+.long(
+    "Copy files/folders between a container and the local filesystem\n\n\
+     Use '-' as the source to read a tar archive from stdin\n\
+     and extract it to a directory destination in a container.\n\
+     Use '-' as the destination to stream a tar archive of a\n\
+     container source to stdout.",
+)
+.aliases(&[], &["container cp", "cp"]);
 pub const EXEC: Command =
     Command::leaf("exec", "[OPTIONS] CONTAINER COMMAND [ARG...]", "Execute a command in a running container", Arity::AtLeast(2), go!(super::exec))
         .flags(&[flags::EXEC])
@@ -90,6 +106,7 @@ pub const UNPAUSE: Command =
 
 pub const CONTAINER: &[Command] = &[
     ATTACH,
+    CP,
     EXEC,
     Command::leaf(
         "inspect",

@@ -34,6 +34,11 @@ pub const ATTACH: &[Flag] = &[
     Flag::boolean("no-stdin", "Do not attach STDIN"),
     Flag::boolean("sig-proxy", "Proxy all received signals to the process").default("true"),
 ];
+pub const CP: &[Flag] = &[
+    Flag::boolean("archive", "Archive mode (copy all uid/gid information)").short('a'),
+    Flag::boolean("follow-link", "Always follow symbol link in SRC_PATH").short('L'),
+    Flag::boolean("quiet", "Suppress progress output during copy. Progress output is automatically suppressed if no terminal is attached").short('q'),
+];
 pub const EXEC: &[Flag] = &[
     Flag::boolean("detach", "Detached mode: run command in the background").short('d'),
     Flag::string("detach-keys", "Override the key sequence for detaching a container"),

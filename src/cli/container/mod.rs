@@ -3,6 +3,7 @@
 mod act;
 mod attach;
 pub mod commands;
+mod cp;
 mod exec;
 mod flags;
 mod inspect;
@@ -14,6 +15,7 @@ mod stats;
 
 pub use act::{kill, pause, restart, rm, stop, top, unpause, wait};
 pub use attach::run as attach;
+pub use cp::run as cp;
 pub use exec::run as exec;
 pub use inspect::{get as inspect_one, run as inspect};
 pub use logs::run as logs;

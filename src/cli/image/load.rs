@@ -33,7 +33,7 @@ pub async fn run(session: Session, matches: Matches) -> Result<(), Error> {
 
 async fn send(session: &Session, query: &[(&str, String)], source: impl tokio::io::AsyncRead + Send + 'static) -> Result<http::Response<Incoming>, Error> {
     let body = StreamBody::new(ReaderStream::with_capacity(source, CHUNK).map_ok(Frame::data));
-    session.client.upload("/images/load", query, TAR, body).await
+    session.client.upload(Method::POST, "/images/load", query, TAR, body).await
 }
 
 /// Loads an archive that is at hand, without a word when it succeeds.
