@@ -67,9 +67,9 @@ cargo_environment() {
   local shared=${HOME:-}/.cache/wsw-target
   if [ -z "${CARGO_TARGET_DIR:-}" ]; then
     if [ -n "${HOME:-}" ] && mkdir -p "$shared" 2>/dev/null && [ -w "$shared" ]; then
-      # It only grows: start over above 10 GB.
-      if [ "$(du -s --block-size=1G "$shared" | cut -f 1)" -gt 10 ]; then
-        say "$shared is over 10 GB: starting over"
+      # It only grows (a whole build of one feature set is some 6 GB): start over above 14 GB.
+      if [ "$(du -s --block-size=1G "$shared" | cut -f 1)" -gt 14 ]; then
+        say "$shared is over 14 GB: starting over"
         rm -rf "${shared:?}"/*
       fi
       CARGO_TARGET_DIR=$shared

@@ -11,6 +11,7 @@
 //! ```
 //! Threads: `manager` (supervisor and leader), `raft` (two, openraft and the state machine), `raft-log` (the only writer of the log).
 
+mod admission;
 mod anew;
 mod asking;
 mod config;

@@ -267,9 +267,9 @@ impl<RT: AsyncRuntime> Manager<RT> {
         (from_worker, answers)
     }
 
-    /// Whom it hears: see [`crate::serve`].
-    pub fn trusts(&self, node: &NodeId) -> bool {
-        self.0.trusted.is_empty() || self.0.trusted.contains(node)
+    /// Whom it was told of when it joined: see [`crate::admission`].
+    pub(crate) fn trusted(&self) -> &[NodeId] {
+        &self.0.trusted
     }
 
     /// This node is on the network: from now on it reaches the other managers.

@@ -1,23 +1,18 @@
 //! What other nodes may ask of a manager over the network: to join, and workers' sessions.
 //!
-//! Owns: which frames a connection carries and how long it waits for them. Invariant: the state says who may have a session; a node that is
-//! not (any more) in it gets nothing, whatever its certificate says. Never: decides about tasks or keys.
+//! Owns: which frames a connection carries and how long it waits for them. Never: decides who is let in (`admission`), or about tasks
+//! or keys.
 
 use crate::anew::refusal;
-use crate::asking;
 use crate::leader::inbox::Origin;
 use crate::manager::Manager;
 use crate::peers::Peers;
 use async_trait::async_trait;
-use openraft::type_config::async_runtime::AsyncRuntime;
 use std::sync::Arc;
 use std::time::Duration;
-use wsw_api::id::NodeId;
 use wsw_api::join::{JoinAnswer, JoinRequest, MAX_JOIN_FRAME};
 use wsw_api::session::{MAX_MANAGER_FRAME, MAX_WORKER_FRAME, ManagerFrame, WorkerFrame};
-use wsw_api::spec::NodeRole;
-use wsw_net::{Close, Connection, Ended, Error, FrameReceiver, FrameSender, Gate, Handler, Handlers, Peer, Protocol, carry};
-use wsw_planner::dispatcher::REMOVED;
+use wsw_net::{Close, Connection, Ended, Error, FrameReceiver, FrameSender, Handler, Handlers, Protocol, carry};
 
 /// A node that opened a connection says within this what it wants.
 const FIRST_FRAME: Duration = Duration::from_secs(5);
@@ -31,50 +26,6 @@ impl Manager {
         let session: Arc<dyn Handler> = Arc::new(Sessions(self.clone()));
         let peers: Arc<dyn Handler> = Arc::new(Peers(self.clone()));
         [(Protocol::Join, join), (Protocol::Session, session), (Protocol::Raft, peers)].into()
-    }
-}
-
-impl Gate for Manager {
-    fn admit(&self, peer: &Peer, protocol: Protocol) -> Result<(), Error> {
-        self.lets_in(peer.node, peer.role, protocol)
-    }
-
-    /// Whom the state knew when it was admitted, and does not know now, was removed; the same with its role. So not only the leader closes.
-    fn keep(&self, peer: &Peer, protocol: Protocol) -> Result<(), Error> {
-        let store = self.store();
-        if store.cluster().is_none() {
-            return Ok(());
-        }
-        match store.node(&peer.node) {
-            None => Err(Error::Refused(REMOVED.into())),
-            Some(_) if protocol == Protocol::Raft && asking::role(&store, &peer.node) != NodeRole::Manager => {
-                Err(Error::Refused("this node is not a manager of the swarm any more".into()))
-            }
-            Some(_) => self.lets_in(peer.node, peer.role, protocol),
-        }
-    }
-}
-
-impl<RT: AsyncRuntime> Manager<RT> {
-    /// Whether a node with this certificate may open such a connection.
-    pub fn lets_in(&self, node: NodeId, role: NodeRole, protocol: Protocol) -> Result<(), Error> {
-        if protocol == Protocol::Raft && role != NodeRole::Manager {
-            return Err(Error::Refused("a manager's certificate is needed".into()));
-        }
-        let store = self.store();
-        if store.cluster().is_none() {
-            // A new manager hears of the state from those that it was told of when it joined.
-            let trusted = protocol == Protocol::Raft && self.trusts(&node);
-            return if trusted { Ok(()) } else { Err(Error::Busy("this manager's state is not loaded yet".into())) };
-        }
-        match store.node(&node) {
-            Some(known) if protocol == Protocol::Logs && known.manager.is_none() => Err(Error::Refused("only managers read the logs of other nodes".into())),
-            Some(_) if protocol != Protocol::Raft || asking::role(&store, &node) == NodeRole::Manager => Ok(()),
-            // Only the leader's state is the last word; this one may not have heard of the node, or its new role, yet.
-            _ if !self.leads() => Err(Error::Busy("this manager does not know the node yet".into())),
-            Some(_) => Err(Error::Refused("this node is not a manager of the swarm any more".into())),
-            None => Err(Error::Refused(REMOVED.into())),
-        }
     }
 }
 

@@ -1,33 +1,10 @@
 //! Parts of images between nodes, without any registry: one node has an image, and all get it, from each other too.
 
-use crate::harness::{Cluster, Node, guest, image_tar, until};
+use crate::harness::{Cluster, Node, image_tar, large_guest, until};
 use std::path::{Path, PathBuf};
 
 /// Large enough that it takes its time, and a place among the few that are given at once.
 const BYTES: usize = 24 << 20;
-
-/// The guest with so many more bytes, which nothing uses and nothing compresses.
-fn large(folder: &Path, seed: u64) -> PathBuf {
-    let mut module = std::fs::read(guest("tick")).unwrap();
-    let mut body = vec![4, b'f', b'i', b'l', b'l'];
-    let mut state = seed;
-    while body.len() < BYTES {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        body.extend_from_slice(&(state >> 16).to_le_bytes()[..4]);
-    }
-    // A custom section: 0, its length, its name.
-    module.push(0);
-    let mut length = body.len();
-    while length >= 0x80 {
-        module.push((length & 0x7f) as u8 | 0x80);
-        length >>= 7;
-    }
-    module.push(length as u8);
-    module.extend_from_slice(&body);
-    let path = folder.join("large.wasm");
-    std::fs::write(&path, module).unwrap();
-    path
-}
 
 /// Bytes of large blobs that a node has given out.
 fn given(node: &Node) -> u64 {
@@ -50,7 +27,7 @@ fn blob(node: &Node) -> PathBuf {
 #[test]
 fn an_image_that_one_manager_has_reaches_all_nodes_and_not_all_of_it_from_there() {
     let cluster = Cluster::of(6);
-    let archive = image_tar(cluster.manager.folder(), "large", &large(cluster.manager.folder(), 1));
+    let archive = image_tar(cluster.manager.folder(), "large", &large_guest(cluster.manager.folder(), BYTES, 1));
     load(&cluster.manager, &archive);
     cluster.manager.wsw(&["service", "create", "-q", "-d", "--name", "all", "--mode", "global", "large:latest"]).ok();
     cluster.manager.wait_running("all", 7);
@@ -69,7 +46,7 @@ fn an_image_that_one_manager_has_reaches_all_nodes_and_not_all_of_it_from_there(
 #[test]
 fn wrong_bytes_and_a_source_that_dies_cost_time_only() {
     let mut cluster = Cluster::of(3);
-    let archive = image_tar(cluster.manager.folder(), "large", &large(cluster.manager.folder(), 2));
+    let archive = image_tar(cluster.manager.folder(), "large", &large_guest(cluster.manager.folder(), BYTES, 2));
     load(&cluster.manager, &archive);
     cluster.workers.iter().for_each(|worker| load(worker, &archive));
     // All but one give something else of the same size.

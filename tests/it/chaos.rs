@@ -1,7 +1,8 @@
 //! A minute of deaths at random, of the daemon and of shims, while clients count: no answer is wrong, and none is lost but those in flight.
 
 use crate::harness::{self, Failure, Load, Node, free_tcp_port, guest, shims_below, until};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::time::{Duration, Instant};
 
 const FOR: Duration = Duration::from_secs(60);
@@ -47,7 +48,10 @@ fn kill_shim(node: &Node, chance: &mut Chance) -> Option<Death> {
     let pid = *shims.get(chance.below(shims.len().max(1) as u64) as usize)?;
     let from = Instant::now();
     // It may have ended by itself.
-    kill_process(Pid::from_raw(pid)?, Signal::KILL).ok()?;
+    let process = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+    pidfd_send_signal(&process, Signal::KILL).ok()?;
+    // A thread dies when it is next scheduled: until the last has, one may take a connection.
+    poll(&mut [PollFd::new(&process, PollFlags::IN)], None).expect("a process that was killed ends");
     Some(Death { what: format!("shim {pid}"), from, to: Instant::now() })
 }
 

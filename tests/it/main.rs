@@ -28,6 +28,7 @@ mod containers;
 mod crash;
 mod crowd;
 mod diff;
+mod faults_links;
 mod faults_managers;
 mod faults_nodes;
 mod faults_workers;

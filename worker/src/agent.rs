@@ -257,7 +257,7 @@ impl Loop {
         match link.session.receive(frame) {
             Received::Nothing => {}
             Received::Open => {
-                link.deadline = Instant::now() + link.session.period().unwrap_or(WELCOME);
+                link.deadline = Instant::now() + link.session.silence().unwrap_or(WELCOME);
                 self.agent.connected.send_replace(true);
             }
             Received::Set(set) => {
@@ -279,18 +279,18 @@ impl Loop {
                 link.rest = Instant::now() + REST;
             }
             permit.send(frame);
-            if let Some(period) = link.session.period() {
-                link.deadline = Instant::now() + period;
+            if let Some(silence) = link.session.silence() {
+                link.deadline = Instant::now() + silence;
             }
         }
     }
 
     fn deadline(&mut self) {
         let Some(link) = self.link.as_mut() else { return };
-        match link.session.period() {
-            Some(period) => {
+        match link.session.silence() {
+            Some(silence) => {
                 link.session.beat();
-                link.deadline = Instant::now() + period;
+                link.deadline = Instant::now() + silence;
             }
             None => self.disconnect("the leader did not welcome us in time"),
         }

@@ -57,9 +57,10 @@ impl Session {
         Self { node, boot, greeted: false, period: None, describe: false, heartbeat: false, next_seq: 1, in_flight: None, assembling: None }
     }
 
-    /// The time after which silence must be broken; none before the welcome.
-    pub fn period(&self) -> Option<Duration> {
-        self.period
+    /// The silence after which a heartbeat is due; none before the welcome. Half a period: the leader reckons from the last frame, so what
+    /// lies between it and this node's death is lost of the time in which the node may come back.
+    pub fn silence(&self) -> Option<Duration> {
+        self.period.map(|period| period / 2)
     }
 
     /// The description changed.
@@ -67,7 +68,7 @@ impl Session {
         self.describe = self.greeted;
     }
 
-    /// Nothing was sent for a period.
+    /// Nothing was sent for [`Self::silence`].
     pub fn beat(&mut self) {
         self.heartbeat = true;
     }
@@ -247,7 +248,7 @@ mod tests {
     fn a_new_heartbeat_period_counts_at_once() {
         let (mut session, board, description) = open();
         assert_eq!(session.receive(ManagerFrame::Heartbeat { heartbeat_ns: 5_000_000_000 }), Received::Nothing);
-        assert_eq!(session.period(), Some(Duration::from_secs(5)));
+        assert_eq!(session.silence(), Some(Duration::from_millis(2_500)));
         assert_eq!(session.next(&board, &description), Some(WorkerFrame::Heartbeat));
     }
 
@@ -267,7 +268,7 @@ mod tests {
         for (asked, got) in [(0, HEARTBEAT.0), (u64::MAX, HEARTBEAT.1)] {
             let mut session = Session::new(node_id(1), SessionId::default());
             session.receive(ManagerFrame::Welcome { session: SessionId::default(), heartbeat_ns: asked });
-            assert_eq!(session.period(), Some(got));
+            assert_eq!(session.silence(), Some(got / 2));
         }
     }
 }

@@ -45,7 +45,7 @@ const MAX_STATUS_TEXT: usize = 1_024;
 /// When silence counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heartbeat {
-    /// A worker with nothing to say sends a heartbeat this often.
+    /// A worker with nothing to say sends a heartbeat at least this often (ours twice as often).
     pub period: Nanos,
     /// So many periods of silence and the node is down.
     pub grace: u32,

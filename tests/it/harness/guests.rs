@@ -34,6 +34,29 @@ pub fn wat(folder: &Path, name: &str) -> PathBuf {
     file
 }
 
+/// The guest `tick` with so many more bytes in it, which nothing uses and nothing compresses.
+pub fn large_guest(folder: &Path, bytes: usize, seed: u64) -> PathBuf {
+    let mut module = std::fs::read(guest("tick")).expect("the guest is readable");
+    let mut body = vec![4, b'f', b'i', b'l', b'l'];
+    let mut state = seed;
+    while body.len() < bytes {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        body.extend_from_slice(&(state >> 16).to_le_bytes()[..4]);
+    }
+    // A custom section: 0, its length, its name.
+    module.push(0);
+    let mut length = body.len();
+    while length >= 0x80 {
+        module.push((length & 0x7f) as u8 | 0x80);
+        length >>= 7;
+    }
+    module.push(length as u8);
+    module.extend_from_slice(&body);
+    let path = folder.join("large.wasm");
+    std::fs::write(&path, module).expect("the folder is writable");
+    path
+}
+
 /// An OCI layout archive with one CNCF Wasm artifact, named `name:latest`: what `docker save` of such an image would write.
 pub fn image_tar(folder: &Path, name: &str, wasm: &Path) -> PathBuf {
     let module = std::fs::read(wasm).expect("the guest is readable");

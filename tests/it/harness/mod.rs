@@ -27,7 +27,7 @@ pub use client::{Client, connect_from, has, lab};
 pub use cluster::Cluster;
 pub use command::{Follow, Run, run};
 pub use disk::SmallDisk;
-pub use guests::{foreign_guest, guest, image_tar, module, wat};
+pub use guests::{foreign_guest, guest, image_tar, large_guest, module, wat};
 pub use http::{get, get_from, over_unix};
 pub use leftovers::{kill, kill_below, processes_below, shims_below};
 pub use load::{Failure, Load};

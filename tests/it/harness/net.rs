@@ -130,6 +130,15 @@ impl Net {
         feed(inside(&self.switch).args(["nft", "-f", "-"]), &table);
     }
 
+    /// A host's link passes so many kbit/s from now on, each way, and holds what waits for at most so many milliseconds.
+    pub fn slow(&self, host: usize, kbit: u32, queue_ms: u32) {
+        let host = &self.hosts[host];
+        for (namespace, device) in [(&host.namespace, "eth0".to_owned()), (&self.switch, format!("h{}", host.number))] {
+            let words = format!("tc qdisc replace dev {device} root tbf rate {kbit}kbit burst 4kb latency {queue_ms}ms");
+            feed(inside(namespace).args(words.split(' ')), "");
+        }
+    }
+
     /// A host gets this address in place of its own of the same family.
     pub fn readdress(&mut self, host: usize, to: IpAddr) {
         let at = &mut self.hosts[host];

@@ -179,7 +179,7 @@ async fn silence_is_broken_by_heartbeats() {
     for _ in 0..3 {
         assert_eq!(leader.rx.recv().await, Some(WorkerFrame::Heartbeat));
     }
-    assert_eq!(begun.elapsed().as_secs(), 3);
+    assert_eq!(begun.elapsed().as_millis() / 10, 150, "each half of the period that the leader asked for");
 }
 
 #[tokio::test]
