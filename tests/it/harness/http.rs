@@ -68,20 +68,24 @@ fn exchange(stream: &mut (impl Read + Write), method: &str, path: &str, body: &[
     let sent = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)).and_then(|()| stream.flush());
     let mut bytes = Vec::new();
     let received = stream.read_to_end(&mut bytes);
-    parse(&bytes).ok_or_else(|| {
+    parse(&bytes, method == "HEAD").ok_or_else(|| {
         let shown = String::from_utf8_lossy(&bytes).into_owned();
         std::io::Error::other(format!("no complete answer (sent: {sent:?}, received: {received:?}): {shown:?}"))
     })
 }
 
-fn parse(bytes: &[u8]) -> Option<Response> {
+/// None when the answer is cut, in its head or its body.
+fn parse(bytes: &[u8], head_only: bool) -> Option<Response> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(&bytes[..end + 2]).into_owned();
     let status = head.split(' ').nth(1)?.parse().ok()?;
     let rest = &bytes[end + 4..];
     let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
     let body = if chunked { unchunk(rest)? } else { rest.to_vec() };
-    Some(Response { status, head, body: String::from_utf8_lossy(&body).into_owned() })
+    let answer = Response { status, head, body: String::from_utf8_lossy(&body).into_owned() };
+    let without_body = head_only || matches!(status, 100..=199 | 204 | 304);
+    let length: Option<usize> = answer.header("content-length").and_then(|text| text.parse().ok()).filter(|_| !chunked && !without_body);
+    length.is_none_or(|length| body.len() >= length).then_some(answer)
 }
 
 fn unchunk(mut rest: &[u8]) -> Option<Vec<u8>> {
