@@ -32,6 +32,8 @@ const RAFT_THREADS: usize = 2;
 const REOPEN: Duration = Duration::from_secs(1);
 /// An election takes less than this on a LAN when there is a majority: until then writes and workers wait instead of being turned away.
 const ELECTION: Duration = Duration::from_millis(500);
+/// Between two tries of a new leader to learn that it leads.
+const AGAIN: Duration = Duration::from_millis(5);
 /// moby's words for a swarm without a leader.
 pub const NO_LEADER: &str =
     "The swarm does not have a leader. It's possible that too few managers are online. Make sure more than half of the managers are online.";
@@ -247,8 +249,13 @@ async fn elected<RT: AsyncRuntime>(raft: &RaftOf<RT>) -> Result<(), String> {
         if let Err(fatal) = running {
             return Err(describe(&fatal));
         }
-        if raft.is_leader() && raft.ensure_linearizable(openraft::ReadPolicy::ReadIndex).await.is_ok() {
-            return Ok(());
+        if raft.is_leader() {
+            if raft.ensure_linearizable(openraft::ReadPolicy::ReadIndex).await.is_ok() {
+                return Ok(());
+            }
+            // One that hands over refuses at once, and that it was asked counts as a change.
+            tokio::time::sleep(AGAIN).await;
+            continue;
         }
         if metrics.changed().await.is_err() {
             return Err("Raft stopped".into());

@@ -4,6 +4,7 @@
 //! and state at an index; a slot has one runnable task; placements keep their filters; nothing moves back; a task is not made for a service
 //! that is not there; what one write says is there as a whole. To add one: a function of two stores in `of_states`.
 
+use crate::promises::Promises;
 use crate::trace::{Trace, event, hash};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,6 +27,7 @@ struct Seen {
 /// The checks of a run.
 pub struct Checks {
     trace: Arc<Trace>,
+    pub promises: Promises,
     inner: Mutex<Inner>,
 }
 
@@ -40,7 +42,7 @@ struct Inner {
 impl Checks {
     /// Nothing was applied yet.
     pub fn new(trace: Arc<Trace>) -> Self {
-        Self { trace, inner: Mutex::default() }
+        Self { trace, promises: Promises::default(), inner: Mutex::default() }
     }
 
     /// The newest state that anybody applied.
@@ -67,7 +69,7 @@ impl Checks {
         let state = index.is_multiple_of(WHOLE).then(|| state_hash(after));
         let mut inner = self.inner.lock().unwrap();
         let found = match inner.seen.get(&index) {
-            Some(seen) if seen.entry != *entry => Some(format!("another entry: {entry:?}\nafter {:?}", seen.entry)),
+            Some(seen) if seen.entry != *entry => Some(format!("another entry: {entry:?} after {:?}", seen.entry)),
             Some(seen) if seen.answer != *answer => Some(format!("another answer: {answer:?} after {:?}", seen.answer)),
             Some(seen) if seen.state != state => Some("another state".to_owned()),
             Some(_) => None,

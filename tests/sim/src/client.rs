@@ -1,66 +1,52 @@
-//! Clients: they write services through any manager, and remember what they were answered.
+//! Clients: they write services through any manager, read them, and remember what they were answered (`history`).
 //!
-//! Owns: the history of writes, and what it says of the last state. Invariants: a write is retried under one id; an answer that is no
-//! refusal and no success leaves the outcome open; each update adds a label and sets the number of replicas in one write.
+//! Invariants: a write is retried under one id; an answer that is no refusal and no success leaves the outcome open; each update adds a label
+//! and sets the number of replicas in one write; a read is held against what was acknowledged before it began.
 
 use crate::chance;
+use crate::history::{Fate, History};
 use crate::host::Common;
+use crate::plant::Plant;
 use crate::trace::event;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tokio::time::sleep;
 use wsw_api::control::{Request, Rollback, Write};
 use wsw_api::entry::Outcome;
 use wsw_api::error::Class;
-use wsw_api::id::{RequestId, ServiceId};
+use wsw_api::id::RequestId;
 use wsw_api::object::Service;
 use wsw_api::spec::{
     Annotations, ContainerSpec, EndpointSpec, Placement, PortConfig, RestartPolicy, ServiceMode, ServiceSpec, TaskSpec, UpdateConfig, UpdateOrder,
 };
 use wsw_api::time::SECOND;
-use wsw_planner::Store;
 
 /// Tries of one write before its client gives up.
 const TRIES: usize = 4;
+/// So many answers in a thousand never arrive.
+const LOST: u64 = 30;
 /// Services that there are at most.
 const SERVICES: usize = 5;
 
-/// What became of a write.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
-    Done(Outcome),
-    Refused(String),
-    /// Nobody knows.
-    Open,
-}
-
-#[derive(Debug, Default)]
-struct Record {
-    id: Option<ServiceId>,
-    created: Option<Fate>,
-    removed: Option<Fate>,
-    labels: BTreeMap<String, Fate>,
-}
-
-/// All writes of a run.
-#[derive(Default)]
-pub struct History {
-    records: Mutex<BTreeMap<String, Record>>,
-}
-
 /// Carries a write to some manager, and to others when that one does not know.
 pub async fn ask(common: &Common, write: Write) -> Fate {
-    let request = Request { id: RequestId::from_bytes(chance::id()), write };
+    let mut request = Request { id: RequestId::from_bytes(chance::id()), write };
+    let anew = common.plant == Some(Plant::RetriesAnew);
+    let lost = if anew { 250 } else { LOST };
     for _ in 0..TRIES {
+        if anew {
+            request.id = RequestId::from_bytes(chance::id());
+        }
         let doors: Vec<_> = (0..16).filter_map(|host| common.net.door(host)).collect();
         if let Some(door) = chance::one(&doors) {
             let (manager, request) = (door.manager.clone(), request.clone());
             let asked = door.machine.spawn(async move { manager.request(request).await });
             drop((door, doors));
             match asked.await {
-                Ok(Ok(outcome)) => return Fate::Done(outcome),
+                // Now and then the answer is lost: the same request is answered the same.
+                Ok(Ok(outcome)) if !chance::per_mille(lost) => return Fate::Done(outcome),
                 Ok(Err(error)) if error.class != Class::Unavailable => return Fate::Refused(error.message),
-                Ok(Err(_)) | Err(_) => {}
+                Ok(_) | Err(_) => {}
             }
         }
         sleep(chance::millis(50, 800)).await;
@@ -160,40 +146,20 @@ fn spec(name: &str) -> ServiceSpec {
     }
 }
 
-impl History {
-    fn note(&self, name: &str, change: impl FnOnce(&mut Record)) {
-        change(self.records.lock().unwrap().entry(name.to_owned()).or_default());
-    }
-
-    /// What was acknowledged is there, what was refused is not. Panics with what it finds.
-    pub fn check(&self, store: &Store) {
-        for (name, record) in self.records.lock().unwrap().iter() {
-            let found = store.service_by_name(name);
-            match (&record.created, &record.removed) {
-                (_, Some(Fate::Done(_))) => assert!(found.is_none(), "service {name} was removed and is there"),
-                (Some(Fate::Refused(why)), _) => assert!(found.is_none(), "service {name} was refused ({why}) and is there"),
-                (Some(Fate::Done(_)), None) => assert!(found.is_some(), "service {name} was created and is lost"),
-                _ => {}
-            }
-            let Some(found) = found else { continue };
-            assert!(record.id.is_none_or(|id| id == found.id), "service {name} was created as {:?} and is {}", record.id, found.id);
-            for (label, fate) in &record.labels {
-                let has = found.spec.annotations.labels.contains_key(label);
-                match fate {
-                    Fate::Done(_) => assert!(has, "the update {label} of service {name} was acknowledged and is lost"),
-                    Fate::Refused(why) => assert!(!has, "the update {label} of service {name} was refused ({why}) and is there"),
-                    Fate::Open => {}
-                }
-            }
+/// One that reads, wherever it can, until it is aborted: what was acknowledged before is there.
+pub async fn read(common: Arc<Common>, history: Arc<History>) {
+    loop {
+        sleep(chance::millis(20, 700)).await;
+        let doors: Vec<_> = (0..16).filter_map(|host| common.net.door(host)).collect();
+        let Some(door) = chance::one(&doors) else { continue };
+        drop(doors);
+        let (before, manager, stale) = (history.acknowledged(), door.manager.clone(), common.plant == Some(Plant::ReadsStale));
+        let asked = door.machine.spawn(async move { if stale { Ok(manager.store()) } else { manager.read_surely().await } });
+        drop(door);
+        if let Ok(Ok(store)) = asked.await
+            && let Some(missing) = history.missing(&before, &store)
+        {
+            common.checks.fail(format!("a read at index {} does not see {missing}", store.index()));
         }
-    }
-
-    /// Acknowledged and refused writes, and those whose outcome stayed open.
-    pub fn count(&self) -> (usize, usize, usize) {
-        let records = self.records.lock().unwrap();
-        let fates = || records.values().flat_map(|record| record.created.iter().chain(&record.removed).chain(record.labels.values()));
-        let done = fates().filter(|fate| matches!(fate, Fate::Done(_))).count();
-        let open = fates().filter(|fate| **fate == Fate::Open).count();
-        (done, fates().count() - done - open, open)
     }
 }

@@ -4,11 +4,13 @@
 
 use crate::chance;
 use crate::checks::Checks;
-use crate::client::{self, History};
+use crate::client;
 use crate::faults;
+use crate::history::History;
 use crate::host::{Common, Host, begin_time};
 use crate::net::Net;
 use crate::operator;
+use crate::plant::Plant;
 use crate::runtime::{Machine, block_on};
 use crate::settle;
 use crate::trace::{Trace, event};
@@ -33,10 +35,16 @@ pub const START: u64 = 1_700_000_000 * SECOND;
 pub struct Lookout {
     pub host: usize,
     pub checks: Arc<Checks>,
+    pub plant: Option<Plant>,
 }
 
 impl Observer for Lookout {
     fn applied(&self, index: u64, entry: &Entry, answer: &Applied, after: &Store) {
+        if self.plant == Some(Plant::Drifts) && self.host > 0 {
+            let mut drifted = after.clone();
+            let _done = drifted.apply(index, &Entry { time: Time(after.time().0 + self.host as u64), ..Entry::default() });
+            return self.checks.applied(self.host, index, entry, answer, &drifted);
+        }
         self.checks.applied(self.host, index, entry, answer, after);
     }
     fn installed(&self, index: u64, state: &Store) {
@@ -89,7 +97,14 @@ pub struct Report {
 pub fn run(seed: u64, shape: Option<Shape>, loud: bool) -> Result<Report, String> {
     chance::begin(seed);
     let shape = shape.unwrap_or_else(Shape::chosen);
-    block_on(play(shape, loud))
+    block_on(play(shape, loud, None))
+}
+
+/// Plays a seed in which something is planted; the error is what was found.
+pub fn planted(seed: u64, plant: Plant) -> Result<Report, String> {
+    chance::begin(seed);
+    let shape = Shape::chosen();
+    block_on(play(shape, false, Some(plant)))
 }
 
 thread_local! {
@@ -102,12 +117,13 @@ pub fn left_by(seed: u64) -> Vec<(String, Vec<u8>)> {
     LEFT.take()
 }
 
-async fn play(shape: Shape, loud: bool) -> Result<Report, String> {
+async fn play(shape: Shape, loud: bool, plant: Option<Plant>) -> Result<Report, String> {
     begin_time();
     let trace = Arc::new(Trace::begin(loud));
     event!(trace, "{shape:?}");
     let checks = Arc::new(Checks::new(trace.clone()));
-    let common = Arc::new(Common { net: Arc::new(Net::default()), trace, checks, cluster: ClusterId::from_bytes(chance::id()), timing: shape.timing });
+    let (net, cluster) = (Arc::new(Net::default()), ClusterId::from_bytes(chance::id()));
+    let common = Arc::new(Common { net, trace, checks, cluster, timing: shape.timing, plant });
     let mut world = World { common: common.clone(), history: Arc::default(), hosts: Vec::new(), workers: Vec::new() };
     let outside = Arc::new(Machine::default());
     let went = world.phases(shape, &outside).await;
@@ -128,7 +144,8 @@ impl World {
             self.add_host(outside);
             operator::join(self, number, role).await?;
         }
-        let clients: Vec<_> = (0..shape.clients).map(|number| outside.spawn(client::run(self.common.clone(), self.history.clone(), number))).collect();
+        let mut clients: Vec<_> = (0..shape.clients).map(|number| outside.spawn(client::run(self.common.clone(), self.history.clone(), number))).collect();
+        clients.push(outside.spawn(client::read(self.common.clone(), self.history.clone())));
         faults::play(self, shape.faults).await;
         self.heal();
         // Some writes that nothing disturbs.
@@ -152,6 +169,7 @@ impl World {
         let host = Host::new(self.hosts.len(), self.common.clone());
         let worker = Worker::new(host.number, host.node, self.common.clone());
         let tasks = worker.tasks.clone();
+        tasks.lock().unwrap().plant = self.common.plant;
         tasks.lock().unwrap().flaky = if chance::below(3) == 0 { 0 } else { 15 };
         // Shims go on whatever becomes of the daemon.
         let _runs = outside.spawn(async move {

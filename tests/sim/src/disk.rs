@@ -2,9 +2,10 @@
 //!
 //! Owns: the files of one host; they outlive its machines. Invariants: what was synced is there after any crash, to the byte; of what was
 //! not, each 512-byte sector is there or not, as chance has it; of names that were not synced a first part is there. A handle of an
-//! earlier start does nothing.
+//! earlier start does nothing. A full disk takes a first part of a write and refuses the rest.
 
 use crate::chance;
+use crate::plant::{Plant, is_vote};
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -12,14 +13,18 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use wsw_manager::raft::disk::{Disk, Handle};
+use wsw_manager::raft::space::RESERVE_BYTES;
 
 const SECTOR: usize = 512;
+/// Linux's number for a full disk.
+const NO_SPACE: i32 = 28;
 
 /// One host's disk, as one start of its machine has it.
 #[derive(Debug, Clone)]
 pub struct SimDisk {
     inner: Arc<Mutex<Inner>>,
     epoch: u64,
+    plant: Option<Plant>,
 }
 
 #[derive(Default)]
@@ -35,7 +40,11 @@ struct Inner {
     /// Calls until the power fails, and what happens then.
     fuse: Option<u64>,
     fails: Option<Box<dyn Fn() + Send>>,
+    /// The same, counted from the next vote that is written.
+    vote_fuse: Option<u64>,
     slow: bool,
+    /// Bytes that it holds at most, while it is full.
+    capacity: Option<u64>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -67,18 +76,18 @@ enum Change {
 
 impl SimDisk {
     /// An empty one.
-    pub fn new() -> Self {
-        Self { inner: Arc::default(), epoch: 0 }
+    pub fn new(plant: Option<Plant>) -> Self {
+        Self { inner: Arc::default(), epoch: 0, plant }
     }
 
     /// The same disk for a new start of its machine; `fails` is called when the power fails.
     pub fn start(&self, fails: impl Fn() + Send + 'static) -> Self {
         let mut inner = self.lock();
         inner.epoch += 1;
-        inner.fuse = None;
+        (inner.fuse, inner.vote_fuse) = (None, None);
         inner.fails = Some(Box::new(fails));
         inner.locks.clear();
-        Self { inner: self.inner.clone(), epoch: inner.epoch }
+        Self { inner: self.inner.clone(), epoch: inner.epoch, plant: self.plant }
     }
 
     /// The power goes: what was not synced is lost or torn.
@@ -91,15 +100,32 @@ impl SimDisk {
         self.lock().fuse = Some(calls);
     }
 
+    /// The power will go at the nth call after the next vote is written.
+    pub fn set_vote_fuse(&self, calls: u64) {
+        self.lock().vote_fuse = Some(calls);
+    }
+
     /// Syncs take long, or not any more.
     pub fn set_slow(&self, slow: bool) {
         self.lock().slow = slow;
     }
 
+    /// There is room for so many bytes more and, when `taken`, none for what is given up either: others take it at once.
+    pub fn fill(&self, left: u64, taken: bool) {
+        let mut inner = self.lock();
+        let used = inner.used();
+        inner.capacity = Some((used + left).saturating_sub(if taken { RESERVE_BYTES as u64 } else { 0 }));
+    }
+
+    /// There is room again.
+    pub fn make_room(&self) {
+        self.lock().capacity = None;
+    }
+
     /// Nothing is wrong with it, nor will be.
     pub fn heal(&self) {
         let mut inner = self.lock();
-        (inner.fuse, inner.slow) = (None, false);
+        (inner.fuse, inner.vote_fuse, inner.slow, inner.capacity) = (None, None, false, None);
     }
 
     /// All files as they are.
@@ -117,6 +143,17 @@ impl SimDisk {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap()
+    }
+
+    /// How many of the last writes a sync leaves out: none, unless that is planted.
+    fn held(&self, writes: &[Change]) -> usize {
+        let votes = || writes.iter().all(|write| matches!(write, Change::Write(_, bytes) if is_vote(bytes)));
+        match self.plant {
+            Some(Plant::LosesSynced) if chance::below(2) == 0 => writes.len(),
+            Some(Plant::AcknowledgesEarly) => writes.len().min(1),
+            Some(Plant::VotesUnsynced) if votes() => writes.len(),
+            _ => 0,
+        }
     }
 
     /// One call: an error when this start is over.
@@ -152,6 +189,14 @@ impl Inner {
         }
     }
 
+    fn used(&self) -> u64 {
+        self.names.values().filter_map(|id| self.files.get(id)).map(Content::size).sum()
+    }
+
+    fn free(&self) -> u64 {
+        self.capacity.map_or(1 << 30, |capacity| capacity.saturating_sub(self.used()))
+    }
+
     fn file(&mut self, id: u64) -> io::Result<&mut Content> {
         self.files.get_mut(&id).ok_or_else(not_found)
     }
@@ -183,6 +228,10 @@ fn apply(names: &mut BTreeMap<PathBuf, u64>, name: Name) {
 }
 
 impl Content {
+    fn size(&self) -> u64 {
+        self.allocated.max(self.bytes.len() as u64)
+    }
+
     fn crash(&mut self) {
         for write in std::mem::take(&mut self.writes) {
             match write {
@@ -209,6 +258,10 @@ fn put(bytes: &mut Vec<u8>, at: u64, data: &[u8]) {
         bytes.resize(end, 0);
     }
     bytes[start..end].copy_from_slice(data);
+}
+
+fn full() -> io::Error {
+    io::Error::from_raw_os_error(NO_SPACE)
 }
 
 fn not_found() -> io::Error {
@@ -250,13 +303,15 @@ impl Disk for SimDisk {
 
     fn sync_folder(&self, _: &Path) -> io::Result<()> {
         let mut inner = self.call()?;
-        inner.synced_names = inner.names.clone();
-        inner.journal.clear();
+        if self.plant != Some(Plant::LosesNames) || chance::below(2) == 0 {
+            inner.synced_names = inner.names.clone();
+            inner.journal.clear();
+        }
         Ok(())
     }
 
     fn free(&self, _: &Path) -> io::Result<u64> {
-        self.call().map(|_| 1 << 30)
+        self.call().map(|inner| inner.free())
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Any + Send>> {
@@ -304,10 +359,13 @@ impl Handle for SimFile {
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         // The power may fail in the middle: the write has begun then, and is torn like any other.
         let write = |inner: &mut Inner| {
+            let free = inner.free();
             let content = inner.file(self.file)?;
-            put(&mut content.bytes, at, bytes);
-            content.writes.push(Change::Write(at, bytes.to_vec()));
-            Ok(())
+            // A full disk takes what fits.
+            let fits = (content.size() + free).saturating_sub(at).min(bytes.len() as u64) as usize;
+            put(&mut content.bytes, at, &bytes[..fits]);
+            content.writes.push(Change::Write(at, bytes[..fits].to_vec()));
+            if fits == bytes.len() { Ok(()) } else { Err(full()) }
         };
         {
             let mut inner = self.disk.lock();
@@ -315,13 +373,18 @@ impl Handle for SimFile {
                 write(&mut inner)?;
             }
         }
-        write(&mut *self.disk.call()?)
+        let mut inner = self.disk.call()?;
+        if is_vote(bytes)
+            && let Some(calls) = inner.vote_fuse.take()
+        {
+            inner.fuse = Some(calls);
+        }
+        write(&mut inner)
     }
 
     fn length(&self) -> io::Result<u64> {
         let mut inner = self.disk.call()?;
-        let content = inner.file(self.file)?;
-        Ok(content.allocated.max(content.bytes.len() as u64))
+        inner.file(self.file).map(|content| content.size())
     }
 
     fn set_length(&self, length: u64) -> io::Result<()> {
@@ -333,15 +396,23 @@ impl Handle for SimFile {
     }
 
     fn allocate(&self, bytes: u64) -> io::Result<()> {
-        self.disk.call()?.file(self.file)?.allocated = bytes;
+        let mut inner = self.disk.call()?;
+        let free = inner.free();
+        let content = inner.file(self.file)?;
+        if bytes > content.size() + free {
+            return Err(full());
+        }
+        content.allocated = bytes;
         Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
         let mut inner = self.disk.call()?;
         let content = inner.file(self.file)?;
+        let held = self.disk.held(&content.writes);
+        let later = content.writes.split_off(content.writes.len() - held);
         // Only what has changed is copied.
-        for write in std::mem::take(&mut content.writes) {
+        for write in std::mem::replace(&mut content.writes, later) {
             match write {
                 Change::Write(at, bytes) => put(&mut content.synced, at, &bytes),
                 Change::Length(length) => content.synced.resize(length as usize, 0),

@@ -6,6 +6,7 @@
 use crate::chance;
 use crate::cluster::World;
 use crate::operator;
+use crate::plant::Plant;
 use crate::trace::event;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -20,6 +21,8 @@ enum Fault {
     Power(usize, u64),
     /// All managers at once.
     KillAll,
+    /// The leader is killed, and the power of another fails as it votes.
+    Election(usize, usize, u64),
     /// The leader, or whoever, stops in good order.
     Stop(usize),
     /// A worker's process dies.
@@ -36,6 +39,8 @@ enum Fault {
     Slow(usize),
     /// A disk is slow.
     SlowDisk(usize),
+    /// A disk is full but for so many bytes; others take what its manager gives up, or do not.
+    FullDisk(usize, u64, bool),
     Role,
     Availability,
 }
@@ -72,10 +77,14 @@ fn chosen(world: &World) -> Fault {
     let leader = managers.iter().copied().find(|host| world.common.net.door(*host).is_some_and(|door| door.manager.leads()));
     // The leader is where things go wrong most.
     let manager = leader.filter(|_| chance::below(2) == 0).or_else(|| chance::one(&managers)).unwrap_or(any);
+    if world.common.plant == Some(Plant::VotesUnsynced) && chance::below(2) == 0 {
+        return Fault::Election(manager, chance::one(&managers).unwrap_or(any), chance::next() % 4);
+    }
     match chance::below(100) {
         0..18 => Fault::Kill(manager),
-        18..30 => Fault::Power(manager, chance::next() % 60),
-        30..34 => Fault::KillAll,
+        18..27 => Fault::Power(manager, chance::next() % 60),
+        27..31 => Fault::Election(manager, chance::one(&managers).unwrap_or(any), chance::next() % 4),
+        31..34 => Fault::KillAll,
         34..40 => Fault::Stop(manager),
         40..48 => Fault::KillWorker(any),
         48..58 => Fault::Isolate(if chance::below(3) == 0 { any } else { manager }),
@@ -83,8 +92,9 @@ fn chosen(world: &World) -> Fault {
         66..70 => Fault::Bridge(manager),
         70..76 => Fault::Split(chance::next()),
         76..82 => Fault::Slow(any),
-        82..88 => Fault::SlowDisk(manager),
-        88..95 => Fault::Role,
+        82..86 => Fault::SlowDisk(manager),
+        86..92 => Fault::FullDisk(manager, chance::next() % 4_096, chance::below(2) == 0),
+        92..97 => Fault::Role,
         _ => Fault::Availability,
     }
 }
@@ -94,10 +104,15 @@ impl World {
         match fault {
             Fault::Kill(host) => self.hosts[*host].kill(),
             Fault::Power(host, calls) => self.hosts[*host].disk.set_fuse(*calls),
+            Fault::Election(host, voter, calls) => {
+                self.hosts[*voter].disk.set_vote_fuse(*calls);
+                self.hosts[*host].kill();
+            }
             Fault::KillAll => self.hosts.iter_mut().for_each(crate::host::Host::kill),
             Fault::Stop(host) => self.hosts[*host].stop().await,
             Fault::KillWorker(host) => self.workers[*host].kill(),
             Fault::SlowDisk(host) => self.hosts[*host].disk.set_slow(true),
+            Fault::FullDisk(host, left, taken) => self.hosts[*host].disk.fill(*left, *taken),
             Fault::Role => operator::change_role(self).await,
             Fault::Availability => operator::change_availability(self, false).await,
             Fault::Slow(host) => self.slow(*host, (20, 300)),
@@ -107,7 +122,7 @@ impl World {
 
     fn end_fault(&mut self, fault: &Fault) {
         match fault {
-            Fault::Kill(_) | Fault::KillAll | Fault::Power(..) | Fault::Stop(_) => {
+            Fault::Kill(_) | Fault::KillAll | Fault::Power(..) | Fault::Election(..) | Fault::Stop(_) => {
                 for host in self.hosts.iter_mut().filter(|host| !host.is_up()) {
                     host.kill();
                     host.start(Start::Again);
@@ -116,6 +131,7 @@ impl World {
             Fault::KillWorker(host) if self.workers[*host].running.is_none() => self.workers[*host].start(),
             Fault::KillWorker(_) | Fault::Role | Fault::Availability => {}
             Fault::SlowDisk(host) => self.hosts[*host].disk.set_slow(false),
+            Fault::FullDisk(host, ..) => self.hosts[*host].disk.make_room(),
             Fault::Slow(host) => self.slow(*host, (0, 4)),
             Fault::Isolate(_) | Fault::OneWay(..) | Fault::Bridge(_) | Fault::Split(_) => self.cut(fault, false),
         }

@@ -6,11 +6,12 @@ use crate::chance;
 use crate::checks::Checks;
 use crate::cluster::{Lookout, START};
 use crate::disk::SimDisk;
-use crate::net::{Door, Net, Ways};
+use crate::net::{Door, Net};
+use crate::plant::Plant;
 use crate::runtime::{Machine, Simulated};
 use crate::trace::{Trace, event};
+use crate::ways::Ways;
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -35,6 +36,8 @@ pub struct Common {
     pub checks: Arc<Checks>,
     pub cluster: ClusterId,
     pub timing: Timing,
+    /// What must be found out in this run.
+    pub plant: Option<Plant>,
 }
 
 /// One host.
@@ -56,7 +59,7 @@ impl Host {
     pub fn new(number: usize, common: Arc<Common>) -> Self {
         let (node, addr) = (NodeId::from_bytes(chance::id()), SocketAddr::from(([10, 0, 0, number as u8 + 1], 2377)));
         common.net.add(node, addr);
-        Self { number, node, addr, disk: SimDisk::new(), raft: None, known: Vec::new(), running: None, common }
+        Self { number, node, addr, disk: SimDisk::new(common.plant), raft: None, known: Vec::new(), running: None, common }
     }
 
     /// Starts its manager.
@@ -68,8 +71,17 @@ impl Host {
             event!(trace, "host {number}: the power fails");
             fails.kill();
         });
-        let view = Arc::new(View::observed(Box::new(Lookout { host: number, checks: self.common.checks.clone() })));
-        let ways = Ways { net: self.common.net.clone(), host: number, node: self.node, view: view.clone(), heard: Mutex::new(BTreeMap::new()) };
+        let plant = self.common.plant;
+        let view = Arc::new(View::observed(Box::new(Lookout { host: number, checks: self.common.checks.clone(), plant })));
+        let ways = Ways {
+            net: self.common.net.clone(),
+            host: number,
+            node: self.node,
+            view: view.clone(),
+            heard: Mutex::default(),
+            checks: self.common.checks.clone(),
+            plant,
+        };
         let folder = Folder { disk: Arc::new(disk), path: PathBuf::from("/raft"), key: DataKey::new(1, [7; 32]), sizes: SIZES };
         let parts = Parts {
             node: self.node,

@@ -1,39 +1,21 @@
 //! The network between hosts: it delays, reorders, cuts and forgets; connections are refused as the real ones are.
 //!
-//! Owns: which host reaches which, and what runs there. Everything travels as bytes, in the real forms. Invariants: a question that is not
-//! answered stays unanswered until its asker gives up; a manager answers only whom its gate lets in.
+//! Owns: which host reaches which, and what runs there. Everything travels as bytes, in the real forms. What managers ask on it is in `ways`.
 
 use crate::chance;
 use crate::runtime::{Machine, Simulated};
-use async_trait::async_trait;
-use bytes::Bytes;
-use forms::{decode, encode};
-use futures_util::stream;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::pending;
-use std::io::Read;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep};
 use wsw_api::id::NodeId;
-use wsw_api::spec::NodeRole;
 use wsw_manager::Manager;
-use wsw_manager::raft::link::{Failure, Lane, Ports, Reach};
-use wsw_manager::raft::machine::View;
-use wsw_manager::raft::snapshot::Reader;
 use wsw_manager::raft::types::RaftId;
-use wsw_manager::raft::wire::{Ask, Hello, Reply};
-use wsw_net::Protocol;
 
 /// A connection on which nothing passes for so long is over.
 pub const SILENT: Duration = Duration::from_secs(3);
-/// A manager that answered so lately is heard.
-const HEARD: Duration = Duration::from_millis(800);
-/// Bytes of a snapshot that are read at a time.
-const PIECE: usize = 4 << 10;
 
 /// A running manager, as others reach it.
 #[derive(Clone)]
@@ -86,11 +68,13 @@ impl Net {
         self.lock().nodes.iter().position(|(found, _)| found == node)
     }
 
-    fn host_at(&self, addr: &SocketAddr) -> Option<usize> {
+    /// The host at this address.
+    pub fn host_at(&self, addr: &SocketAddr) -> Option<usize> {
         self.lock().nodes.iter().position(|(_, found)| found == addr)
     }
 
-    fn host_with(&self, raft: RaftId) -> Option<usize> {
+    /// The host whose manager has this Raft id.
+    pub fn host_with(&self, raft: RaftId) -> Option<usize> {
         self.lock().doors.iter().find(|(_, door)| door.raft == raft).map(|(host, _)| *host)
     }
 
@@ -122,7 +106,7 @@ impl Net {
     }
 
     /// One message on its way; false when it never arrives. What is lost on the wire is sent again: it comes late.
-    async fn leg(&self, from: usize, to: usize) -> bool {
+    pub async fn leg(&self, from: usize, to: usize) -> bool {
         let range = self.lock().slow.get(&(from, to)).copied().unwrap_or((0, 4));
         let resent = if chance::per_mille(5) { chance::millis(50, 700) } else { Duration::ZERO };
         let begun = self.is_cut(from, to);
@@ -194,104 +178,4 @@ fn keep(kind: &'static str, bytes: &[u8]) {
 /// Messages of a kind that were sent on this thread.
 pub fn corpus(kind: &str) -> Vec<Vec<u8>> {
     CORPUS.with_borrow(|corpus| corpus.iter().find(|(name, _)| name.ends_with(&format!("::{kind}"))).map(|(_, kept)| kept.clone()).unwrap_or_default())
-}
-
-/// The ways of one start of a manager to the others.
-pub struct Ways {
-    pub net: Arc<Net>,
-    pub host: usize,
-    pub node: NodeId,
-    pub view: Arc<View>,
-    pub heard: Mutex<BTreeMap<RaftId, Instant>>,
-}
-
-impl Ways {
-    /// One question to a host; the snapshot's bytes go along.
-    async fn exchange(&self, to: usize, raft: Option<RaftId>, ask: &Ask, bytes: Vec<Bytes>, sent: &AtomicBool) -> Result<Reply, Failure> {
-        let away = |why: String| Failure::Away(raft.unwrap_or(0), why);
-        let question = encode(ask);
-        sent.store(!self.net.is_cut(self.host, to), Ordering::Relaxed);
-        if !self.net.leg(self.host, to).await {
-            return pending().await;
-        }
-        let Some(door) = self.net.door(to) else {
-            return if self.net.leg(to, self.host).await { Err(away("nobody is there".into())) } else { pending().await };
-        };
-        let incarnation = self.view.store().cluster().map(|cluster| cluster.incarnation);
-        let let_in = door.manager.lets_in(self.node, NodeRole::Manager, Protocol::Raft).map_err(|error| error.to_string());
-        let greeted = let_in.and_then(|()| door.manager.greeting(&Hello { incarnation, to: raft }).and_then(|(_, met)| met));
-        let answer = match greeted {
-            Err(refused) => Err(away(refused)),
-            Ok(()) => {
-                let (manager, node) = (door.manager.clone(), self.node);
-                let asked = door.machine.spawn(async move {
-                    let pieces = stream::iter(bytes.into_iter().map(Ok));
-                    encode(&manager.answer(node, decode(&question), pieces).await)
-                });
-                drop(door);
-                match asked.await {
-                    Ok(answer) => Ok(answer),
-                    // It died meanwhile: nobody says anything.
-                    Err(_) => return pending().await,
-                }
-            }
-        };
-        if !self.net.leg(to, self.host).await {
-            return pending().await;
-        }
-        answer.map(|bytes| decode(&bytes))
-    }
-
-    async fn within(&self, to: usize, raft: Option<RaftId>, ask: &Ask, bytes: Vec<Bytes>, limit: Duration) -> Result<Reply, Failure> {
-        let (until, sent) = (Instant::now() + limit, AtomicBool::new(false));
-        let reply = timeout_at(until, self.exchange(to, raft, ask, bytes, &sent)).await;
-        let id = raft.unwrap_or(0);
-        let reply = reply.unwrap_or_else(|_| {
-            let silent = format!("no answer within {limit:?}");
-            Err(if sent.load(Ordering::Relaxed) { Failure::Lost(id, silent) } else { Failure::Away(id, silent) })
-        });
-        if reply.is_ok() {
-            self.heard.lock().unwrap().insert(id, Instant::now());
-        }
-        reply
-    }
-}
-
-#[async_trait]
-impl Reach for Ways {
-    fn open(&self, _: Ports) {}
-
-    async fn ask(&self, to: RaftId, _: &str, _: Lane, ask: &Ask, limit: Duration) -> Result<Reply, Failure> {
-        match self.net.host_with(to) {
-            Some(host) => self.within(host, Some(to), ask, Vec::new(), limit).await,
-            None => {
-                sleep(chance::millis(1, 20).min(limit)).await;
-                Err(Failure::Away(to, "nobody answers".into()))
-            }
-        }
-    }
-
-    async fn send_snapshot(&self, to: RaftId, _: &str, ask: &Ask, mut reader: Reader) -> Result<Reply, Failure> {
-        let host = self.net.host_with(to).ok_or_else(|| Failure::Away(to, "nobody answers".into()))?;
-        let mut pieces = Vec::new();
-        loop {
-            let mut piece = vec![0; PIECE];
-            let read = reader.read(&mut piece).map_err(|error| Failure::Lost(to, error.to_string()))?;
-            if read == 0 {
-                break;
-            }
-            piece.truncate(read);
-            pieces.push(Bytes::from(piece));
-        }
-        self.within(host, Some(to), ask, pieces, Duration::from_secs(10)).await
-    }
-
-    async fn ask_at(&self, addr: SocketAddr, ask: &Ask, limit: Duration) -> Result<Reply, Failure> {
-        let host = self.net.host_at(&addr).ok_or_else(|| Failure::Away(0, "nobody is at this address".into()))?;
-        self.within(host, None, ask, Vec::new(), limit).await
-    }
-
-    fn hears(&self, to: RaftId) -> bool {
-        self.heard.lock().unwrap().get(&to).is_some_and(|at| at.elapsed() < HEARD)
-    }
 }

@@ -4,8 +4,9 @@
 //! state calls its node a worker and Raft has let it go, as the daemon has it.
 
 use crate::chance;
-use crate::client::{Fate, ask};
+use crate::client::ask;
 use crate::cluster::World;
+use crate::history::Fate;
 use crate::trace::event;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,63 +1,37 @@
 //! Spoilt bytes for every decoder of what nodes send and store: mutants of the valid messages that a simulated cluster exchanged.
 //!
-//! Owns: the mutator and what is decoded. Invariant: an error or a value, never a panic; which mutants are tried follows from a seed, so a
+//! Owns: what is decoded (the mutations are `wsw-spoil`'s). Invariant: an error or a value, never a panic; which mutants are tried follows from a seed, so a
 //! failure comes back. `WSW_SPOILT=200000 cargo test -p wsw-sim -- spoilt` tries more of them (`make fuzz`).
 
-use crate::chance;
 use crate::cluster::{left_by, run};
 use crate::disk::SimDisk;
+use crate::golden;
 use crate::net::corpus;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use wsw_api::join::{BlobAnswer, BlobRequest, JoinAnswer, JoinRequest};
 use wsw_api::labels;
 use wsw_api::session::{ManagerFrame, WorkerFrame};
-use wsw_api::spec::Availability;
 use wsw_manager::identity::token::Token;
 use wsw_manager::raft::crypto::DataKey;
 use wsw_manager::raft::disk::{Disk, Folder, Sizes};
 use wsw_manager::raft::log::LogStore;
 use wsw_manager::raft::snapshot::{Reader, newest};
 use wsw_manager::raft::space::Space;
-use wsw_manager::raft::wire::{Ask, Hello, Reply};
+use wsw_manager::raft::wire::{Ask, Reply};
 use wsw_planner::store::Snapshot;
+use wsw_spoil::{Spoiler, mutants};
 
 /// Mutants of each kind in a plain `cargo test`: some seconds.
 const MUTANTS: usize = 3_000;
 /// A seed whose cluster exchanges every kind of message.
 const SEED: u64 = 3;
 
-fn mutants() -> usize {
-    std::env::var("WSW_SPOILT").ok().and_then(|text| text.parse().ok()).unwrap_or(MUTANTS)
-}
-
-/// Cuts, flips, doubles, puts in lengths that claim too much.
-fn spoil(bytes: &mut Vec<u8>) {
-    for _ in 0..=chance::below(4) {
-        let at = chance::below(bytes.len().max(1));
-        match chance::below(6) {
-            0 => bytes.truncate(at),
-            1 => bytes.extend_from_within(at..),
-            2 if at < bytes.len() => bytes[at] = chance::next() as u8,
-            3 if at < bytes.len() => bytes[at] ^= 1 << chance::below(8),
-            // MessagePack's heads of arrays, maps, texts and bytes that are four gigabytes long.
-            4 => drop(bytes.splice(at..at, [[0xdd, 0xdf, 0xdb, 0xc6][chance::below(4)], 0xff, 0xff, 0xff, 0xff])),
-            _ => bytes.push(chance::next() as u8),
-        }
-    }
-}
-
 /// Tries mutants of valid messages, and random bytes.
-fn try_all(what: &str, valid: &[Vec<u8>], decode: impl Fn(&[u8])) {
+fn try_all(spoiler: &mut Spoiler, what: &str, valid: &[Vec<u8>], decode: impl Fn(&[u8])) {
     assert!(!valid.is_empty(), "no message of the kind {what} was seen");
     valid.iter().for_each(|bytes| decode(bytes));
-    for number in 0..mutants() {
-        let mut bytes = valid[number % valid.len()].clone();
-        if chance::below(20) == 0 {
-            bytes = (0..chance::below(200)).map(|_| chance::next() as u8).collect();
-        }
-        spoil(&mut bytes);
-        decode(&bytes);
+    for number in 0..mutants(MUTANTS) {
+        decode(&spoiler.mutant(&valid[number % valid.len()]));
     }
 }
 
@@ -65,37 +39,37 @@ fn try_all(what: &str, valid: &[Vec<u8>], decode: impl Fn(&[u8])) {
 fn spoilt_messages_are_refused_without_a_panic() {
     run(SEED, None, false).unwrap();
     let seen = |kind: &str| corpus(kind);
-    chance::begin(1);
-    try_all("ask", &seen("Ask"), |bytes| {
+    let spoiler = &mut Spoiler::new(1);
+    try_all(spoiler, "ask", &seen("Ask"), |bytes| {
         // What it carries is decoded too, as the manager does.
         if let Ok(Ask::Append(append)) = rmp_serde::from_slice::<Ask>(bytes) {
             let _ = append.request::<crate::runtime::Simulated>();
         }
     });
-    try_all("reply", &seen("Reply"), |bytes| drop(rmp_serde::from_slice::<Reply>(bytes)));
-    try_all("worker's frame", &seen("WorkerFrame"), |bytes| drop(rmp_serde::from_slice::<WorkerFrame>(bytes)));
-    try_all("manager's frame", &seen("ManagerFrame"), |bytes| drop(rmp_serde::from_slice::<ManagerFrame>(bytes)));
-    let hello = rmp_serde::to_vec_named(&Hello { incarnation: Some(1), to: Some(7) }).unwrap();
-    try_all("hello", &[hello], |bytes| drop(rmp_serde::from_slice::<Hello>(bytes)));
-    let join =
-        JoinRequest { token: "SWMTKN-1-a-b".into(), csr: "csr".into(), hostname: "h".into(), addr: "10.0.0.1:1".into(), availability: Availability::Active };
-    try_all("join", &[rmp_serde::to_vec_named(&join).unwrap()], |bytes| {
-        let _ = (rmp_serde::from_slice::<JoinRequest>(bytes), rmp_serde::from_slice::<JoinAnswer>(bytes));
-    });
-    let blob = BlobRequest { digest: "sha256:00".into(), offset: 3, look: Default::default() };
-    try_all("blob", &[rmp_serde::to_vec_named(&blob).unwrap()], |bytes| {
-        let _ = (rmp_serde::from_slice::<BlobRequest>(bytes), rmp_serde::from_slice::<BlobAnswer>(bytes));
-    });
+    try_all(spoiler, "reply", &seen("Reply"), |bytes| drop(rmp_serde::from_slice::<Reply>(bytes)));
+    try_all(spoiler, "worker's frame", &seen("WorkerFrame"), |bytes| drop(rmp_serde::from_slice::<WorkerFrame>(bytes)));
+    try_all(spoiler, "manager's frame", &seen("ManagerFrame"), |bytes| drop(rmp_serde::from_slice::<ManagerFrame>(bytes)));
+}
+
+/// One of each form that is on a wire or on a disk (`golden`): joins, relays, logs, parts of images, shims, entries, snapshots.
+#[test]
+fn spoilt_forms_are_refused_without_a_panic() {
+    let spoiler = &mut Spoiler::new(4);
+    for form in golden::all() {
+        for _ in 0..mutants(MUTANTS) / 30 {
+            let _ = (form.read)(&spoiler.mutant(&form.bytes));
+        }
+    }
 }
 
 #[test]
 fn spoilt_texts_are_refused_without_a_panic() {
-    chance::begin(2);
+    let spoiler = &mut Spoiler::new(2);
     let token = format!("SWMTKN-1-{}-{}", "0".repeat(50), "z".repeat(25)).into_bytes();
-    try_all("token", &[token], |bytes| drop(Token::parse(&String::from_utf8_lossy(bytes))));
+    try_all(spoiler, "token", &[token], |bytes| drop(Token::parse(&String::from_utf8_lossy(bytes))));
     let label = "wsw.wasm.allow-outbound=*.example.com:443,10.0.0.0/8:80,[::1]:9,*".as_bytes().to_vec();
     let others = [b"wsw.wasm.request-timeout=60s".to_vec(), b"wsw.wasm.max-instances=64".to_vec()];
-    try_all("label", &[&[label][..], &others[..]].concat(), |bytes| {
+    try_all(spoiler, "label", &[&[label][..], &others[..]].concat(), |bytes| {
         let text = String::from_utf8_lossy(bytes).into_owned();
         if let Some((name, value)) = text.split_once('=') {
             let _ = labels::parse(&[(name.to_owned(), value.to_owned())].into());
@@ -108,14 +82,14 @@ fn spoilt_texts_are_refused_without_a_panic() {
 fn a_spoilt_log_and_snapshot_are_told_or_read() {
     let files = left_by(SEED);
     assert!(files.iter().any(|(path, _)| path.ends_with("snapshot")), "there is a snapshot");
-    chance::begin(3);
-    for _ in 0..mutants() / 30 {
-        let disk = SimDisk::new().start(|| {});
-        let spoilt = chance::below(files.len());
+    let mut spoiler = Spoiler::new(3);
+    for _ in 0..mutants(MUTANTS) / 30 {
+        let disk = SimDisk::new(None).start(|| {});
+        let spoilt = spoiler.below(files.len());
         for (number, (path, bytes)) in files.iter().enumerate() {
             let mut bytes = bytes.clone();
             if number == spoilt {
-                spoil(&mut bytes);
+                spoiler.spoil(&mut bytes);
             }
             disk.create(Path::new(path)).unwrap().write_at(&bytes, 0).unwrap();
         }

@@ -5,6 +5,7 @@
 
 use crate::chance;
 use crate::host;
+use crate::plant::Plant;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,11 +33,15 @@ pub struct Tasks {
     set: Option<BTreeMap<TaskId, ()>>,
     /// How many in a thousand steps fail.
     pub flaky: u64,
+    pub plant: Option<Plant>,
 }
 
 impl Tasks {
     /// A session begins: what was sent and not committed is sent again, and the set comes anew.
     pub fn begin(&mut self) {
+        if self.plant == Some(Plant::LosesStatuses) {
+            self.pending.clear();
+        }
         self.sent.clear();
         self.set = None;
     }
@@ -66,6 +71,12 @@ impl Tasks {
     }
 
     fn forget(&mut self, task: &TaskId) {
+        if self.plant == Some(Plant::StartsRemoved)
+            && let Some(task) = self.here.get_mut(task).filter(|_| chance::below(4) == 0)
+        {
+            (task.state, task.desired) = (TaskState::Running, DesiredState::Running);
+            return;
+        }
         self.here.remove(task);
         self.pending.remove(task);
     }
