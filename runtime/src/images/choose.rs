@@ -1,8 +1,9 @@
 //! Which entry of a platform index (OCI index, Docker manifest list) this node takes.
 //!
-//! Owns: the choice, pure. The platform that was asked for; else the Wasm one; else this machine's own, which can be kept and passed on but
-//! not run yet; else one without a platform. Attestations ("unknown") are never taken.
+//! Owns: the choice, pure. The platform that was asked for; else the Wasm one; else this machine's own; else one without a platform. Of several for one processor the newest
+//! variant that runs ([`super::variant`]). Attestations ("unknown") are never taken. The variant that was asked for stands behind the architecture: `arm/v7`.
 
+use super::variant;
 use oci_spec::image::{Descriptor, ImageIndex};
 use wsw_api::spec::Platform;
 
@@ -30,7 +31,9 @@ pub fn parse_platform(text: &str) -> Result<Option<Platform>, String> {
         return Err(wrong());
     }
     let part = |at: usize| parts.get(at).map(|part| part.to_lowercase()).unwrap_or_default();
-    Ok(Some(Platform { os: part(0), architecture: normal(&part(1)).to_owned() }))
+    let (architecture, variant) = (part(1), part(2));
+    let architecture = normal(&architecture);
+    Ok(Some(Platform { os: part(0), architecture: if variant.is_empty() { architecture.to_owned() } else { format!("{architecture}/{variant}") } }))
 }
 
 /// The names that other tools give to the same processor.
@@ -67,21 +70,36 @@ pub(crate) fn is_wasm(platform: &Platform) -> bool {
 /// True when an image of this platform is what was asked for.
 pub(crate) fn fits(found: &Platform, asked: &Platform) -> bool {
     let same = |asked: &str, found: &str| asked.is_empty() || asked == found;
-    (is_wasm(asked) && is_wasm(found)) || (same(&asked.os, &found.os) && same(&asked.architecture, normal(&found.architecture)))
+    let architecture = asked.architecture.split('/').next().unwrap_or_default();
+    (is_wasm(asked) && is_wasm(found)) || (same(&asked.os, &found.os) && same(architecture, normal(&found.architecture)))
+}
+
+/// How well an entry of a platform that fits suits the processor: less is better, none does not run.
+fn rank(entry: &Descriptor, asked: &Platform) -> Option<u8> {
+    let found = entry.platform().as_ref()?;
+    let architecture = normal(&found.architecture().to_string().to_lowercase()).to_owned();
+    let wanted = asked.architecture.split_once('/').map(|(_, variant)| variant.to_lowercase());
+    let wanted = wanted.unwrap_or_else(|| if architecture == native().architecture { variant::own() } else { String::new() });
+    variant::rank(&architecture, &found.variant().as_deref().unwrap_or_default().to_lowercase(), &wanted)
 }
 
 /// The entry to take, or the platforms that there are.
 pub(crate) fn choose<'a>(index: &'a ImageIndex, asked: Option<&Platform>) -> Result<&'a Descriptor, String> {
     let entries = || index.manifests().iter().take(MAX_ENTRIES);
     let first = |test: &dyn Fn(&Platform) -> bool| entries().find(|entry| platform(entry).is_some_and(|found| test(&found)));
+    let best = |asked: &Platform| {
+        let fitting = entries().filter(|entry| platform(entry).is_some_and(|found| fits(&found, asked)));
+        fitting.filter_map(|entry| Some((rank(entry, asked)?, entry))).min_by_key(|(rank, _)| *rank).map(|(_, entry)| entry)
+    };
     let nested = || entries().find(|entry| is_index(entry.media_type().as_ref()) && platform(entry).is_none());
     let chosen = match asked {
-        Some(asked) => first(&|found| fits(found, asked)).or_else(nested),
-        None => first(&is_wasm).or_else(|| first(&|found| fits(found, &native()))).or_else(|| entries().find(|entry| platform(entry).is_none())),
+        Some(asked) => best(asked).or_else(nested),
+        None => first(&is_wasm).or_else(|| best(&native())).or_else(|| entries().find(|entry| platform(entry).is_none())),
     };
     chosen.ok_or_else(|| {
-        let known = entries().filter_map(platform).filter(|found| found.os != "unknown");
-        known.map(|found| format!("{}/{}", found.os, found.architecture)).collect::<Vec<_>>().join(", ")
+        let known = entries().filter(|entry| platform(entry).is_some_and(|found| found.os != "unknown")).filter_map(|entry| entry.platform().as_ref());
+        let words = known.map(|found| [Some(found.os().to_string()), Some(found.architecture().to_string()), found.variant().clone()].into_iter().flatten());
+        words.map(|words| words.collect::<Vec<_>>().join("/")).collect::<Vec<_>>().join(", ")
     })
 }
 
@@ -93,7 +111,11 @@ mod tests {
         let entries = platforms.iter().enumerate().map(|(at, platform)| {
             let mut entry = serde_json::json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": format!("sha256:{at:064}"), "size": at});
             if let Some((os, architecture)) = platform.split_once('/') {
+                let (architecture, variant) = architecture.split_once('/').unwrap_or((architecture, ""));
                 entry["platform"] = serde_json::json!({"os": os, "architecture": architecture});
+                if !variant.is_empty() {
+                    entry["platform"]["variant"] = variant.into();
+                }
             }
             entry
         });
@@ -119,9 +141,32 @@ mod tests {
     }
 
     #[test]
+    fn the_newest_variant_that_runs_is_taken() {
+        let arm = ["linux/arm/v5", "linux/arm/v7", "linux/arm/v6", "linux/arm64/v8", "linux/amd64", "linux/s390x"];
+        for (asked, index) in [
+            ("linux/arm/v7", 1),
+            ("linux/arm/v6", 2),
+            ("linux/arm/v5", 0),
+            ("linux/arm", 1),
+            ("linux/arm/v8", 1),
+            ("linux/arm64", 3),
+            ("linux/aarch64/v8", 3),
+            ("linux/s390x", 5),
+        ] {
+            assert_eq!(taken(&arm, asked), Some(index), "{asked}");
+        }
+        assert_eq!(taken(&["linux/arm/v7", "linux/arm/v6"], "linux/arm/v5"), None, "newer than asked for");
+        assert_eq!(taken(&["linux/arm", "linux/arm/v6"], "linux/arm/v6"), Some(1), "without a word it is v7");
+        assert_eq!(taken(&["linux/arm64"], "linux/arm64/v8"), Some(0));
+        assert_eq!(taken(&["linux/mips/odd"], "linux/mips/odd"), Some(0));
+        assert_eq!(taken(&["linux/amd64/v4", "linux/amd64", "linux/amd64/v2"], "linux/amd64/v3"), Some(2));
+        assert_eq!(choose(&index(&["linux/arm/v9"]), parse_platform("linux/arm/v6").unwrap().as_ref()).unwrap_err(), "linux/arm/v9");
+    }
+
+    #[test]
     fn platforms_are_words() {
         assert_eq!(parse_platform("linux/x86_64").unwrap().unwrap().architecture, "amd64");
-        assert_eq!(parse_platform("linux/arm/v7").unwrap().unwrap().architecture, "arm");
+        assert_eq!(parse_platform("linux/arm/v7").unwrap().unwrap().architecture, "arm/v7");
         for wrong in ["a/b/c/d", "/", "linux/", "a b"] {
             assert!(parse_platform(wrong).is_err(), "{wrong}");
         }

@@ -30,6 +30,7 @@ mod store;
 pub(crate) mod tests;
 mod unpack;
 mod unpacked;
+mod variant;
 
 pub use choose::parse_platform;
 pub use progress::{MAX_WAITING, Sink};

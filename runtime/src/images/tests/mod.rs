@@ -5,6 +5,7 @@ mod code;
 pub(crate) mod fixture;
 mod formats;
 mod hostile;
+mod linux;
 mod names;
 mod peers;
 mod registry;
