@@ -1,4 +1,4 @@
-//! The `wsw` binary: the client, `wsw daemon`, and the hidden programs that the daemon starts (shim, compiler), all in one file.
+//! The `wsw` binary: the client, `wsw daemon`, and the hidden programs that the daemon starts (shim, compiler, trial of a runtime), all in one file.
 //!
 //! Owns: which of them a command line means. The hidden words are looked at first and never reach the client's parser.
 
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
             wsw_wasm_shim::shim_main(words[1..].to_vec())
         }
         Some("wasm-compile") => wsw_wasm_shim::compile_main(words[1..].to_vec()),
+        Some(wsw_runtime::trial::WORD) => wsw_runtime::trial::main(&words[1..]),
         Some("daemon") => run_daemon(&words[1..]),
         Some(BACKGROUND) => {
             // Fails only for a group's leader, which is then as detached as it can be.

@@ -41,6 +41,7 @@ pub use error::{Error, Result};
 pub use executor::{Adopted, AdoptedState, Capabilities, Controller, Executor, Exit, Started, TaskRequest};
 pub use oci::added_runtimes;
 pub use oci::exec::{Exec, Streams};
+pub use oci::trial;
 pub use runtime::Runtime;
 pub use wasm::{Config, Wasm};
 pub use wsw_api::shim::HandoverOutcome;

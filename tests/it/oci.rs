@@ -1,33 +1,12 @@
 //! Containers: the article's walk with a Linux image, and what makes them outlive the daemon. As root; elsewhere a node says that it has none.
 
-use crate::harness::containers::{self, INFINITE, architecture, bridge, config, contained, docker_save, infinite, system, traces};
+use crate::harness::containers::{self, architecture, bridge, config, contained, docker_save, infinite, node_with_image, shims_of, system, wait_gone};
 use crate::harness::{self, Node, Setup, free_tcp_port, run, until};
 use serde_json::json;
 use std::path::Path;
 
-/// A node in a swarm of its own that has the article's image.
-fn node_with_image() -> Node {
-    let node = Node::swarm();
-    let file = infinite(node.folder());
-    let loaded = node.wsw(&["load", "-i", &file.to_string_lossy()]).ok();
-    assert_eq!(loaded, format!("Loaded image: {INFINITE}\n"));
-    node
-}
-
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
-}
-
-fn exec_root(node: &Node) -> std::path::PathBuf {
-    node.folder().join("e")
-}
-
-/// Nothing of the node's containers is left on the machine.
-fn all_is_gone(node: &Node) {
-    until("all traces of containers to go", || match traces(node.data_root(), &exec_root(node)) {
-        left if left.is_empty() => Ok(()),
-        left => Err(format!("{left:?}")),
-    });
 }
 
 #[test]
@@ -71,7 +50,7 @@ fn the_articles_walk() {
     });
 
     node.wsw(&["service", "rm", "infinite_service"]).ok();
-    all_is_gone(&node);
+    wait_gone(&node);
     node.wsw(&["swarm", "leave", "--force"]).ok();
     until("the network to go", || if bridge(node.data_root()).exists() { Err("the bridge is there".into()) } else { Ok(()) });
 }
@@ -96,7 +75,7 @@ fn a_published_port_leads_to_containers_and_their_logs_survive_the_daemon() {
     assert_eq!(get(), "hello from a container\n");
     until("the second request to follow the first", || if lines(&node) == 2 { Ok(()) } else { Err(format!("{} lines", lines(&node))) });
     node.wsw(&["service", "rm", "web"]).ok();
-    all_is_gone(&node);
+    wait_gone(&node);
 }
 
 #[test]
@@ -147,7 +126,7 @@ fn both_clients_load_both_forms_and_tasks_of_both_kinds_run_side_by_side() {
             processes => Err(format!("{processes:?}")),
         });
         run(&mut node.client(&docker, &["service", "rm", "boxes", "ticks"])).ok();
-        all_is_gone(&node);
+        wait_gone(&node);
     }
 }
 
@@ -159,7 +138,7 @@ fn a_shim_that_dies_takes_its_containers_along_and_they_are_replaced() {
     let node = node_with_image();
     node.wsw(&["service", "create", "--name", "web", "--replicas", "3", "--restart-delay", "10ms", "eon01/infinite"]).ok();
     let before = node.running("web");
-    let shims: Vec<i32> = harness::processes_below(node.folder()).into_iter().filter(|pid| is_shim(*pid)).collect();
+    let shims = shims_of(&node, "web");
     assert_eq!(shims.len(), 1, "the tasks of a service share one");
     harness::kill(shims[0], rustix::process::Signal::KILL);
     let dead = node.wait_task("web", "failed");
@@ -172,10 +151,6 @@ fn a_shim_that_dies_takes_its_containers_along_and_they_are_replaced() {
         3 => Ok(()),
         other => Err(format!("{other} processes")),
     });
-}
-
-fn is_shim(pid: i32) -> bool {
-    std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains("containerd-shim-runc-v2"))
 }
 
 #[test]
@@ -208,7 +183,7 @@ fn a_layer_is_unpacked_once_and_goes_with_its_image() {
     let log = Path::new("images/layers").join("x");
     assert!(!node.data_root().join(log).exists());
     node.wsw(&["service", "rm", "one"]).ok();
-    all_is_gone(&node);
+    wait_gone(&node);
     node.wsw(&["image", "rm", "eon01/infinite"]).ok();
     assert_eq!((layers(), architecture().is_empty()), (0, false));
     assert!(containers::contained(node.data_root()).is_empty());

@@ -1,7 +1,8 @@
 //! What runs containers: crun or runc beneath the shim, further shims by name, and what a node says when none of it works.
 
-use crate::harness::containers::{INFINITE, contained, infinite, traces};
+use crate::harness::containers::{INFINITE, contained, infinite, shims_of, wait_gone};
 use crate::harness::{self, Node, Setup, until};
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -31,13 +32,6 @@ fn node_with(programs: &[(&str, &str)], flags: &[&str]) -> (Node, tempfile::Temp
     (node, folder)
 }
 
-fn all_is_gone(node: &Node) {
-    until("all traces of containers to go", || match traces(node.data_root(), &node.folder().join("e")) {
-        left if left.is_empty() => Ok(()),
-        left => Err(format!("{left:?}")),
-    });
-}
-
 #[test]
 fn containers_run_on_crun_where_it_is_the_one_that_works() {
     if !rustix::process::geteuid().is_root() {
@@ -64,7 +58,64 @@ fn containers_run_on_crun_where_it_is_the_one_that_works() {
         assert_eq!(task["Status"]["ContainerStatus"]["ExitCode"], code, "{task}");
     }
     node.wsw(&["service", "rm", "box", "nosuch", "text", "three"]).ok();
-    all_is_gone(&node);
+    wait_gone(&node);
+}
+
+/// Which versions of the Task API the shims of a node speak.
+fn versions(node: &Node) -> BTreeSet<u64> {
+    let folders = std::fs::read_dir(node.folder().join("e/oci/g")).into_iter().flatten().flatten();
+    let notes = folders.filter_map(|folder| std::fs::read(folder.path().join("shim.json")).ok());
+    notes.filter_map(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok()?["api"].as_u64()).collect()
+}
+
+#[test]
+fn the_articles_walk_on_a_shim_that_speaks_version_3() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let newer = harness::newer_shim();
+    let (mut node, _programs) = node_with(&[("containerd-shim-runc-v2", &format!("exec {} \"$@\"", newer.display()))], &[]);
+    node.wsw(&["service", "create", "--name", "infinite_service", "--restart-delay", "10ms", "eon01/infinite"]).ok();
+    assert_eq!(versions(&node), BTreeSet::from([3]));
+    node.wsw(&["service", "scale", "infinite_service=2"]).ok();
+    node.wsw(&["service", "scale", "infinite_service=20"]).ok();
+    let before = node.running("infinite_service");
+    assert_eq!((before.len(), contained(node.data_root()).len()), (20, 20));
+    // Looked into, one killed, the daemon killed: as with the older one.
+    let name = node.wsw(&["ps", "--format", "{{.Names}}"]).ok().lines().next().expect("there are twenty").to_owned();
+    assert_eq!(node.wsw(&["exec", &name, "hostname"]).ok().trim().len(), 12);
+    assert_eq!(node.wsw(&["exec", &name, "sh", "-c", "exit 9"]).code, 9);
+    assert!(node.wsw(&["top", &name]).ok().contains("tail -f /dev/null"));
+    let stats = node.wsw(&["stats", "--no-stream", "--format", "{{.MemUsage}} {{.PIDs}}", &name]).ok();
+    assert!(stats.contains("iB / ") && stats.trim().ends_with(" 1"), "{stats}");
+    let (victim, pid) = before.iter().next().expect("there are twenty");
+    harness::kill(*pid as i32, rustix::process::Signal::KILL);
+    let dead = node.wait_task("infinite_service", "failed");
+    assert_eq!((&dead["ID"], &dead["Status"]["Err"]), (&serde_json::json!(victim), &serde_json::json!("task: non-zero exit (137)")));
+    let after = node.wait_running("infinite_service", 20);
+    assert_eq!(after.keys().filter(|task| before.contains_key(*task)).count(), 19);
+    node.kill();
+    node.restart();
+    until("the same twenty", || if node.running("infinite_service") == after { Ok(()) } else { Err(format!("{:?}", node.running("infinite_service"))) });
+    for (service, arguments, code) in [("nosuch", &["nosuch"][..], 127), ("text", &["/etc/passwd"], 126), ("three", &["sh", "-c", "exit 3"], 3)] {
+        node.wsw(&[&["service", "create", "-d", "--restart-condition", "none", "--name", service, INFINITE], arguments].concat()).ok();
+        let task = node.wait_task(service, "failed");
+        assert_eq!(task["Status"]["ContainerStatus"]["ExitCode"], code, "{task}");
+    }
+    // One of each line, side by side.
+    node.wsw(&["service", "create", "--name", "older", "--container-label", &format!("wsw.runtime={SHIM}"), "eon01/infinite"]).ok();
+    assert_eq!(versions(&node), BTreeSet::from([2, 3]));
+    // With a shim its tasks go, and no others.
+    let shims = shims_of(&node, "infinite_service");
+    assert_eq!(shims.len(), 2, "sixteen tasks each");
+    harness::kill(shims[1], rustix::process::Signal::KILL);
+    until("the tasks of one shim to be replaced", || {
+        let now = node.running("infinite_service");
+        let kept = after.keys().filter(|task| now.contains_key(*task)).count();
+        if now.len() == 20 && kept < 20 { Ok(()) } else { Err(format!("{} run, {kept} as before", now.len())) }
+    });
+    node.wsw(&["service", "rm", "infinite_service", "older", "nosuch", "text", "three"]).ok();
+    wait_gone(&node);
 }
 
 #[test]
@@ -110,5 +161,5 @@ fn further_shims_have_names() {
     let task = node.wait_task("mixed", "rejected");
     assert!(task["Status"]["Err"].as_str().is_some_and(|why| why.contains("runtime io.containerd.runc.v2 runs no Wasm images; use io.wsw.wasm.v1")), "{task}");
     node.wsw(&["service", "rm", "named", "path", "usual", "lost", "mixed"]).ok();
-    all_is_gone(&node);
+    wait_gone(&node);
 }

@@ -1,7 +1,7 @@
 //! Taking up the containers of an earlier life of the daemon, and removing what is nobody's.
 //!
 //! Owns: the reading of records against what the shims say. `State` is the truth. A task that was prepared and never created is begun again by the worker, so what was made of it goes;
-//! one whose shim is dead is ended. Folders, mounts, namespaces, links, control groups and shims without a record go.
+//! one whose shim is dead is ended; one whose shim does not answer at once counts as running until the shim answers or is given up, and holds up nothing. Folders, mounts, namespaces, links, control groups and shims without a record go.
 
 use super::bundle::Record;
 use super::controller::{Container, State, lost};
@@ -11,9 +11,19 @@ use crate::mounts::kernel;
 use crate::shim::TaskState;
 use futures_util::StreamExt;
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::process::Command;
 use wsw_api::TaskId;
 
+/// Where shims for runc keep its states, by namespace.
+const STATES: &str = "/run/containerd/runc";
+/// `delete` takes some 20 ms, on a busy machine a second.
+const DELETE_LIMIT: Duration = Duration::from_secs(10);
+/// What is not said by then is asked later.
+const AT_ONCE: Duration = Duration::from_secs(2);
 /// Records that are looked at at a time: each may run a program.
 const ASKING: usize = 16;
 
@@ -42,13 +52,14 @@ pub(super) async fn adopt(oci: &Arc<Oci>) -> Vec<Adopted> {
 
 async fn sweep(oci: &Arc<Oci>, kept: &BTreeSet<TaskId>) {
     oci.groups.sweep().await;
+    forgotten(oci, kept).await;
     let (own, kept) = (oci.clone(), kept.clone());
     let done = crate::files::blocking(move || {
         let names = kept.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
         if let Some(network) = &own.network {
             network.sweep(&kept);
         }
-        cgroup::sweep(&own.tools, |name| names.contains(name));
+        cgroup::sweep(&own.tools, |name| names.contains(name), |folder| own.wasm.is_cgroup(folder));
         for entry in std::fs::read_dir(&own.writable).into_iter().flatten().flatten() {
             if entry.file_name().to_str().is_none_or(|name| !names.contains(name)) {
                 let gone = rootfs::remove(&own.writable.join(".none"), &entry.path());
@@ -58,6 +69,24 @@ async fn sweep(oci: &Arc<Oci>, kept: &BTreeSet<TaskId>) {
     });
     if let Err(error) = done.await {
         tracing::warn!(%error, "what dead containers left was not looked for");
+    }
+}
+
+/// Containers that runc knows and no bundle: no shim will ever delete them.
+async fn forgotten(oci: &Arc<Oci>, kept: &BTreeSet<TaskId>) {
+    let root = Path::new(STATES).join(&oci.tools.namespace);
+    for entry in std::fs::read_dir(&root).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if kept.iter().any(|task| task.to_string() == name) {
+            continue;
+        }
+        let mut command = Command::new(&oci.tools.beneath.program);
+        command.arg("--root").arg(&root).args(["delete", "--force", &name]).env_clear().env("PATH", &oci.tools.path);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        let ended = tokio::time::timeout(DELETE_LIMIT, command.status()).await;
+        if !matches!(ended, Ok(Ok(status)) if status.success()) {
+            tracing::warn!(container = name, "a container that nobody knows was not deleted");
+        }
     }
 }
 
@@ -92,13 +121,19 @@ async fn ask(oci: &Arc<Oci>, record: &Record, state: &mut State) -> Option<Adopt
         clear(oci, record).await;
         return None;
     }
-    let place = oci.groups.join(&record.group);
+    let place = oci.groups.rejoin(&record.group);
     let Some(shim) = place.group.resume().await else {
         oci.groups.leave(place).await;
         oci.bury(record.task, Some(record)).await;
         return Some(AdoptedState::Exited(lost("shim died: its process ended while the daemon was away".into())));
     };
-    let found = match shim.state(&id).await {
+    let asked = async { if shim.is_doubtful() { None } else { tokio::time::timeout(AT_ONCE, shim.state(&id)).await.ok() } };
+    let Some(said) = asked.await else {
+        state.pump = oci.pump(record).ok();
+        (state.shim, state.place, state.to_be_asked) = (Some(shim), Some(place), true);
+        return Some(AdoptedState::Running(Started { pid: oci.bundles.pid(record.task) }));
+    };
+    let found = match said {
         Ok(TaskState::Running { pid }) => AdoptedState::Running(Started { pid }),
         Ok(TaskState::Stopped { code, at }) => AdoptedState::Exited(Exit { code, reason: None, ran: true, at }),
         // Not started, or not even created.
@@ -131,8 +166,11 @@ async fn ask(oci: &Arc<Oci>, record: &Record, state: &mut State) -> Option<Adopt
 }
 
 async fn forget(oci: &Arc<Oci>, record: &Record) {
-    let place = oci.groups.join(&record.group);
-    if let Some(shim) = place.group.resume().await {
+    let place = oci.groups.rejoin(&record.group);
+    let shim = place.group.resume().await;
+    if shim.as_ref().is_some_and(|shim| shim.is_doubtful()) {
+        oci.bury(record.task, Some(record)).await;
+    } else if let Some(shim) = shim {
         let _ = shim.delete(&record.task.to_string(), "").await;
         if let Ok(pump) = oci.pump(record) {
             pump.finish().await;

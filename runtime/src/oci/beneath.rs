@@ -1,26 +1,19 @@
 //! What containerd's shim runs containers with: crun or runc, whichever is faster on this node.
 //!
-//! Owns: the trial: each program that is there makes one container of nothing and removes it; the fastest that can is taken. A program that refuses the machine (crun does so with
-//! control groups of both versions) or fails is passed over, and its words are kept for the case that none is left. The answer is remembered beside the shims for as long as the
-//! programs stay the same files. Invariant: a trial leaves nothing. Never: runs a process in the trial's container.
+//! Owns: the choice: each program that is there makes one container of nothing and removes it ([`super::trial`]); the fastest that can is taken. A program that refuses the machine (crun
+//! does so with control groups of both versions) or fails is passed over, and its words are kept for the case that none is left. The answer is remembered beside the shims for as
+//! long as the programs stay the same files. Never: runs a container itself.
 
 use super::tools;
 use crate::files;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::{Duration, Instant};
-use tokio::process::Command;
+use std::time::Duration;
 
 /// The shim's own choice comes last: of two that are equally fast the first is taken.
 const PROGRAMS: [&str; 2] = ["crun", "runc"];
-/// A trial takes some 30 ms; on a busy machine a second.
-const LIMIT: Duration = Duration::from_secs(10);
-/// Of a program's last words.
-const MAX_WORDS: usize = 300;
-const MAX_SAID: u64 = 64 << 10;
+const MAX_CHOICE: u64 = 64 << 10;
 const CHOICE: &str = "runtime.json";
 /// containerd's type of a shim's options.
 const OPTIONS: &str = "containerd.runc.v1.Options";
@@ -45,21 +38,21 @@ impl Beneath {
     }
 }
 
-/// The fastest that works, or why none does.
-pub(super) async fn choose(folder: &Path, path: &str, cgroups: &str) -> Result<Beneath, String> {
+/// The fastest that works, or why none does; `trial` tries one and says how long that took.
+pub(super) async fn choose(folder: &Path, path: &str, trial: impl AsyncFn(&Path) -> Result<Duration, String>) -> Result<Beneath, String> {
     let found = PROGRAMS.iter().filter_map(|name| tools::find(path, name).map(|program| (*name, program))).collect::<Vec<_>>();
     if found.is_empty() {
         return Err("runc is not installed (Debian: package runc)".into());
     }
     let stamp = found.iter().map(|(_, program)| stamp(program)).collect::<Vec<_>>().join(" ");
     let remembered = folder.join(CHOICE);
-    let known = files::read_bounded(&remembered, MAX_SAID).ok().and_then(|bytes| serde_json::from_slice::<Beneath>(&bytes).ok());
+    let known = files::read_bounded(&remembered, MAX_CHOICE).ok().and_then(|bytes| serde_json::from_slice::<Beneath>(&bytes).ok());
     if let Some(known) = known.filter(|known| known.stamp == stamp) {
         return Ok(known);
     }
     let (mut best, mut why): (Option<(Duration, &str, &PathBuf)>, Vec<String>) = (None, Vec::new());
     for (name, program) in &found {
-        match trial(&folder.join("trial"), program, path, &format!("{cgroups}/trial")).await {
+        match trial(program).await {
             Ok(took) => {
                 tracing::debug!(program = %program.display(), ?took, "a trial container was made");
                 if best.is_none_or(|(least, ..)| took < least) {
@@ -87,53 +80,12 @@ fn stamp(program: &Path) -> String {
     format!("{}:{}:{}:{}", program.display(), of(|meta| meta.ino() as i64), of(MetadataExt::mtime), of(|meta| meta.len() as i64))
 }
 
-/// Makes a container and removes it; how long the making took.
-async fn trial(folder: &Path, program: &Path, path: &str, cgroup: &str) -> Result<Duration, String> {
-    let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
-    files::remove_tree(folder).map_err(failed)?;
-    let root = folder.join("rootfs");
-    for made in [&root.join("proc"), &root.join("dev"), &folder.join("state")] {
-        std::fs::create_dir_all(made).map_err(failed)?;
-    }
-    // Looked for, and never run.
-    std::fs::write(root.join("x"), "").and_then(|()| std::fs::set_permissions(root.join("x"), PermissionsExt::from_mode(0o755))).map_err(failed)?;
-    let spaces = ["pid", "ipc", "uts", "mount", "network"].map(|kind| json!({"type": kind}));
-    let config = json!({
-        "ociVersion": "1.0.2",
-        "process": {"terminal": false, "user": {"uid": 0, "gid": 0}, "args": ["/x"], "env": ["PATH=/"], "cwd": "/"},
-        "root": {"path": root, "readonly": true},
-        "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}, {"destination": "/dev", "type": "tmpfs", "source": "tmpfs"}],
-        "linux": {"namespaces": spaces, "cgroupsPath": cgroup, "resources": {"pids": {"limit": 16}}},
-    });
-    std::fs::write(folder.join("config.json"), config.to_string()).map_err(failed)?;
-    let id = format!("trial{}", std::process::id());
-    let begin = Instant::now();
-    let made = run(folder, program, path, &["create", "--bundle", &folder.to_string_lossy(), &id]).await;
-    let took = begin.elapsed();
-    let gone = run(folder, program, path, &["delete", "--force", &id]).await;
-    let removed = files::remove_tree(folder).map_err(failed);
-    made.and(gone).and(removed).map(|()| took)
-}
-
-/// A container's first process has what its maker has for output: a file, which nobody waits for.
-async fn run(folder: &Path, program: &Path, path: &str, words: &[&str]) -> Result<(), String> {
-    let said = folder.join("said");
-    let output = std::fs::File::create(&said).map_err(|error| format!("{}: {error}", said.display()))?;
-    let mut command = Command::new(program);
-    command.arg("--root").arg(folder.join("state")).args(words).env_clear().env("PATH", path).current_dir(folder);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output).kill_on_drop(true);
-    let ended = tokio::time::timeout(LIMIT, command.status()).await.map_err(|_| format!("no end of {} within {} s", words[0], LIMIT.as_secs()))?;
-    let status = ended.map_err(|error| error.to_string())?;
-    if status.success() {
-        return Ok(());
-    }
-    let text = String::from_utf8_lossy(&files::read_bounded(&said, MAX_SAID).unwrap_or_default()).trim().chars().take(MAX_WORDS).collect::<String>();
-    Err(if text.is_empty() { status.to_string() } else { text })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::oci::trial::{Orders, carry_out};
+    use std::os::unix::fs::PermissionsExt;
 
     fn program(folder: &Path, name: &str, text: &str) {
         let file = folder.join(name);
@@ -148,7 +100,9 @@ mod tests {
         std::fs::create_dir(&path).unwrap();
         let text = path.to_str().unwrap();
         let search = format!("{text}:/bin:/usr/bin");
-        let choose = || choose(dir.path(), &search, "/wsw/x");
+        let orders =
+            |program: &Path| Orders { folder: dir.path().join("trial"), program: program.to_owned(), path: search.clone(), cgroup: "/wsw/x/trial".into() };
+        let choose = || choose(dir.path(), &search, async |program| carry_out(&orders(program)).await);
         // The machine's own are not asked.
         program(&path, "crun", "echo refused here >&2; exit 1");
         program(&path, "runc", "echo broken >&2; exit 2");

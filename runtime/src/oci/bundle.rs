@@ -20,6 +20,8 @@ use wsw_api::{ServiceId, TaskId, Time};
 
 const RECORD: &str = "record.json";
 const END: &str = "end.json";
+/// runc's shim writes it.
+const PID: &str = "init.pid";
 const CONFIG: &str = "config.json";
 pub(super) const ROOT: &str = "rootfs";
 const MAX_FILE: u64 = 1 << 20;
@@ -33,7 +35,7 @@ pub(super) struct Record {
     pub template: u64,
     /// Digest of its image.
     pub image: String,
-    /// Which tasks share its shim.
+    /// Which tasks share shims; once it was started, which shim it has.
     pub group: String,
     /// After another boot nothing of it runs.
     pub boot: String,
@@ -82,6 +84,12 @@ impl Bundles {
 
     pub(super) fn path(&self, task: TaskId) -> PathBuf {
         self.folder.join(task.to_string())
+    }
+
+    /// The first process of a task, as runc's shim noted it; none is 0.
+    pub(super) fn pid(&self, task: TaskId) -> u32 {
+        let text = files::read_bounded(&self.path(task).join(PID), MAX_FILE).unwrap_or_default();
+        String::from_utf8_lossy(&text).trim().parse().unwrap_or_default()
     }
 
     /// An empty folder for a task; one of an attempt that was cut off is replaced. Nothing may be mounted in it.

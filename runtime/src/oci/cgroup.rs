@@ -1,6 +1,6 @@
 //! What the kernel tells of a container's control group, where the shim does not.
 //!
-//! Owns: reading whether it was killed for memory, and removing groups that a crash left. Never: sets a limit (runc does).
+//! Owns: reading whether it was killed for memory, and removing groups that a crash left, and the parents of all once there is none. Never: sets a limit (runc does).
 
 use super::tools::Tools;
 use std::fs;
@@ -21,8 +21,8 @@ fn oom_kills(text: &str) -> u64 {
     text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0)
 }
 
-/// Removes what is left of groups whose task is not kept; such a group has no process any more.
-pub(super) fn sweep(tools: &Tools, keeps: impl Fn(&str) -> bool) {
+/// Removes what is left of groups whose task is not kept; such a group has no process any more. Then their parents, unless something is below them.
+pub(super) fn sweep(tools: &Tools, keeps: impl Fn(&str) -> bool, is_other: impl Fn(&Path) -> bool) {
     for base in bases(tools) {
         for entry in fs::read_dir(&base).into_iter().flatten().flatten() {
             let name = entry.file_name();
@@ -30,12 +30,10 @@ pub(super) fn sweep(tools: &Tools, keeps: impl Fn(&str) -> bool) {
                 remove(&entry.path());
             }
         }
-        // Empty now and then; it is made again with the next container.
         let _ = fs::remove_dir(&base);
-        // Wasm's groups lie beside ours below these two, and their parent stays.
-        let shared = tools.cgroup2 || ["memory", "pids"].iter().any(|name| base.starts_with(Path::new(ROOT).join(name)));
-        if !shared {
-            let _ = base.parent().map(fs::remove_dir);
+        // Wasm's groups may lie beside ours, and their parent stays.
+        if let Some(parent) = base.parent().filter(|parent| !is_other(parent)) {
+            let _ = fs::remove_dir(parent);
         }
     }
 }

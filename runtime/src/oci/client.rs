@@ -1,10 +1,11 @@
 //! One shim of containerd's kind: its Task API, version 2 or 3, as plain calls.
 //!
 //! Owns: the ttrpc connection, time limits, the translation of answers. The two versions have the same messages under two names, so requests are
-//! made by hand. Invariant: once the connection is closed the shim is dead, and every call, waiting or new, ends with [`Refusal::Died`].
+//! made by hand. Invariant: once the connection is closed, or the shim was given up ([`super::pulse`]), it is dead, and every call, waiting or new, ends with [`Refusal::Died`].
 //! Never: starts or ends a process.
 
-use crate::error::{Error, Result};
+use super::address::Address;
+use super::pulse;
 use crate::shim::{Refusal, TaskState, Watched, timestamp};
 use containerd_shim_protos::api;
 use containerd_shim_protos::cgroups::metrics::Metrics as MetricsV1;
@@ -12,7 +13,8 @@ use containerd_shim_protos::cgroups_v2::metrics::Metrics as MetricsV2;
 use containerd_shim_protos::protobuf::Message;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use containerd_shim_protos::shim_async::Client;
-use serde::{Deserialize, Serialize};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
@@ -26,57 +28,22 @@ use wsw_api::usage::Usage;
 
 /// A call that is not answered for so long will not be: `Create` runs runc, and on a busy machine 50 of them wait for each other.
 const CALL_LIMIT: Duration = Duration::from_secs(60);
-/// Calls that run runc, of one shim at a time. Its reaper tells each exit to queues of 32, and a call holds up those of its own container until its
-/// runc's exit is told: with 50 containers that were killed at once the 1.6 line stood still for minutes.
-const TURNS: usize = 6;
+/// Calls that run runc, of one shim at a time. Its reaper tells each exit (of a container, of a runc) to queues of 32, and a call holds up those of its own container until its
+/// runc's exit is told: once a queue is full, the 1.6 line stands still for good. With so few at a time one runc would have to take as long as eight others in a row.
+const TURNS: usize = 3;
+/// A shim that is well answers within a millisecond. What nobody hears of at a daemon's start holds up all that comes after it.
+const AT_ONCE: Duration = Duration::from_secs(2);
 /// After a call failed on the connection, its closing is noticed within this.
 const NOTICE_LIMIT: Duration = Duration::from_secs(2);
+/// The Task API's name in version 2 and in version 3.
+const SERVICES: [&str; 2] = ["containerd.task.v2.Task", "containerd.task.v3.Task"];
+/// What no version of the Task API has: every shim refuses it, without a lock and without runc.
+const UNKNOWN: &str = "Pulse";
 /// cgroup v1's word for "no limit": the largest number of whole pages.
 const NO_LIMIT: u64 = 1 << 62;
 
 /// containerd's name of the OCI runtime specification's `Process`.
 const PROCESS: &str = "types.containerd.io/opencontainers/runtime-spec/1/Process";
-
-/// Where a shim listens, as its `start` said.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Address {
-    /// Path of the socket.
-    pub socket: String,
-    /// Version of the Task API.
-    pub api: u32,
-}
-
-/// Version 3 shims say more than where they listen.
-#[derive(Deserialize)]
-struct Bootstrap {
-    version: u32,
-    address: String,
-    #[serde(default)]
-    protocol: String,
-}
-
-impl Address {
-    /// Reads what `start` printed: a bare address (version 2), or JSON.
-    pub(super) fn parse(text: &str) -> Result<Self> {
-        let text = text.trim();
-        let wrong = |why: &str| Error::Temporary(format!("the shim's start printed {:?}: {why}", text.chars().take(200).collect::<String>()));
-        let (address, api) = match text.starts_with('{') {
-            false => (text.to_owned(), 2),
-            true => {
-                let bootstrap: Bootstrap = serde_json::from_str(text).map_err(|error| wrong(&error.to_string()))?;
-                if !matches!(bootstrap.protocol.as_str(), "" | "ttrpc") {
-                    return Err(wrong("only the protocol ttrpc is spoken here"));
-                }
-                (bootstrap.address, bootstrap.version)
-            }
-        };
-        if !(2..=3).contains(&api) {
-            return Err(wrong("only versions 2 and 3 of the Task API are spoken here"));
-        }
-        let socket = address.strip_prefix("unix://").unwrap_or(&address).to_owned();
-        if socket.starts_with('/') { Ok(Self { socket, api }) } else { Err(wrong("that is no address of a Unix socket")) }
-    }
-}
 
 /// A shim that answered `Connect`.
 pub(super) struct Shim {
@@ -85,18 +52,99 @@ pub(super) struct Shim {
     closed: CancellationToken,
     turns: Semaphore,
     pid: u32,
+    /// Why it was given up.
+    verdict: OnceLock<String>,
+    /// The last question had no answer.
+    doubtful: AtomicBool,
 }
 
 impl Shim {
+    /// One that was just started.
     pub(super) async fn connect(address: &Address) -> Result<Self, Refusal> {
+        let mut shim = Self::open(address).await?;
+        shim.greet().await?;
+        Ok(shim)
+    }
+
+    /// One of an earlier daemon. Where it does not answer at once, this does not wait for it: it is doubtful then, and whoever watches it decides.
+    pub(super) async fn reach(address: &Address) -> Result<Self, Refusal> {
+        let mut shim = Self::open(address).await?;
+        match tokio::time::timeout(AT_ONCE, shim.greet()).await {
+            Ok(answer) => answer?,
+            Err(_) => shim.doubt(true),
+        }
+        Ok(shim)
+    }
+
+    async fn open(address: &Address) -> Result<Self, Refusal> {
         let stream = UnixStream::connect(&address.socket).await.map_err(|error| Refusal::Died(format!("its socket: {error}")))?;
         let closed = CancellationToken::new();
         let client = Client::new(Socket::new(Watched::new(stream, closed.clone())));
-        let service = if address.api == 3 { "containerd.task.v3.Task" } else { "containerd.task.v2.Task" };
-        let mut shim = Self { service, client, closed, turns: Semaphore::new(TURNS), pid: 0 };
-        let answer: api::ConnectResponse = shim.call("Connect", &api::ConnectRequest::default(), Some(CALL_LIMIT)).await?;
-        shim.pid = answer.shim_pid;
-        Ok(shim)
+        let service = if address.api == 2 { SERVICES[0] } else { SERVICES[1] };
+        let (verdict, doubtful) = (OnceLock::new(), AtomicBool::default());
+        Ok(Self { service, client, closed, turns: Semaphore::new(TURNS), pid: 0, verdict, doubtful })
+    }
+
+    async fn greet(&mut self) -> Result<(), Refusal> {
+        let answer = match self.hello().await {
+            // What `start` printed says less than what it serves: Go and Rust servers of an unknown service.
+            Err(refusal) if refusal.is(Code::UNIMPLEMENTED) || refusal.is(Code::INVALID_ARGUMENT) => {
+                self.service = if self.api() == 2 { SERVICES[1] } else { SERVICES[0] };
+                self.hello().await
+            }
+            answer => answer,
+        };
+        self.pid = answer?.shim_pid;
+        Ok(())
+    }
+
+    async fn hello(&self) -> Result<api::ConnectResponse, Refusal> {
+        let request = api::ConnectRequest::default();
+        tokio::select! {
+            answer = self.call("Connect", &request, Some(CALL_LIMIT)) => answer,
+            // One that was stopped while nobody watched it.
+            verdict = pulse::stands_still(self, Duration::ZERO) => Err(Refusal::Silent(verdict)),
+        }
+    }
+
+    /// The version of the Task API that it speaks.
+    pub(super) fn api(&self) -> u32 {
+        if self.service == SERVICES[0] { 2 } else { 3 }
+    }
+
+    /// Whether its process answers at all.
+    pub(super) async fn lives(&self, limit: Duration) -> bool {
+        let answer: Result<api::Empty, Refusal> = self.call(UNKNOWN, &api::Empty::default(), Some(limit)).await;
+        !matches!(answer, Err(Refusal::Silent(_)))
+    }
+
+    /// Whether its calls get their turn.
+    pub(super) async fn connects(&self, limit: Duration) -> bool {
+        let answer: Result<api::ConnectResponse, Refusal> = self.call("Connect", &api::ConnectRequest::default(), Some(limit)).await;
+        !matches!(answer, Err(Refusal::Silent(_)))
+    }
+
+    pub(super) fn doubt(&self, doubtful: bool) {
+        self.doubtful.store(doubtful, Ordering::Relaxed);
+    }
+
+    /// True while it owes an answer: no task should go there.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.doubtful.load(Ordering::Relaxed)
+    }
+
+    /// Why its calls end from now on.
+    pub(super) fn judge(&self, verdict: String) {
+        let _ = self.verdict.set(verdict);
+    }
+
+    /// All calls end.
+    pub(super) fn cut(&self) {
+        self.closed.cancel();
+    }
+
+    fn died(&self) -> Refusal {
+        Refusal::Died(self.verdict.get().cloned().unwrap_or_else(|| "its process ended".into()))
     }
 
     pub(super) fn is_dead(&self) -> bool {
@@ -228,10 +276,18 @@ impl Shim {
         let nanos = limit.map_or(0, |limit| i64::try_from(limit.as_nanos()).unwrap_or(i64::MAX));
         let mut request = Request::init_request(self.service.to_owned(), method.to_owned(), nanos, Vec::new());
         request.set_payload(payload);
+        // Sending has no limit of its own: a shim that reads nothing lets the socket fill.
+        let patience = async {
+            match limit {
+                Some(limit) => tokio::time::sleep(limit).await,
+                None => std::future::pending().await,
+            }
+        };
         let result = tokio::select! {
             biased;
             result = self.client.request(request) => result,
             () = self.closed.cancelled() => Err(Rpc::RemoteClosed),
+            () = patience => return Err(silent(format!("no answer within {} s", limit.unwrap_or_default().as_secs()))),
         };
         let error = match result {
             Ok(answer) => return T::parse_from_bytes(&answer.payload).map_err(|error| silent(error.to_string())),
@@ -242,7 +298,7 @@ impl Shim {
             Err(other) => other,
         };
         match tokio::time::timeout(NOTICE_LIMIT, self.closed.cancelled()).await {
-            Ok(()) => Err(Refusal::Died("its process ended".into())),
+            Ok(()) => Err(self.died()),
             Err(_) => Err(silent(error.to_string())),
         }
     }
@@ -251,20 +307,31 @@ impl Shim {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use async_trait::async_trait;
+    use containerd_shim_protos::shim_async::{Task, create_task};
+    use std::sync::Arc;
+    use ttrpc::asynchronous::{Server, TtrpcContext};
 
-    #[test]
-    fn both_kinds_of_address_are_read() {
-        let bare = Address::parse("unix:///run/containerd/s/1f\n").unwrap();
-        assert_eq!((bare.socket.as_str(), bare.api), ("/run/containerd/s/1f", 2));
-        let json = Address::parse(r#"{"version":3,"address":"unix:///run/s","protocol":"ttrpc"}"#).unwrap();
-        assert_eq!((json.socket.as_str(), json.api), ("/run/s", 3));
-        for (bad, why) in [
-            ("", "no address"),
-            ("{", "printed"),
-            (r#"{"version":4,"address":"unix:///s"}"#, "versions 2 and 3"),
-            (r#"{"version":3,"address":"/s","protocol":"grpc"}"#, "ttrpc"),
-        ] {
-            assert!(Address::parse(bad).unwrap_err().to_string().contains(why), "{bad}");
+    /// Serves version 3 and knows nothing but its own number.
+    struct Newer;
+
+    #[async_trait]
+    impl Task for Newer {
+        async fn connect(&self, _: &TtrpcContext, _: api::ConnectRequest) -> ttrpc::Result<api::ConnectResponse> {
+            Ok(api::ConnectResponse { shim_pid: 77, ..Default::default() })
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_shim_serves_counts_more_than_what_it_printed() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("s").to_string_lossy().into_owned();
+        let mut server = Server::new().bind(&format!("unix://{socket}")).unwrap().register_service(create_task(Arc::new(Newer)));
+        server.start().await.unwrap();
+        for text in [format!("unix://{socket}"), format!(r#"{{"version":3,"address":"unix://{socket}","protocol":"ttrpc"}}"#)] {
+            let shim = Shim::connect(&Address::parse(&text).unwrap()).await.unwrap();
+            assert_eq!((shim.api(), shim.pid()), (3, 77), "{text}");
+            assert!(shim.lives(CALL_LIMIT).await && shim.connects(CALL_LIMIT).await);
         }
     }
 }

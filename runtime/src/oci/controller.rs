@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::executor::{Controller, Exit, Started, TaskRequest};
 use crate::files;
 use crate::images::Image;
-use crate::shim::{Refusal, now};
+use crate::shim::{Refusal, TaskState, now};
 use crate::transfer::Inside;
 use async_trait::async_trait;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -31,6 +31,8 @@ use wsw_api::{ServiceId, TaskId, Time};
 const SIGKILL: u32 = 9;
 /// A task of which nothing runs any more although nobody saw its end.
 const LOST: u32 = 137;
+/// A start that takes longer waits for something else than the processor, say a shim that hangs: its place goes to another.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// A killed process ends at once unless the kernel holds it.
 const KILL_LIMIT: Duration = Duration::from_secs(30);
 
@@ -54,6 +56,8 @@ pub(super) struct State {
     pub shim: Option<Arc<Shim>>,
     pub pump: Option<Pump>,
     pub created: bool,
+    /// A later daemon took it up without an answer of its shim: whether it ever ran has to be asked.
+    pub to_be_asked: bool,
     pub pid: Option<u32>,
     pub exit: Option<Exit>,
 }
@@ -84,6 +88,16 @@ impl Container {
         }
     }
 
+    async fn begin_in_turn(&self, oci: &Oci) -> Result<u32> {
+        let slot = oci.starting.acquire().await.map_err(|_| Error::Temporary("the runtime is closed".into()))?;
+        let mut begin = std::pin::pin!(self.begin(oci));
+        tokio::select! {
+            begun = &mut begin => return begun,
+            () = tokio::time::sleep(PATIENCE) => drop(slot),
+        }
+        begin.await
+    }
+
     async fn begin(&self, oci: &Oci) -> Result<u32> {
         let Some(mut record) = self.lock().record.clone() else { return Err(Error::Refused("the task is not prepared".into())) };
         let bundle = oci.bundles.path(self.task);
@@ -92,7 +106,7 @@ impl Container {
         let group = place.group.clone();
         self.lock().place = Some(place);
         let shim = group.shim(&record.runtime).await?;
-        record.started = true;
+        (record.started, record.group) = (true, group.name.clone());
         bundle::write_record(&bundle, &record)?;
         {
             let mut state = self.lock();
@@ -113,7 +127,7 @@ impl Container {
             Ok(pid) => Ok(pid),
             // An attempt whose answer was lost.
             Err(refusal) => match shim.state(&id).await {
-                Ok(crate::shim::TaskState::Running { pid }) => Ok(pid),
+                Ok(TaskState::Running { pid }) => Ok(pid),
                 _ => Err(create::failure("start", refusal)),
             },
         }
@@ -162,6 +176,16 @@ impl Container {
         }
     }
 
+    async fn end_of(&self, shim: &Shim) -> Result<(u32, Time), Refusal> {
+        let id = self.task.to_string();
+        let to_be_asked = self.lock().to_be_asked;
+        if to_be_asked && matches!(shim.state(&id).await?, TaskState::Created) {
+            return Err(Refusal::Status(ttrpc::Code::NOT_FOUND, "its start was cut off".into()));
+        }
+        self.lock().to_be_asked = false;
+        shim.wait(&id, "").await
+    }
+
     async fn signal(&self, signal: u32) -> Result<()> {
         let Ok((shim, _)) = self.running() else { return Ok(()) };
         match shim.kill(&self.task.to_string(), "", signal, false).await {
@@ -198,8 +222,7 @@ impl Controller for Container {
             return Ok(Started { pid });
         }
         let oci = self.oci()?;
-        let _slot = oci.starting.acquire().await.map_err(|_| Error::Temporary("the runtime is closed".into()))?;
-        match self.begin(&oci).await {
+        match self.begin_in_turn(&oci).await {
             Ok(pid) => {
                 let mut state = self.lock();
                 (state.pid, state.request) = (Some(pid), None);
@@ -227,7 +250,7 @@ impl Controller for Container {
                 (None, None) => return Err(Error::Refused("the task is not started".into())),
             }
         };
-        let answer = shim.wait(&self.task.to_string(), "").await;
+        let answer = self.end_of(&shim).await;
         if let Some(exit) = &self.lock().exit {
             return Ok(exit.clone());
         }
@@ -323,7 +346,8 @@ impl Controller for Container {
             oci.groups.leave(place).await;
         }
         let address = self.lock().record.as_ref().and_then(|record| record.address);
-        create::remove(&oci, self.task, address).await
+        create::remove(&oci, self.task, address).await?;
+        oci.tidy().await
     }
 
     fn pid(&self) -> Option<u32> {

@@ -75,6 +75,7 @@ fn make(oci: &Oci, request: &TaskRequest, image: &Image, layers: &[PathBuf]) -> 
         cgroup: format!("{}/{}", oci.tools.cgroups, request.task),
         cgroup2: oci.tools.cgroup2,
         kernel: &oci.kernel,
+        apparmor: oci.tools.apparmor.as_deref(),
     };
     bundle::write_config(&bundle, &spec::runtime_spec(request, image, found)?)?;
     let record = Record { address, volumes: oci.wasm.volumes().used_by(request.task), ..record };
@@ -161,7 +162,10 @@ pub(super) fn exit_code(text: &str) -> u32 {
     // runc's words and crun's.
     let text = text.to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if says(&["executable file not found", "not found in $path", "no such file or directory"]) {
+    // What runc itself would have told is missing then, and so is the file that it would have told it in.
+    if says(&["unable to retrieve oci runtime error"]) {
+        NOT_STARTED
+    } else if says(&["executable file not found", "not found in $path", "no such file or directory"]) {
         NOT_FOUND
     } else if says(&["permission denied", "is a directory", "exec format error"]) {
         NOT_EXECUTABLE
@@ -181,6 +185,7 @@ mod tests {
             ("executable file `x` not found in $PATH: No such file or directory", 127),
             ("open executable: Permission denied", 126),
             ("exec: \"/x\": permission denied", 126),
+            ("unable to retrieve OCI runtime error (open /b/log.json: no such file or directory): runc did not terminate successfully: exit status 5", 128),
             ("something else", 128),
         ] {
             assert_eq!(exit_code(text), code, "{text}");

@@ -1,15 +1,19 @@
-//! The shims of this node's containers: one for the tasks of a service.
+//! The shims of this node's containers: one for the tasks of a service, a further one for each [`MAX_TASKS`] of them.
 //!
 //! Owns: their start, their folders `g/<group>/` (where a shim works: `config.json` names the group, `log` is a FIFO, `shim.json` says where it
-//! listens), their end. Invariants: the folder is there for as long as the shim; creates and the shim's end take turns, so no task is
-//! created in a shim that ends; a shim without tasks ends. Never: decides what a dead shim means for a task.
+//! listens and which process it is), their end. Invariants: the folder is there for as long as the shim; creates and the shim's end take turns, so no task is
+//! created in a shim that ends; a shim without tasks ends, and one that does not is killed. Never: decides what a dead shim means for a task.
 
-use super::client::{Address, Shim};
+use super::address::Address;
+use super::client::Shim;
+use super::process::Process;
+use super::pulse;
 use super::tools::Tools;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::shim::Refusal;
 use rustix::fs::{FileType, Mode};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -19,6 +23,9 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio_util::task::AbortOnDropHandle;
 
+/// Tasks of one shim. The 1.6 line of containerd's tells each exit (of a container, and of every runc that it runs) to queues of 32, and its calls wait for each other
+/// once one is full; fewer tasks, and fewer are lost with a shim, more cost a process of some 14 MB more often.
+const MAX_TASKS: usize = 16;
 const ADDRESS: &str = "shim.json";
 const MAX_ADDRESS: u64 = 64 << 10;
 /// A shim's `start` answers within milliseconds; on a busy machine within seconds.
@@ -49,8 +56,19 @@ pub(super) struct Group {
 struct Live {
     shim: Arc<Shim>,
     runtime: PathBuf,
-    /// Reads what the shim says.
-    _log: Arc<AbortOnDropHandle<()>>,
+    process: Option<Process>,
+    /// Reads what the shim says, and whether it answers.
+    _watches: Arc<[AbortOnDropHandle<()>; 2]>,
+}
+
+/// What a later daemon has to know of a shim.
+#[derive(Serialize, Deserialize)]
+struct Note {
+    #[serde(flatten)]
+    address: Address,
+    /// Once it answered.
+    #[serde(default)]
+    process: Option<Process>,
 }
 
 /// A task's place in a group; given back by [`Groups::leave`].
@@ -64,9 +82,20 @@ impl Groups {
         Ok(Self { folder, tools, groups: Mutex::default() })
     }
 
-    /// The group of this name, with one task more.
-    pub(super) fn join(&self, name: &str) -> Place {
+    /// A place for a task of these: in the first of their shims that has room and owes no answer.
+    pub(super) fn join(&self, tasks: &str) -> Place {
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = (0..u32::MAX).map(|number| format!("{tasks}.{number}"));
+        let free = names.into_iter().find(|name| groups.get(name).is_none_or(|group| group.has_room()));
+        self.enter(&mut groups, &free.unwrap_or_else(|| tasks.to_owned()))
+    }
+
+    /// The place of a task that an earlier daemon put there.
+    pub(super) fn rejoin(&self, name: &str) -> Place {
+        self.enter(&mut self.groups.lock().unwrap_or_else(PoisonError::into_inner), name)
+    }
+
+    fn enter(&self, groups: &mut BTreeMap<String, Arc<Group>>, name: &str) -> Place {
         let make = || {
             Arc::new(Group {
                 name: name.to_owned(),
@@ -98,7 +127,7 @@ impl Groups {
             return;
         }
         if let Some(live) = live.take() {
-            live.shim.shutdown(&group.name).await;
+            finish(&live.shim, live.process, &group.name).await;
         }
         if let Err(error) = files::remove_tree(&group.folder) {
             tracing::warn!(group = group.name, %error, "the folder of a shim was not removed");
@@ -109,6 +138,14 @@ impl Groups {
         }
     }
 
+    /// Does this if there is no shim, and none is started meanwhile.
+    pub(super) fn while_there_is_none(&self, work: impl FnOnce()) {
+        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        if groups.is_empty() {
+            work();
+        }
+    }
+
     /// Ends shims of an earlier daemon that nobody took up, and removes what they left.
     pub(super) async fn sweep(&self) {
         for entry in std::fs::read_dir(&self.folder).into_iter().flatten().flatten() {
@@ -116,11 +153,11 @@ impl Groups {
             if self.groups.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&name) {
                 continue;
             }
-            if let Some(address) = read_address(&entry.path()) {
-                if let Ok(shim) = Shim::connect(&address).await {
-                    shim.shutdown(&name).await;
+            if let Some(note) = read_note(&entry.path()) {
+                if let Ok(shim) = Shim::reach(&note.address).await {
+                    finish(&shim, note.process, &name).await;
                 }
-                let _ = files::remove(Path::new(&address.socket));
+                let _ = files::remove(Path::new(&note.address.socket));
             }
             let _ = files::remove_tree(&entry.path());
         }
@@ -134,11 +171,21 @@ impl Group {
         if let Some(live) = turn.as_ref() {
             return Some(live.shim.clone());
         }
-        let address = read_address(&self.folder)?;
-        let shim = Arc::new(Shim::connect(&address).await.ok()?);
+        let note = read_note(&self.folder)?;
+        let shim = Arc::new(Shim::reach(&note.address).await.ok()?);
         let log = read_log(&self.folder).ok()?;
-        *turn = Some(Live { shim: shim.clone(), runtime: self.tools.shim.clone(), _log: Arc::new(log) });
+        *turn = Some(self.live(&shim, self.tools.shim.clone(), note.process, log));
         Some(shim)
+    }
+
+    fn live(&self, shim: &Arc<Shim>, runtime: PathBuf, process: Option<Process>, log: AbortOnDropHandle<()>) -> Live {
+        let pulse = pulse::watch(shim.clone(), process, self.name.clone());
+        Live { shim: shim.clone(), runtime, process, _watches: Arc::new([log, pulse]) }
+    }
+
+    fn has_room(&self) -> bool {
+        let doubtful = self.turn.try_read().is_ok_and(|live| live.as_ref().is_some_and(|live| live.shim.is_doubtful()));
+        !doubtful && *self.tasks.lock().unwrap_or_else(PoisonError::into_inner) < MAX_TASKS
     }
 
     /// The shim; started when there is none, or when the one that there was is dead.
@@ -151,8 +198,8 @@ impl Group {
             return Ok(live.shim.clone());
         }
         // A dead one's socket would cost its successor a second.
-        if let Some(dead) = read_address(&self.folder) {
-            let _ = files::remove(Path::new(&dead.socket));
+        if let Some(dead) = read_note(&self.folder) {
+            let _ = files::remove(Path::new(&dead.address.socket));
         }
         *turn = None;
         let live = self.start(runtime).await?;
@@ -176,11 +223,20 @@ impl Group {
             return Err(failed(format!("{}: {}", output.status, said.trim().chars().take(300).collect::<String>())));
         }
         let address = Address::parse(&String::from_utf8_lossy(&output.stdout))?;
-        let json = serde_json::to_vec(&address).map_err(|error| failed(error.to_string()))?;
-        std::fs::write(self.folder.join(ADDRESS), json).map_err(|e| Error::io("write the shim's address", &e))?;
-        let shim = Shim::connect(&address).await.map_err(Error::from)?;
-        tracing::debug!(group = self.name, pid = shim.pid(), api = address.api, "a shim started");
-        Ok(Live { shim: Arc::new(shim), runtime: runtime.to_owned(), _log: Arc::new(log) })
+        let mut note = Note { address, process: None };
+        self.write_note(&note)?;
+        let shim = Arc::new(Shim::connect(&note.address).await.map_err(Error::from)?);
+        note.process = Process::of(shim.pid(), &self.folder);
+        note.address.api = shim.api();
+        self.write_note(&note)?;
+        tracing::debug!(group = self.name, pid = shim.pid(), api = note.address.api, "a shim started");
+        Ok(self.live(&shim, runtime.to_owned(), note.process, log))
+    }
+
+    fn write_note(&self, note: &Note) -> Result<()> {
+        let (temp, json) = (files::temporary(&self.folder), serde_json::json!(note).to_string());
+        let written = std::fs::write(&temp, json).and_then(|()| std::fs::rename(&temp, self.folder.join(ADDRESS)));
+        written.map_err(|e| Error::io("write the shim's address", &e))
     }
 
     fn make_folder(&self) -> Result<AbortOnDropHandle<()>> {
@@ -208,7 +264,18 @@ pub(super) async fn bury(tools: &Tools, runtime: &Path, bundle: &Path, task: &st
     Ok(())
 }
 
-fn read_address(folder: &Path) -> Option<Address> {
+/// Ends a shim that has no task any more.
+async fn finish(shim: &Shim, process: Option<Process>, group: &str) {
+    if !shim.is_doubtful() {
+        shim.shutdown(group).await;
+    }
+    if !shim.is_dead() {
+        tracing::warn!(group, pid = shim.pid(), "a shim without tasks does not end by itself");
+        pulse::give_up(shim, process, "it had no task any more".into()).await;
+    }
+}
+
+fn read_note(folder: &Path) -> Option<Note> {
     serde_json::from_slice(&files::read_bounded(&folder.join(ADDRESS), MAX_ADDRESS).ok()?).ok()
 }
 

@@ -10,7 +10,9 @@
 //! are taken up from their bundles; all names carry this data root's digits, so two daemons of a machine do not meet; without root, shim, runc or overlayfs a node has no containers and says why.
 //! Never: decides whether a task should run.
 
+mod address;
 mod adopt;
+mod apparmor;
 mod beneath;
 mod bundle;
 mod cgroup;
@@ -27,6 +29,8 @@ mod mounts;
 mod nat;
 mod netlink;
 mod network;
+mod process;
+mod pulse;
 mod rootfs;
 mod seccomp;
 mod services;
@@ -34,6 +38,7 @@ mod signals;
 mod spec;
 mod template;
 mod tools;
+pub mod trial;
 mod users;
 
 use crate::bundle::boot_id;
@@ -100,11 +105,19 @@ impl Oci {
         let id = hex::encode(Sha256::digest(config.data_root.as_os_str().as_bytes())).chars().take(12).collect::<String>();
         files::folder(&folder, 0o711).map_err(|error| error.to_string())?;
         let cgroups = format!("/wsw/{id}/oci");
-        let beneath = beneath::choose(&folder, &path, &cgroups).await?;
+        let orders = |program: &Path| trial::Orders {
+            folder: folder.join("trial"),
+            program: program.to_owned(),
+            path: path.clone(),
+            cgroup: format!("{cgroups}/trial"),
+        };
+        let beneath = beneath::choose(&folder, &path, async |program| trial::order(&config.exe, &orders(program)).await).await?;
         let (exe, namespace, events) = (config.exe.clone(), format!("wsw-{id}"), folder.join("events.sock"));
         let added = config.runtimes.clone();
-        let tools =
-            Tools { shim, exe, events, namespace, path, beneath, added, cgroups, cgroup2: tools::is_cgroup2(), capabilities: tools::own_capabilities() };
+        let parsers = path.clone();
+        let apparmor = files::blocking(move || apparmor::load(Path::new("/sys"), &parsers)).await.map_err(|error| error.to_string())?;
+        let (cgroup2, capabilities) = (tools::is_cgroup2(), tools::own_capabilities());
+        let tools = Tools { shim, exe, events, namespace, path, beneath, added, cgroups, cgroup2, apparmor, capabilities };
         Self::with(config, wasm, &folder, writable, (tools, id)).await.map_err(|error| error.to_string())
     }
 
@@ -175,7 +188,7 @@ impl Oci {
             if let Some(network) = &this.network {
                 network.close();
             }
-            cgroup::sweep(&this.tools, |_| true);
+            cgroup::sweep(&this.tools, |_| true, |_| false);
         })
         .await;
     }
@@ -189,6 +202,12 @@ impl Oci {
         }
         let bounds = Bounds { max_size: record.log_size, max_files: record.log_files };
         Pump::start(&streams, self.logs.join(format!("{}.log", record.task)), bounds)
+    }
+
+    /// With the last task the parents of all control groups go.
+    async fn tidy(&self) -> Result<()> {
+        let Some(this) = self.me.upgrade() else { return Ok(()) };
+        files::blocking(move || this.groups.while_there_is_none(|| cgroup::sweep(&this.tools, |_| true, |folder| this.wasm.is_cgroup(folder)))).await
     }
 
     /// Ends what a dead shim left running of a task.

@@ -48,6 +48,8 @@ pub(super) struct Found<'a> {
     pub cgroup: String,
     pub cgroup2: bool,
     pub kernel: &'a str,
+    /// The node's profile of AppArmor.
+    pub apparmor: Option<&'a str>,
 }
 
 /// What is run; an image may name nothing.
@@ -84,7 +86,7 @@ pub(super) fn runtime_spec(request: &TaskRequest, image: &Image, found: Found<'_
     if found.init.is_some() {
         words.splice(0..0, [confine::INIT.to_owned(), "--".into()]);
     }
-    let process = json!({
+    let mut process = json!({
         "terminal": container.tty,
         "user": {"uid": found.user.uid, "gid": found.user.gid, "additionalGids": found.user.groups},
         "args": words,
@@ -95,6 +97,9 @@ pub(super) fn runtime_spec(request: &TaskRequest, image: &Image, found: Found<'_
         "noNewPrivileges": asked.no_new_privileges,
         "rlimits": confine::rlimits(&asked.ulimits),
     });
+    if let Some(profile) = found.apparmor.filter(|_| !asked.apparmor_disabled) {
+        process["apparmorProfile"] = profile.into();
+    }
     let mut namespaces = vec![json!({"type": "pid"}), json!({"type": "ipc"}), json!({"type": "uts"}), json!({"type": "mount"})];
     namespaces.push(match &found.netns {
         Some(path) => json!({"type": "network", "path": path}),
@@ -189,6 +194,7 @@ mod tests {
             cgroup: "/wsw/x/1".into(),
             cgroup2: false,
             kernel: "6.1",
+            apparmor: Some("wsw-default"),
         };
         runtime_spec(&request(container), image, found)
     }
@@ -206,8 +212,16 @@ mod tests {
         assert_eq!(spec["linux"]["namespaces"][4], json!({"type": "network", "path": "/n/1"}));
         let shm = spec["mounts"].as_array().unwrap().iter().filter(|mount| mount["destination"] == "/dev/shm").count();
         assert_eq!(shm, 1, "a mount of the user's replaces ours");
+        assert_eq!(spec["process"]["apparmorProfile"], "wsw-default");
         let seccomp = &spec["linux"]["seccomp"]["syscalls"];
         assert!(seccomp.as_array().is_some_and(|rules| rules.len() > 5));
+    }
+
+    #[test]
+    fn a_container_may_do_without_apparmor() {
+        let confinement = wsw_api::confine::Confinement { apparmor_disabled: true, ..Default::default() };
+        let container = ContainerSpec { args: vec!["true".into()], confinement, ..ContainerSpec::default() };
+        assert_eq!(made(container, &Image::default()).unwrap()["process"].get("apparmorProfile"), None);
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub(super) struct Tools {
     pub cgroups: String,
     /// The unified hierarchy has the controllers.
     pub cgroup2: bool,
+    /// AppArmor's profile, where the kernel has it.
+    pub apparmor: Option<String>,
     /// Capabilities that the daemon can give, by number.
     pub capabilities: u64,
 }

@@ -151,6 +151,11 @@ impl Cgroups {
         }
     }
 
+    /// True for a folder that all of them lie in.
+    pub(crate) fn is_base(&self, folder: &Path) -> bool {
+        self.bases.iter().any(|(_, base)| base == folder)
+    }
+
     /// At the daemon's end: empty ones go.
     pub(crate) fn close(&self) {
         for (_, base) in &self.bases {

@@ -27,3 +27,4 @@ pub(crate) use client::{Refusal, Shim, TaskState, now, timestamp};
 pub(crate) use connection::Watched;
 pub(crate) use pool::{Group, Lease, Pool, Settings, Wish};
 pub(crate) use process::{HOMES, Opened};
+pub(crate) use register::register;

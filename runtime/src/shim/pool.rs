@@ -15,7 +15,7 @@ use crate::program::Program;
 use crate::users::User;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::SetOnce;
@@ -399,6 +399,11 @@ impl Pool {
         if let Some(cgroups) = self.settings.cgroups.as_ref().filter(|_| all) {
             cgroups.close();
         }
+    }
+
+    /// True for a folder that the control groups of shims lie in.
+    pub(crate) fn is_cgroup(&self, folder: &Path) -> bool {
+        self.settings.cgroups.as_ref().is_some_and(|groups| groups.is_base(folder))
     }
 
     /// The live shim of this number.

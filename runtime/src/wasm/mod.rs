@@ -33,7 +33,7 @@ use controller::TaskController;
 use services::Services;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use tokio::sync::Semaphore;
 use wsw_api::shim::HandoverOutcome;
@@ -106,6 +106,11 @@ impl Wasm {
     /// Shims of an older build that still have tasks.
     pub fn outdated_shims(&self) -> Vec<u32> {
         self.pool.outdated()
+    }
+
+    /// True for a folder that the control groups of its shims lie in.
+    pub(crate) fn is_cgroup(&self, folder: &Path) -> bool {
+        self.pool.is_cgroup(folder)
     }
 
     /// At the daemon's end: shims without tasks are ended, the others go on.

@@ -3,8 +3,10 @@
 //! Owns: the article's image (`eon01/infinite`: `tail -f /dev/null`), as OCI layout and as `docker save`; finding and removing containers of one node by its digits.
 
 use super::archive::{LAYER, Layout, OCI_CONFIG, gzip, saved, tar_of};
-use super::leftovers::{kill, remove_group};
+use super::leftovers::{kill, processes_below, remove_group};
+use super::node::Node;
 use super::registry::digest;
+use super::wait::until;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -132,16 +134,60 @@ pub fn traces(data_root: &Path, exec_root: &Path) -> Vec<String> {
     found
 }
 
+/// Waits until nothing of the node's containers is left on the machine.
+#[track_caller]
+pub fn wait_gone(node: &Node) {
+    until("all traces of containers to go", || match traces(node.data_root(), &node.folder().join("e")) {
+        left if left.is_empty() => Ok(()),
+        left => Err(format!("{left:?}")),
+    });
+}
+
+/// A node in a swarm of its own that has the article's image.
+pub fn node_with_image() -> Node {
+    let node = Node::swarm();
+    let loaded = node.wsw(&["load", "-i", &infinite(node.folder()).to_string_lossy()]).ok();
+    assert_eq!(loaded, format!("Loaded image: {INFINITE}\n"));
+    node
+}
+
+/// containerd's shims of a node that work for tasks of this service, by its id.
+pub fn shims_of(node: &Node, service: &str) -> Vec<i32> {
+    let id = node.json(&format!("/services/{service}"))["ID"].as_str().unwrap_or_default().to_owned();
+    let words = |pid: i32| std::fs::read(format!("/proc/{pid}/cmdline")).map(|line| String::from_utf8_lossy(&line).replace('\0', " ")).unwrap_or_default();
+    let is_shim = |words: &str| words.contains("-shim-") && words.contains(&format!("-id {id}")) && !words.ends_with("start ") && !words.ends_with("delete ");
+    processes_below(node.folder()).into_iter().filter(|pid| is_shim(&words(*pid))).collect()
+}
+
+/// Where the control groups of a node's containers lie, in each hierarchy that the machine has.
+pub fn group_bases(data_root: &Path) -> Vec<PathBuf> {
+    let root = Path::new("/sys/fs/cgroup");
+    let own = |base: PathBuf| base.join("wsw").join(digits(data_root));
+    if root.join("cgroup.procs").exists() {
+        return vec![own(root.to_owned())];
+    }
+    let hierarchies = std::fs::read_dir(root).into_iter().flatten().flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    hierarchies.map(|entry| own(entry.path())).collect()
+}
+
+/// Links of a node's containers: the ports of its bridge.
+pub fn network(node: &Node) -> Vec<String> {
+    let ports = std::fs::read_dir(bridge(node.data_root()).join("brif")).into_iter().flatten().flatten();
+    ports.map(|port| port.file_name().to_string_lossy().into_owned()).collect()
+}
+
 /// The node's bridge.
 pub fn bridge(data_root: &Path) -> PathBuf {
     Path::new("/sys/class/net").join(format!("wsw{}", digits(data_root).chars().take(8).collect::<String>()))
 }
 
+/// Control groups of a node's containers, the innermost first.
 fn groups(id: &str) -> Vec<PathBuf> {
     let root = Path::new("/sys/fs/cgroup");
-    let hierarchies = std::fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path()).chain([root.to_owned()]);
-    let inner = hierarchies.flat_map(|base| std::fs::read_dir(base.join("wsw").join(id).join("oci")).into_iter().flatten().flatten());
-    inner.filter(|entry| entry.path().is_dir()).map(|entry| entry.path()).collect()
+    let below =
+        |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect::<Vec<_>>();
+    let bases = below(root).into_iter().chain([root.to_owned()]).map(|base| base.join("wsw").join(id).join("oci")).filter(|base| base.is_dir());
+    bases.flat_map(|base| below(&base).into_iter().chain([base])).collect()
 }
 
 /// Ends and removes the containers of a killed node.
@@ -155,7 +201,9 @@ pub fn remove_containers(data_root: &Path) {
     }
     for group in groups(&id) {
         remove_group(&group);
-        let _ = group.ancestors().skip(1).take(2).map(std::fs::remove_dir).count();
+        if group.ends_with("oci") {
+            let _ = group.parent().map(std::fs::remove_dir);
+        }
     }
     let _ = std::fs::remove_dir_all(format!("/run/containerd/runc/wsw-{id}"));
     let name = bridge(data_root);

@@ -41,12 +41,23 @@ pub use room::take as room;
 pub use user::{give_to_ordinary_user, ordinary_user};
 pub use wait::{BOUND, free_tcp_port, free_udp_port, settled, stays, until};
 
-/// The stock docker clients of this machine: the one on the path, Debian's, and one of version 28 or newer; `scripts/setup` fetches what is missing.
-pub fn docker_clients() -> Vec<std::path::PathBuf> {
-    let cache = std::env::var_os("WSW_CACHE").map(std::path::PathBuf::from).or_else(|| {
+/// Where `scripts/setup` keeps what it fetched.
+fn cache() -> Option<std::path::PathBuf> {
+    std::env::var_os("WSW_CACHE").map(std::path::PathBuf::from).or_else(|| {
         let base = std::env::var_os("XDG_CACHE_HOME").map(std::path::PathBuf::from);
         Some(base.or_else(|| Some(std::path::PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?.join("wsw"))
-    });
+    })
+}
+
+/// containerd's shim of the 2 line, which speaks version 3 of the Task API.
+pub fn newer_shim() -> std::path::PathBuf {
+    let file = cache().map(|folder| folder.join("containerd-2/containerd-shim-runc-v2"));
+    file.filter(|file| file.is_file()).expect("no shim of containerd 2 on this machine (it could not be fetched, or never was): run scripts/setup")
+}
+
+/// The stock docker clients of this machine: the one on the path, Debian's, and one of version 28 or newer; `scripts/setup` fetches what is missing.
+pub fn docker_clients() -> Vec<std::path::PathBuf> {
+    let cache = cache();
     let on_path = std::env::var_os("PATH").into_iter().flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>()).map(|folder| folder.join("docker"));
     let mut found: Vec<_> = on_path.filter(|file| file.is_file()).take(1).collect();
     for fetched in ["docker-debian", "docker-newest"] {

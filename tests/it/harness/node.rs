@@ -36,6 +36,8 @@ pub struct Setup {
     pub everywhere: bool,
     /// More of the daemon's environment.
     pub env: Vec<(String, String)>,
+    /// A program that becomes the daemon, with its words.
+    pub prefix: Vec<String>,
 }
 
 /// A running (or killed) node.
@@ -50,6 +52,7 @@ pub struct Node {
     host: Option<Host>,
     everywhere: bool,
     env: Vec<(String, String)>,
+    prefix: Vec<String>,
     udp_port: u16,
     daemon: Option<Child>,
 }
@@ -81,8 +84,8 @@ impl Node {
         // Nothing leaves the machine: a registry that is not on loopback is behind a proxy that nobody runs.
         let proxy = setup.proxy.unwrap_or_else(|| "http://127.0.0.1:1".into());
         let addr = setup.addr.or_else(|| setup.host.as_ref().map(|host| host.v4.into())).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        let (flags, host, everywhere, env, udp_port) = (setup.flags, setup.host, setup.everywhere, setup.env, free_udp_port());
-        let mut node = Self { folder, data_root, flags, proxy, binary, user, addr, host, everywhere, env, udp_port, daemon: None };
+        let (flags, host, everywhere, env, prefix, udp_port) = (setup.flags, setup.host, setup.everywhere, setup.env, setup.prefix, free_udp_port());
+        let mut node = Self { folder, data_root, flags, proxy, binary, user, addr, host, everywhere, env, prefix, udp_port, daemon: None };
         node.restart();
         node
     }
@@ -132,9 +135,14 @@ impl Node {
 
     /// The same data root with everything else of its own: socket, exec root and pid file have this suffix.
     pub fn daemon_beside(&self, suffix: &str, udp_port: u16) -> Command {
-        let mut command = match &self.host {
-            None => Command::new(&self.binary),
-            Some(host) => {
+        let mut command = match (&self.host, self.prefix.split_first()) {
+            (None, None) => Command::new(&self.binary),
+            (None, Some((program, words))) => {
+                let mut command = Command::new(program);
+                command.args(words).arg(&self.binary);
+                command
+            }
+            (Some(host), _) => {
                 let mut command = host.enter();
                 command.arg(&self.binary);
                 command
