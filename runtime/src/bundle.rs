@@ -181,4 +181,15 @@ mod tests {
         bundles.remove(3, record(2).task).await.unwrap();
         assert_eq!(bundles.records().await.unwrap(), vec![]);
     }
+
+    /// As an earlier build left it, that build's predecessor, and one that is newer.
+    #[test]
+    fn stored_records_are_read_as_they_were_meant() {
+        let (task, service) = (record(1).task, record(1).service);
+        let first = format!(r#"{{"task":"{task}","service":"{service}","slot":1,"template":2,"image":"sha256:i","memory":5,"shim":3,"api":3,"boot":"b""#);
+        let read = |rest: &str| serde_json::from_str::<Record>(&format!("{first}{rest}}}")).unwrap();
+        let older = Record { memory: Some(5), ..record(1) };
+        let today = Record { volumes: vec!["data".into()], ..older.clone() };
+        assert_eq!((read(r#","volumes":["data"]"#), read(""), read(r#","colour":{"red":1},"volumes":["data"]"#)), (today.clone(), older, today));
+    }
 }

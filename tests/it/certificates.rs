@@ -1,10 +1,11 @@
 //! Certificates of nodes: renewed before they end, and those that open nothing. The cluster has a root of the test's own, so any certificate can be made.
 
 use crate::harness::forge::{Claim, Forge, identity_file, identity_text, validity};
+use crate::harness::stranger::{Said, Stranger};
 use crate::harness::{Cluster, Node, guest, until};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use time::{Duration, OffsetDateTime};
-use wsw_net::{Close, Credentials, Endpoint, Error, FrameReceiver, FrameSender, Protocol, Whom};
+use wsw_net::{Error, Protocol};
 
 /// What is left of a short certificate.
 const LIFE: Duration = Duration::seconds(100);
@@ -81,49 +82,6 @@ fn a_certificate_that_expired_while_its_node_was_off_is_said() {
     cluster.manager.wsw(&["node", "rm", &id]).ok();
     cluster.wait_states(&["ready"], 2);
     cluster.manager.wait_running("t", 2);
-}
-
-/// Somebody with a certificate.
-struct Stranger {
-    endpoint: Endpoint,
-    runtime: tokio::runtime::Runtime,
-}
-
-/// What is said to who asks for one kind of connection.
-type Said = Result<(), Error>;
-
-impl Stranger {
-    fn new(root: &str, certificate: &str, key: &str, from: IpAddr) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("there are threads");
-        let credentials = Credentials::from_pem(root, certificate, key).expect("they are well formed");
-        let endpoint = runtime.block_on(async { Endpoint::dialler(SocketAddr::new(from, 0), credentials) }).expect("there is a port");
-        Self { endpoint, runtime }
-    }
-
-    /// Asks a node for a connection of this kind and says something on it.
-    fn ask(&self, at: &Node, protocol: Protocol) -> Said {
-        let whom = Whom::Node(at.id().parse().expect("it is in a swarm"));
-        let at = at.remote().parse().expect("it is an address");
-        self.runtime.block_on(async {
-            let asked = async {
-                let connection = self.endpoint.dial(at, whom, protocol).await?;
-                let (send, receive) = connection.open().await?;
-                let mut send = FrameSender::<Vec<u8>>::new(send, 1 << 10);
-                send.send(&b"let me in".to_vec()).await?;
-                let answer = FrameReceiver::<Vec<u8>>::new(receive, 1 << 20).next().await;
-                // Why it was closed says more than that the stream is over.
-                match (answer, connection.is_closed()) {
-                    (Err(error @ (Error::Refused(_) | Error::Busy(_))), _) => Err(error),
-                    (_, true) => Err(connection.closed().await),
-                    (_, false) => {
-                        connection.close(Close::Done, "");
-                        Ok(())
-                    }
-                }
-            };
-            tokio::time::timeout(std::time::Duration::from_secs(20), asked).await.unwrap_or_else(|_| Err(Error::Lost("nothing was said".into())))
-        })
-    }
 }
 
 const KINDS: [Protocol; 5] = [Protocol::Session, Protocol::Blob, Protocol::Relay, Protocol::Logs, Protocol::Raft];

@@ -33,6 +33,7 @@ mod faults_managers;
 mod faults_nodes;
 mod faults_workers;
 mod foreign;
+mod garbage;
 mod harness;
 mod http;
 mod ingress;

@@ -13,6 +13,7 @@ mod networks;
 mod nodes;
 mod services;
 mod socket;
+mod spoilt;
 mod swarm;
 mod system;
 mod tasks;

@@ -261,3 +261,35 @@ impl Index {
         self.images.values().map(|record| record.image.module_digest.clone()).filter(|module| !module.is_empty()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As an early build wrote it, with what came later, and with what is not known yet.
+    #[test]
+    fn stored_indexes_are_read_as_they_were_meant() {
+        let early = r#"{"digest":"sha256:i","platform":{"os":"wasi","architecture":"wasm"},"size":5,"created":7,"labels":{"a":"b"},"wasm_kind":"http",
+            "module_digest":"sha256:m","entrypoint":["/a"],"cmd":["b"],"env":["C=d"],"working_dir":"/","manifest_media_type":"t","manifest_size":9,"layers":["sha256:l"]"#;
+        let later = r#","repo_digests":["a@sha256:i"],"config_digest":"sha256:c","diff_ids":["sha256:d"],"author":"me","user":"1","stop_signal":"SIGINT","volumes":["/v"],
+            "healthcheck":{"test":["CMD","true"],"interval":1,"timeout":2,"start_period":3,"start_interval":4,"retries":5},"shell":["sh"],"tagged_at":8"#;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("index.json");
+        let read = |more: &str, version: u32| {
+            let image = format!(r#"{{"image":{early}{more}}},"blobs":["sha256:l"]}}"#);
+            std::fs::write(&path, format!(r#"{{"version":{version},"names":{{"docker.io/library/app:1":"sha256:i"}},"images":{{"sha256:i":{image}}}}}"#))
+                .unwrap();
+            Index::read(&path)
+        };
+        let old = read("", 1).unwrap().image("sha256:i").unwrap();
+        assert_eq!((old.created, old.wasm_kind, old.module_digest.as_str(), old.layers.len()), (Some(Time(7)), Some(Kind::Http), "sha256:m", 1));
+        assert_eq!((old.tags.len(), old.healthcheck.is_none(), old.tagged_at), (1, true, None));
+        let today = read(later, 1).unwrap().image("sha256:i").unwrap();
+        let check = today.healthcheck.clone().unwrap();
+        assert_eq!((today.stop_signal.as_str(), today.tagged_at, check.test.len(), check.retries), ("SIGINT", Some(Time(8)), 2, 5));
+        let newer = read(&format!(r#"{later},"colour":{{"red":[1]}}"#), 1).unwrap();
+        assert_eq!(newer.image("sha256:i"), Some(today));
+        assert_eq!(newer.blobs_of("sha256:i").len(), 1);
+        assert!(read("", 2).unwrap_err().to_string().contains("written by a newer version of wsw"));
+    }
+}

@@ -164,3 +164,45 @@ pub(super) fn fifo(bundle: &Path, name: &str) -> Result<PathBuf> {
         Err(error) => Err(Error::io(format_args!("make {}", path.display()), &error.into())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As an earlier build left it, that build's predecessor, and one that is newer.
+    #[test]
+    fn stored_records_are_read_as_they_were_meant() {
+        let (task, service) = (TaskId::from_bytes([1; 16]), ServiceId::from_bytes([9; 16]));
+        let first = format!(
+            r#"{{"task":"{task}","service":"{service}","slot":1,"template":2,"image":"sha256:i","group":"g","boot":"b","volumes":["data"],"address":"10.88.0.2",
+            "tty":true,"stop_signal":2,"log_size":100,"log_files":3,"runtime":"/usr/bin/containerd-shim-runc-v2","started":true,"proxy_protocol":true"#
+        );
+        let later = r#","groups":["4"],"check":{"args":["true"],"interval":1,"timeout":2,"start_period":3,"start_interval":4,"retries":5}"#;
+        let check = Check { args: vec!["true".into()], interval: 1, timeout: 2, start_period: 3, start_interval: 4, retries: 5 };
+        let older = Record {
+            task,
+            service,
+            slot: 1,
+            template: 2,
+            image: "sha256:i".into(),
+            group: "g".into(),
+            boot: "b".into(),
+            volumes: vec!["data".into()],
+            address: Some(Ipv4Addr::new(10, 88, 0, 2)),
+            tty: true,
+            stop_signal: 2,
+            log_size: 100,
+            log_files: 3,
+            runtime: "/usr/bin/containerd-shim-runc-v2".into(),
+            started: true,
+            proxy_protocol: true,
+            groups: Vec::new(),
+            check: None,
+        };
+        let today = Record { groups: vec!["4".into()], check: Some(check), ..older.clone() };
+        let read = |rest: &str| serde_json::from_str::<Record>(&format!("{first}{rest}}}")).unwrap();
+        assert_eq!((read(later), read(""), read(&format!(r#"{later},"colour":{{"red":1}}"#))), (today.clone(), older, today));
+        let end: End = serde_json::from_str(r#"{"code":137,"reason":"killed","ran":true,"at":5}"#).unwrap();
+        assert_eq!((end.code, end.reason.as_deref(), end.ran, end.at), (137, Some("killed"), true, Time(5)));
+    }
+}

@@ -59,3 +59,28 @@ pub(crate) fn read_all(folder: &Path) -> Vec<Record> {
     records.sort_by_key(|record| record.number);
     records
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a build left it, and as a newer one would; another group is another form.
+    #[test]
+    fn stored_records_are_read_as_they_were_meant() {
+        let service = wsw_api::ServiceId::from_bytes([9; 16]);
+        let text =
+            |group: &str, more: &str| format!(r#"{{"number":7,"engine":"48","contract":2,"capacity":5000,"group":{group},"network":"inet","boot":"b"{more}}}"#);
+        let record = |group| Record { number: 7, engine: "48".into(), contract: 2, capacity: 5_000, group, network: Network::Inet, boot: "b".into() };
+        let own = format!(r#"{{"Service":"{service}"}}"#);
+        for (written, group) in [(r#""Shared""#, Group::Shared), (own.as_str(), Group::Service(service))] {
+            for more in ["", r#","colour":["red"]"#] {
+                assert_eq!(serde_json::from_str::<Record>(&text(written, more)).unwrap(), record(group), "{written}{more}");
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(path(folder.path(), 7), text(r#""Shared""#, "")).unwrap();
+        fs::write(path(folder.path(), 8), "{").unwrap();
+        assert_eq!(read_all(folder.path()), [record(Group::Shared)]);
+        assert!(!path(folder.path(), 8).exists());
+    }
+}

@@ -104,3 +104,17 @@ pub(super) fn size(data: &Path) -> u64 {
     }
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stored_volume_is_read_as_it_was_meant() {
+        let meta = Meta { created: Time(5), labels: [("a".into(), "b".into())].into(), options: [("type".into(), "tmpfs".into())].into() };
+        for more in ["", r#","colour":1"#] {
+            let text = format!(r#"{{"created":5,"labels":{{"a":"b"}},"options":{{"type":"tmpfs"}}{more}}}"#);
+            assert_eq!(serde_json::from_str::<Meta>(&text).unwrap(), meta);
+        }
+    }
+}

@@ -20,6 +20,7 @@ mod proxy;
 mod recorder;
 mod registry;
 mod room;
+pub mod stranger;
 mod user;
 mod wait;
 

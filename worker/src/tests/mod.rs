@@ -8,4 +8,5 @@ mod leader;
 mod log_files;
 mod logs;
 mod script;
+mod stored;
 mod udp;

@@ -9,4 +9,5 @@ mod linux;
 mod names;
 mod peers;
 mod registry;
+mod spoilt;
 mod stand_in;
