@@ -68,6 +68,8 @@ pub enum Action {
     HealthStatus,
     ArchivePath,
     ExtractToDir,
+    Attach,
+    Detach,
 }
 
 /// One moment of a task's life on this node.
@@ -101,6 +103,9 @@ pub enum What {
         line: String,
         step: ExecStep,
     },
+    /// A client looks at it, and left it by the keys of its terminal.
+    Attached,
+    Detached,
     /// Files went out of it or came into it.
     Copied(CopyStep),
     /// What its health check says now, in Docker's word.

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// Why a Wasm task has no commands.
 pub const NO_SHELL: &str = "a Wasm task has no shell and no second process that a command could be started in";
 
+/// Why a Wasm task has no size.
+pub const NO_TERMINAL: &str = "a Wasm task has no terminal";
+
 /// What is run, and as whom.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {

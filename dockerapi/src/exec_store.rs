@@ -5,7 +5,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use wsw_api::exec::{Command, NO_SHELL, Size, Status};
+use wsw_api::exec::{Command, NO_SHELL, NO_TERMINAL, Size, Status};
 use wsw_api::{Error, Result, TaskId, log};
 
 /// The streams of a command that runs.
@@ -44,6 +44,16 @@ pub trait ExecStore: Send + Sync + 'static {
     /// What this node's `ps` prints, with these words.
     async fn ps(&self, _words: &[String]) -> Result<String> {
         Err(Error::unimplemented("top with the processes of a container: this node has none"))
+    }
+    /// The streams of a running task, with its input where it has one and it is asked for; none for a Wasm task, whose log is all there is.
+    async fn attach(&self, _task: TaskId, _input: bool) -> Result<Option<ExecStreams>> {
+        Ok(None)
+    }
+    /// A client left a task by the keys of its terminal.
+    fn detached(&self, _task: TaskId) {}
+    /// Tells a task's terminal its size.
+    async fn resize(&self, _task: TaskId, _size: Size) -> Result<()> {
+        Err(Error::unimplemented(NO_TERMINAL))
     }
     /// Its client left it by the keys of the terminal.
     fn exec_detached(&self, _exec: &str) {}

@@ -45,7 +45,6 @@ macro_rules! table {
 }
 
 const RUN: &str = "containers are started and ended by services; use docker service";
-const TERMINAL: &str = "a Wasm task has no terminal";
 const FILES: &str = "docker cp copies files out of a container, docker image save whole images";
 const BUILD: &str = "images are built elsewhere; load them with docker load";
 const SEARCH: &str = "registries have no search of their own; Docker Hub has a web page for it";
@@ -129,7 +128,7 @@ static ROUTES: &[Route] = table! {
     DELETE "/containers/{}" => control::remove;
     POST "/containers/{}/attach" => attach::attach;
     GET "/containers/{}/attach/ws" => ["attach over a web socket; use POST /containers/{id}/attach"];
-    POST "/containers/{}/resize" => [TERMINAL];
+    POST "/containers/{}/resize" => attach::resize;
     POST "/containers/{}/exec" => exec::create;
     POST "/exec/{}/start" => exec::start;
     POST "/exec/{}/resize" => exec::resize;

@@ -7,11 +7,14 @@ use crate::error::{Error, Result};
 use crate::oci::exec::{Exec, Streams};
 use crate::transfer::Inside;
 use async_trait::async_trait;
+use bytes::Bytes;
 use std::sync::Arc;
-use wsw_api::exec::{Command, NO_SHELL, Size};
+use tokio::sync::mpsc;
+use wsw_api::exec::{Command, NO_SHELL, NO_TERMINAL, Size};
 use wsw_api::files::NO_FILES;
 use wsw_api::generic::GenericResource;
 use wsw_api::health::Check;
+use wsw_api::log::Stream;
 use wsw_api::registry::RegistryAuth;
 use wsw_api::spec::{Platform, PortConfig, TaskSpec};
 use wsw_api::usage::Usage;
@@ -94,6 +97,14 @@ pub trait Controller: Send + Sync + 'static {
     async fn execs(&self) -> Vec<(String, Arc<Exec>)> {
         Vec::new()
     }
+    /// Its output from now on, and its input where it has one and it is asked for; none for a Wasm task, whose log is all there is.
+    async fn attach(&self, _input: bool) -> Result<Option<Attached>> {
+        Ok(None)
+    }
+    /// Tells its terminal its size.
+    async fn resize(&self, _size: Size) -> Result<()> {
+        Err(Error::Unsupported(NO_TERMINAL.into()))
+    }
     /// Its files, while it runs.
     async fn inside(&self) -> Result<Inside> {
         Err(Error::Unsupported(NO_FILES.into()))
@@ -102,6 +113,15 @@ pub trait Controller: Send + Sync + 'static {
     async fn remove(&self) -> Result<()>;
     /// The process that runs it (the shim's for Wasm), once it is started.
     fn pid(&self) -> Option<u32>;
+}
+
+/// The streams of a running task.
+#[derive(Debug)]
+pub struct Attached {
+    /// Dropped: nothing more is typed; the task reads no end by it.
+    pub input: Option<mpsc::Sender<Bytes>>,
+    /// Ends with the task's output.
+    pub output: mpsc::Receiver<(Stream, Bytes)>,
 }
 
 /// The task runs.

@@ -38,7 +38,7 @@ pub mod volumes;
 pub mod wasm;
 
 pub use error::{Error, Result};
-pub use executor::{Adopted, AdoptedState, Capabilities, Controller, Executor, Exit, Started, TaskRequest};
+pub use executor::{Adopted, AdoptedState, Attached, Capabilities, Controller, Executor, Exit, Started, TaskRequest};
 pub use oci::added_runtimes;
 pub use oci::exec::{Exec, Streams};
 pub use oci::trial;

@@ -4,7 +4,7 @@
 //! Never: knows how either kind is run.
 
 use crate::error::{Error, Result};
-use crate::executor::{Adopted, Capabilities, Controller, Executor, Exit, Started, TaskRequest};
+use crate::executor::{Adopted, Attached, Capabilities, Controller, Executor, Exit, Started, TaskRequest};
 use crate::images::{Image, native};
 use crate::oci::Oci;
 use crate::oci::exec::{Exec, Streams};
@@ -198,6 +198,12 @@ impl Controller for Chosen {
             Some(inner) => inner.execs().await,
             None => Vec::new(),
         }
+    }
+    async fn attach(&self, input: bool) -> Result<Option<Attached>> {
+        self.inner()?.attach(input).await
+    }
+    async fn resize(&self, size: Size) -> Result<()> {
+        self.inner()?.resize(size).await
     }
     async fn inside(&self) -> Result<Inside> {
         self.inner()?.inside().await

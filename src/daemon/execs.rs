@@ -50,6 +50,21 @@ impl ExecStore for DaemonBackend {
         self.node.worker().map(|worker| worker.execs_of(id)).unwrap_or_default()
     }
 
+    async fn attach(&self, task: TaskId, input: bool) -> Result<Option<ExecStreams>> {
+        let attached = self.worker()?.attach(task, input).await?;
+        Ok(attached.map(|attached| ExecStreams { input: attached.input, output: attached.output }))
+    }
+
+    fn detached(&self, task: TaskId) {
+        if let Some(worker) = self.node.worker() {
+            worker.detached(task);
+        }
+    }
+
+    async fn resize(&self, task: TaskId, size: Size) -> Result<()> {
+        self.worker()?.resize(task, size).await
+    }
+
     fn exec_detached(&self, exec: &str) {
         if let Some(worker) = self.node.worker() {
             worker.exec_detached(exec);

@@ -51,6 +51,7 @@ mod managers;
 mod managers_roles;
 mod networks;
 mod oci;
+mod oci_attach;
 mod oci_bad;
 mod oci_cluster;
 mod oci_confine;

@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::broadcast::error::RecvError;
 use wsw_api::event::What;
+use wsw_api::exec::Size;
 use wsw_api::usage::Usage;
 use wsw_api::{Error, Result, TaskId};
-use wsw_runtime::Error as Failure;
 use wsw_runtime::transfer::Inside;
+use wsw_runtime::{Attached, Error as Failure};
 
 /// Controllers of the tasks that have a driver.
 #[derive(Default)]
@@ -65,6 +66,20 @@ pub async fn usage(board: &Board, task: TaskId) -> Result<Usage> {
 /// Processes of a task on this node; none for a Wasm task.
 pub async fn pids(board: &Board, task: TaskId) -> Result<Option<Vec<u32>>> {
     board.hands.of(task)?.pids().await.map_err(|error| refused(&error))
+}
+
+/// The streams of a task that runs; none for a Wasm task.
+pub async fn attach(board: &Board, task: TaskId, input: bool) -> Result<Option<Attached>> {
+    let attached = board.hands.of(task)?.attach(input).await?;
+    if attached.is_some() {
+        board.tell(task, What::Attached);
+    }
+    Ok(attached)
+}
+
+/// Tells a task's terminal its size.
+pub async fn resize(board: &Board, task: TaskId, size: Size) -> Result<()> {
+    Ok(board.hands.of(task)?.resize(size).await?)
 }
 
 /// The files of a task that runs.

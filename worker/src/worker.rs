@@ -28,8 +28,8 @@ use wsw_api::session::{ManagerFrame, WorkerFrame};
 use wsw_api::trust::Issuer;
 use wsw_api::usage::Usage;
 use wsw_api::{NodeId, SessionId, TaskId};
-use wsw_runtime::Streams;
 use wsw_runtime::transfer::Inside;
+use wsw_runtime::{Attached, Streams};
 
 /// Commands that may wait for the agent; more callers wait.
 const MAX_COMMANDS: usize = 16;
@@ -198,6 +198,21 @@ impl Worker {
     /// Processes of a task on this node; none for a Wasm task.
     pub async fn pids(&self, task: TaskId) -> wsw_api::Result<Option<Vec<u32>>> {
         hands::pids(&self.board, task).await
+    }
+
+    /// The streams of a task that runs; none for a Wasm task.
+    pub async fn attach(&self, task: TaskId, input: bool) -> wsw_api::Result<Option<Attached>> {
+        hands::attach(&self.board, task, input).await
+    }
+
+    /// A client left a task by the keys of its terminal.
+    pub fn detached(&self, task: TaskId) {
+        self.board.tell(task, What::Detached);
+    }
+
+    /// Tells a task's terminal its size.
+    pub async fn resize(&self, task: TaskId, size: exec::Size) -> wsw_api::Result<()> {
+        hands::resize(&self.board, task, size).await
     }
 
     /// The files of a task that runs.

@@ -54,6 +54,8 @@ const fn action(action: Action) -> &'static str {
         Action::HealthStatus => "health_status",
         Action::ArchivePath => "archive-path",
         Action::ExtractToDir => "extract-to-dir",
+        Action::Attach => "attach",
+        Action::Detach => "detach",
     }
 }
 
@@ -79,6 +81,8 @@ pub fn of_task(event: &TaskEvent) -> Event {
             ExecStep::Detached => (Action::ExecDetach, None),
             ExecStep::Ended { code } => (Action::ExecDie, Some(("exitCode", code.to_string()))),
         },
+        What::Attached => (Action::Attach, None),
+        What::Detached => (Action::Detach, None),
         What::Copied(CopyStep::Out) => (Action::ArchivePath, None),
         What::Copied(CopyStep::In) => (Action::ExtractToDir, None),
         What::Health(_) => (Action::HealthStatus, None),

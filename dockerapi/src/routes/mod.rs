@@ -18,6 +18,7 @@ pub mod stats;
 pub mod stubs;
 pub mod swarm;
 pub mod system;
+mod talk;
 pub mod tasks;
 pub mod top;
 pub mod transfers;

@@ -43,6 +43,9 @@ pub(super) struct Record {
     /// In the node's network.
     pub address: Option<Ipv4Addr>,
     pub tty: bool,
+    /// It has an input of its own.
+    #[serde(default)]
+    pub stdin: bool,
     /// A number.
     pub stop_signal: u32,
     pub log_size: u64,

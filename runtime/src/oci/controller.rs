@@ -13,9 +13,9 @@ use super::client::Shim;
 use super::exec::{self, Exec, Streams};
 use super::groups::{Place, is_gone};
 use super::logs::Pump;
-use super::{Oci, cgroup, create};
+use super::{Oci, cgroup, create, stdin};
 use crate::error::{Error, Result};
-use crate::executor::{Controller, Exit, Started, TaskRequest};
+use crate::executor::{Attached, Controller, Exit, Started, TaskRequest};
 use crate::files;
 use crate::images::Image;
 use crate::shim::{Refusal, TaskState, now};
@@ -118,7 +118,7 @@ impl Container {
         }
         let id = self.task.to_string();
         if !self.lock().created {
-            match shim.create(create::request(&id, &bundle, record.tty, oci.tools.options(&record.runtime))).await {
+            match shim.create(create::request(&id, &bundle, &record, oci.tools.options(&record.runtime))).await {
                 Ok(_) => self.lock().created = true,
                 Err(refusal) => return Err(create::failure("create", refusal)),
             }
@@ -310,6 +310,18 @@ impl Controller for Container {
             (Ok((shim, _)), Ok(oci)) => exec::adopt(&oci.bundles.path(self.task), &shim, &self.task.to_string()).await,
             _ => Vec::new(),
         }
+    }
+
+    async fn attach(&self, input: bool) -> Result<Option<Attached>> {
+        let (_, record) = self.running()?;
+        let output = self.lock().pump.as_ref().map(Pump::listen).ok_or_else(|| Error::Refused("the task does not run".into()))?;
+        let input = if input && record.stdin { Some(stdin::open(&self.oci()?.bundles.path(self.task))?) } else { None };
+        Ok(Some(Attached { input, output }))
+    }
+
+    async fn resize(&self, size: Size) -> Result<()> {
+        let (shim, _) = self.running()?;
+        Ok(shim.resize(&self.task.to_string(), "", size).await?)
     }
 
     async fn inside(&self) -> Result<Inside> {

@@ -5,7 +5,7 @@
 
 use super::bundle::{self, Record};
 use super::spec::{self, Found};
-use super::{Oci, confine, etc, mounts, rootfs, signals, tools, users};
+use super::{Oci, confine, etc, mounts, rootfs, signals, stdin, tools, users};
 use crate::error::{Error, Result};
 use crate::executor::TaskRequest;
 use crate::files;
@@ -65,6 +65,9 @@ fn make(oci: &Oci, request: &TaskRequest, image: &Image, layers: &[PathBuf]) -> 
     for name in ["stdout", "stderr"] {
         bundle::fifo(&bundle, name)?;
     }
+    if record.stdin {
+        stdin::make(&bundle)?;
+    }
     let found = Found {
         user,
         root,
@@ -107,6 +110,7 @@ fn record(oci: &Oci, request: &TaskRequest, image: &Image) -> Result<Record> {
         volumes: Vec::new(),
         address: None,
         tty: container.tty,
+        stdin: container.open_stdin,
         stop_signal,
         log_size: bounds.max_size,
         log_files: bounds.max_files,
@@ -137,15 +141,16 @@ pub(super) async fn remove(oci: &Arc<Oci>, task: TaskId, address: Option<Ipv4Add
     .await?
 }
 
-pub(super) fn request(id: &str, bundle: &Path, tty: bool, options: Option<(String, Vec<u8>)>) -> CreateTaskRequest {
+pub(super) fn request(id: &str, bundle: &Path, record: &Record, options: Option<(String, Vec<u8>)>) -> CreateTaskRequest {
     let stream = |name: &str| bundle.join(name).to_string_lossy().into_owned();
     CreateTaskRequest {
         id: id.into(),
         bundle: bundle.to_string_lossy().into_owned(),
+        stdin: if record.stdin { stream(stdin::NAME) } else { String::new() },
         stdout: stream("stdout"),
         // With a terminal there is one stream.
-        stderr: if tty { String::new() } else { stream("stderr") },
-        terminal: tty,
+        stderr: if record.tty { String::new() } else { stream("stderr") },
+        terminal: record.tty,
         options: MessageField::from_option(options.map(|(type_url, value)| Any { type_url, value, ..Default::default() })),
         ..Default::default()
     }

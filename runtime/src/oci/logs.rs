@@ -4,8 +4,10 @@
 //! while no daemon reads (they are full then, and the container waits); what was read is written at once, the piece of a line as a piece; the times of a log strictly
 //! increase. When a task has ended the readers take what is left and end. Never: reads faster than the disk takes it.
 
+use super::taps::Taps;
 use crate::error::{Error, Result};
 use crate::files;
+use bytes::Bytes;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::net::unix::pipe::{OpenOptions as PipeOptions, Receiver};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wsw_api::log::{Bounds, HEAD, MAX_DRIFT, MAX_LINE, Stream, older_name};
@@ -139,6 +142,7 @@ fn last_time(path: &Path) -> Option<i128> {
 /// Reads a container's output until it is told that nothing more comes.
 pub(super) struct Pump {
     over: CancellationToken,
+    taps: Arc<Taps>,
     readers: Vec<JoinHandle<()>>,
 }
 
@@ -146,13 +150,18 @@ impl Pump {
     /// Opens the FIFOs and begins to read.
     pub(super) fn start(streams: &[(PathBuf, Stream)], log: PathBuf, bounds: Bounds) -> Result<Self> {
         let (over, log) = (CancellationToken::new(), Arc::new(Mutex::new(Log::new(log, bounds))));
-        let mut readers = Vec::new();
+        let (mut readers, taps) = (Vec::new(), Arc::<Taps>::default());
         for (path, stream) in streams {
             let pipe = PipeOptions::new().read_write(true).open_receiver(path);
             let pipe = pipe.map_err(|e| Error::io(format_args!("open {}", path.display()), &e))?;
-            readers.push(tokio::spawn(read(pipe, *stream, log.clone(), over.clone())));
+            readers.push(tokio::spawn(read(pipe, *stream, Sinks { log: log.clone(), taps: taps.clone() }, over.clone())));
         }
-        Ok(Self { over, readers })
+        Ok(Self { over, taps, readers })
+    }
+
+    /// The output from now on, as it comes; it ends with the container's.
+    pub(super) fn listen(&self) -> mpsc::Receiver<(Stream, Bytes)> {
+        self.taps.listen()
     }
 
     /// Nothing more comes: what is in the FIFOs is written, then it is over.
@@ -164,7 +173,13 @@ impl Pump {
     }
 }
 
-async fn read(pipe: Receiver, stream: Stream, log: Arc<Mutex<Log>>, over: CancellationToken) {
+/// Where the output goes.
+struct Sinks {
+    log: Arc<Mutex<Log>>,
+    taps: Arc<Taps>,
+}
+
+async fn read(pipe: Receiver, stream: Stream, sinks: Sinks, over: CancellationToken) {
     let mut chunk = vec![0_u8; CHUNK];
     let mut last = false;
     loop {
@@ -184,13 +199,16 @@ async fn read(pipe: Receiver, stream: Stream, log: Arc<Mutex<Log>>, over: Cancel
             }
             Err(error) => return tracing::warn!(%error, "a container's output cannot be read"),
         };
-        let (whole, sink) = (std::mem::take(&mut chunk), log.clone());
+        let (whole, sink) = (std::mem::take(&mut chunk), sinks.log.clone());
         let written = tokio::task::spawn_blocking(move || {
             sink.lock().unwrap_or_else(PoisonError::into_inner).take(stream, whole.get(..read).unwrap_or_default());
             whole
         });
         match written.await {
-            Ok(back) => chunk = back,
+            Ok(back) => {
+                sinks.taps.give(stream, back.get(..read).unwrap_or_default()).await;
+                chunk = back;
+            }
             Err(_) => return,
         }
     }

@@ -36,6 +36,8 @@ mod seccomp;
 mod services;
 mod signals;
 mod spec;
+mod stdin;
+mod taps;
 mod template;
 mod tools;
 pub mod trial;

@@ -22,6 +22,8 @@ const SIZE: u32 = 1 << (32 - PREFIX);
 /// Networks are taken from 10.128.0.0/9: what people use of 10.0.0.0/8 mostly lies below.
 const FIRST: u32 = 0x0a80_0000;
 const NETWORKS: u32 = 1 << (PREFIX - 9);
+/// What a container calls its link.
+pub(super) const INSIDE: &str = "eth0";
 const CHOICE: &str = "network";
 
 /// See the module's page.
@@ -91,7 +93,7 @@ impl Network {
         let made = make_namespace(&path).and_then(|inside| {
             let namespace = File::open(&path)?;
             host.add_pair(&link_name(task), bridge, namespace.as_fd())?;
-            let eth0 = inside.index("eth0")?.ok_or_else(|| std::io::Error::other("the link did not arrive"))?;
+            let eth0 = inside.index(INSIDE)?.ok_or_else(|| std::io::Error::other("the link did not arrive"))?;
             inside.up(1)?;
             inside.add_address(eth0, address, PREFIX)?;
             inside.up(eth0)?;

@@ -1,6 +1,9 @@
 //! `attach`: what a task writes from now on, to its end, and what is typed for it; its exit code becomes ours.
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
 
 use super::act;
 use crate::cli::{
@@ -35,14 +38,16 @@ pub async fn run(session: Session, matches: Matches) -> Result<(), Error> {
     if tty && stdin && !terminal::stdin_is_terminal() {
         return Err(Error::plain("the input device is not a TTY"));
     }
-    let connection = session.client.hijack(&format!("/containers/{id}/attach"), &query, None).await?;
     let proxies = !tty && (!matches.changed("sig-proxy") || matches.on("sig-proxy"));
+    // Before the connection is made: from then on a signal is the task's.
+    let signals = if proxies { Some(caught()?) } else { None };
+    let connection = session.client.hijack(&format!("/containers/{id}/attach"), &query, None).await?;
     let raw = if tty && stdin { Raw::set() } else { None };
     let talk = Talk { stdin, tty, escape: raw.as_ref().map(|_| terminal::escape(&keys)) };
     let path = format!("/containers/{id}/resize");
     let end = tokio::select! {
         end = talk.run(connection) => end,
-        failed = pass_signals(&session, &id), if proxies => failed.map(|()| End::Over),
+        () = pass_signals(&session, &id, signals) => Ok(End::Over),
         failed = terminal::follow_size(&session.client, &path), if tty && terminal::stdin_is_terminal() => failed.map(|()| End::Over),
     };
     drop(raw);
@@ -55,17 +60,23 @@ pub async fn run(session: Session, matches: Matches) -> Result<(), Error> {
     }
 }
 
-/// Never ends by itself.
-async fn pass_signals(session: &Session, id: &str) -> Result<(), Error> {
-    let (send, mut received) = tokio::sync::mpsc::channel(SIGNALS.len());
+/// Signals by name, from now on.
+fn caught() -> Result<mpsc::Receiver<&'static str>, Error> {
+    let (send, received) = mpsc::channel(SIGNALS.len());
     for (name, kind) in SIGNALS {
         let (mut signals, send) = (signal(kind)?, send.clone());
         tokio::spawn(async move { while signals.recv().await.is_some() && send.send(name).await.is_ok() {} });
     }
-    while let Some(name) = received.recv().await {
+    Ok(received)
+}
+
+/// Never ends by itself.
+async fn pass_signals(session: &Session, id: &str, signals: Option<mpsc::Receiver<&'static str>>) {
+    let Some(mut signals) = signals else { return std::future::pending().await };
+    while let Some(name) = signals.recv().await {
         let path = format!("/containers/{}/kill", escape(id));
         // One that has just ended needs no signal.
         let _ = session.client.stream(http::Method::POST, &path, &[("signal", name.to_owned())], None).await;
     }
-    Ok(())
+    std::future::pending().await
 }
