@@ -63,6 +63,7 @@ mod oci_misbehaved;
 mod oci_network;
 mod oci_runtimes;
 mod oci_shims;
+mod oci_stop;
 mod outbound;
 mod placement;
 mod ports;

@@ -173,6 +173,12 @@ impl Container<'_> {
         [entrypoint, args].concat().join(" ")
     }
 
+    /// What asks it to end: the service's word, else the image's; empty: Docker's own.
+    pub fn stop_signal(&self) -> &str {
+        let own = self.spec().map(|spec| spec.stop_signal.as_str()).filter(|signal| !signal.is_empty());
+        own.or(self.image.map(|image| image.stop_signal.as_str())).unwrap_or_default()
+    }
+
     fn ports(&self) -> Vec<api::PortSummary> {
         let ports = self.template.into_iter().flat_map(|template| &template.endpoint.ports);
         let write = |port: &wsw_api::spec::PortConfig| {
@@ -380,6 +386,7 @@ impl Container<'_> {
             working_dir: self.spec().map(|spec| spec.dir.clone()),
             entrypoint: some_list(&entrypoint),
             labels: Some(self.labels()),
+            stop_signal: Some(self.stop_signal().to_owned()).filter(|signal| !signal.is_empty()),
             healthcheck: self
                 .spec()
                 .and_then(|spec| spec.healthcheck.as_ref())

@@ -105,6 +105,7 @@ answers! {
         working_dir: String = "WorkingDir",
         entrypoint: Vec<String> = "Entrypoint",
         labels: Map = "Labels",
+        stop_signal: String = "StopSignal",
         healthcheck: super::task::HealthConfig = "Healthcheck",
     }
     /// Its ports and networks.

@@ -122,6 +122,14 @@ pub async fn command_of(call: &Call, task: TaskId) -> String {
     known.containers(call, &images).iter().find(|found| found.id() == wanted).map(Container::command_line).unwrap_or_default()
 }
 
+/// What asks it to end, as its service or its image names it; empty: Docker's own.
+pub async fn stop_signal_of(call: &Call, task: TaskId) -> String {
+    let images = call.backend.images().await.unwrap_or_default();
+    let known = Known::of(call).await;
+    let wanted = container_id(task);
+    known.containers(call, &images).iter().find(|found| found.id() == wanted).map(|found| found.stop_signal().to_owned()).unwrap_or_default()
+}
+
 /// The task of a container: by full id, name, or unique id prefix.
 pub async fn find(call: &Call) -> Result<TaskId, ApiError> {
     let known = Known::of(call).await;

@@ -96,12 +96,13 @@ pub async fn stop(call: Call) -> Answer {
     no_content()
 }
 
-/// The stop signal and grace period of a task's spec.
+/// The stop signal of a task's spec or image, and its grace period.
 async fn settings(call: &Call, id: TaskId) -> (u32, Duration) {
     let store = call.backend.view().await.ok();
     let template = store.as_ref().and_then(|store| store.task(&id).and_then(|task| store.template(&task.service, task.template)));
     let spec = template.map(|template| template.spec.container.clone()).unwrap_or_default();
-    (signals::parse(&spec.stop_signal).unwrap_or(signals::SIGTERM), Duration::from_nanos(spec.stop_grace().min(u64::from(u32::MAX) * SECOND)))
+    let signal = containers::stop_signal_of(call, id).await;
+    (signals::parse(&signal).unwrap_or(signals::SIGTERM), Duration::from_nanos(spec.stop_grace().min(u64::from(u32::MAX) * SECOND)))
 }
 
 /// `POST /containers/{id}/wait`.
