@@ -69,7 +69,7 @@ fn refused_signals_and_ended_containers() {
         (&["exec", &id, "sh"], "a Wasm task has no shell"),
         (&["exec", "nosuch", "sh"], "No such container: nosuch"),
         (&["attach", "nosuch"], "No such container: nosuch"),
-        (&["port", &id, "80"], "no public port '80/tcp' published"),
+        (&["port", &id, "80"], "Error: No public port '80' published"),
         (&["stats", "--no-stream", "nosuch"], "No such container: nosuch"),
     ] {
         let said = node.wsw(words).failed();

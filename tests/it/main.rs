@@ -53,6 +53,7 @@ mod networks;
 mod oci;
 mod oci_attach;
 mod oci_bad;
+mod oci_clients;
 mod oci_cluster;
 mod oci_confine;
 mod oci_cp;

@@ -47,6 +47,9 @@ impl Hands {
 }
 
 fn refused(error: &Failure) -> Error {
+    if let Failure::Conflict(text) = error {
+        return Error::conflict(text.clone());
+    }
     if error.is_temporary() { Error::unavailable(error.to_string()) } else { Error::invalid(error.to_string()) }
 }
 

@@ -18,6 +18,9 @@ use wsw_api::time::SECOND;
 use wsw_api::{NodeId, ServiceId, Task, TaskId, TaskState, Time};
 use wsw_planner::Store;
 
+/// How the runtime tells that the kernel ended a task for its memory.
+const OUT_OF_MEMORY: &str = "out of memory: ";
+
 /// Everything known of one container.
 pub struct Container<'a> {
     local: &'a LocalTask,
@@ -173,10 +176,15 @@ impl Container<'_> {
         [entrypoint, args].concat().join(" ")
     }
 
-    /// What asks it to end: the service's word, else the image's; empty: Docker's own.
-    pub fn stop_signal(&self) -> &str {
-        let own = self.spec().map(|spec| spec.stop_signal.as_str()).filter(|signal| !signal.is_empty());
-        own.or(self.image.map(|image| image.stop_signal.as_str())).unwrap_or_default()
+    /// The service's word, else the image's.
+    fn or_image(&self, own: impl Fn(&ContainerSpec) -> &String, image: impl Fn(&Image) -> &String) -> String {
+        let own = self.spec().map(own).filter(|word| !word.is_empty());
+        own.or(self.image.map(image)).cloned().unwrap_or_default()
+    }
+
+    /// What asks it to end, as its service or its image names it; empty: Docker's own.
+    pub fn stop_signal(&self) -> String {
+        self.or_image(|spec| &spec.stop_signal, |image| &image.stop_signal)
     }
 
     fn ports(&self) -> Vec<api::PortSummary> {
@@ -346,7 +354,7 @@ impl Container<'_> {
             running: Some(self.is_running()),
             paused: Some(false),
             restarting: Some(false),
-            oom_killed: Some(false),
+            oom_killed: Some(self.is_ended() && self.local.status.err.contains(OUT_OF_MEMORY)),
             dead: Some(false),
             pid: Some(if self.is_running() { self.local.status.pid.unwrap_or_default() } else { 0 }),
             exit_code: Some(if self.state() == "exited" { self.exit_code() } else { 0 }),
@@ -376,17 +384,17 @@ impl Container<'_> {
         let env = self.spec().map(|spec| spec.env.as_slice()).unwrap_or_default();
         api::ContainerConfig {
             hostname: self.spec().map(|spec| spec.hostname.clone()),
-            user: self.spec().map(|spec| spec.user.clone()),
+            user: Some(self.or_image(|spec| &spec.user, |image| &image.user)),
             exposed: (!exposed.is_empty()).then_some(exposed),
             tty: Some(self.spec().is_some_and(|spec| spec.tty)),
             open_stdin: Some(self.spec().is_some_and(|spec| spec.open_stdin)),
             env: Some([image_env, env].concat()),
             cmd: some_list(&args),
             image: Some(self.image_name()),
-            working_dir: self.spec().map(|spec| spec.dir.clone()),
+            working_dir: Some(self.or_image(|spec| &spec.dir, |image| &image.working_dir)),
             entrypoint: some_list(&entrypoint),
             labels: Some(self.labels()),
-            stop_signal: Some(self.stop_signal().to_owned()).filter(|signal| !signal.is_empty()),
+            stop_signal: Some(self.stop_signal()).filter(|signal| !signal.is_empty()),
             healthcheck: self
                 .spec()
                 .and_then(|spec| spec.healthcheck.as_ref())

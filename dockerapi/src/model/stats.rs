@@ -17,12 +17,25 @@ answers! {
         cpu: Cpu = "cpu_stats",
         precpu: Cpu = "precpu_stats",
         memory: Memory = "memory_stats",
-        networks: BTreeMap<String, Empty> = "networks",
+        networks: BTreeMap<&'static str, Network> = "networks",
     }
     /// Running instances.
     Pids { current: u64 = "current" }
-    /// Nothing: a guest reads and writes no device.
-    Block { bytes: Vec<Empty> = "io_service_bytes_recursive", served: Vec<Empty> = "io_serviced_recursive" }
+    /// Nothing for a guest: it reads and writes no device.
+    Block { bytes: Vec<BlockEntry> = "io_service_bytes_recursive", served: Vec<BlockEntry> = "io_serviced_recursive" }
+    /// One way.
+    BlockEntry { major: u64 = "major", minor: u64 = "minor", op: &'static str = "op", value: u64 = "value" }
+    /// One link.
+    Network {
+        rx_bytes: u64 = "rx_bytes",
+        rx_packets: u64 = "rx_packets",
+        rx_errors: u64 = "rx_errors",
+        rx_dropped: u64 = "rx_dropped",
+        tx_bytes: u64 = "tx_bytes",
+        tx_packets: u64 = "tx_packets",
+        tx_errors: u64 = "tx_errors",
+        tx_dropped: u64 = "tx_dropped",
+    }
     /// Processor time, beside that of the machine.
     Cpu { usage: CpuUsage = "cpu_usage", system: u64 = "system_cpu_usage", online: u64 = "online_cpus", throttling: Throttling = "throttling_data" }
     /// In nanoseconds.

@@ -127,7 +127,7 @@ pub async fn stop_signal_of(call: &Call, task: TaskId) -> String {
     let images = call.backend.images().await.unwrap_or_default();
     let known = Known::of(call).await;
     let wanted = container_id(task);
-    known.containers(call, &images).iter().find(|found| found.id() == wanted).map(|found| found.stop_signal().to_owned()).unwrap_or_default()
+    known.containers(call, &images).iter().find(|found| found.id() == wanted).map(Container::stop_signal).unwrap_or_default()
 }
 
 /// The task of a container: by full id, name, or unique id prefix.

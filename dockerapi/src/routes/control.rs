@@ -19,7 +19,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 use wsw_api::event::Kind;
 use wsw_api::time::SECOND;
-use wsw_api::{Error, TaskId, TaskState};
+use wsw_api::{Class, Error, TaskId, TaskState};
 
 /// A killed guest is dropped at its next point of interruption; what takes longer is told to the caller.
 const KILL_LIMIT: Duration = Duration::from_secs(30);
@@ -74,7 +74,7 @@ pub async fn stop(call: Call) -> Answer {
         return Ok(StatusCode::NOT_MODIFIED.into_response());
     }
     let (own_signal, own_grace) = settings(&call, id).await;
-    call.backend.task_kill(id, asked.unwrap_or(own_signal)).await?;
+    ask(&call, id, asked.unwrap_or(own_signal)).await?;
     let grace = match grace {
         None => Some(own_grace),
         Some(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
@@ -88,12 +88,20 @@ pub async fn stop(call: Call) -> Answer {
         }
     };
     if !in_time {
-        call.backend.task_kill(id, signals::SIGKILL).await?;
+        ask(&call, id, signals::SIGKILL).await?;
         if tokio::time::timeout(KILL_LIMIT, call.backend.task_wait(id, Until::NotRunning)).await.is_err() {
             return Err(Error::internal(format!("cannot stop container: {}: it did not end within {} s of SIGKILL", call.name, KILL_LIMIT.as_secs())).into());
         }
     }
     no_content()
+}
+
+/// A signal on the way to its end; one that has just ended by itself needs none.
+async fn ask(call: &Call, id: TaskId, signal: u32) -> Result<(), ApiError> {
+    match call.backend.task_kill(id, signal).await {
+        Err(error) if error.class == Class::Conflict => Ok(()),
+        done => Ok(done?),
+    }
 }
 
 /// The stop signal of a task's spec or image, and its grace period.
@@ -148,7 +156,7 @@ pub async fn remove(call: Call) -> Answer {
             let why = "container is running: stop the container before removing or force remove";
             return Err(Error::conflict(format!("cannot remove container \"/{name}\": {why}")).into());
         }
-        call.backend.task_kill(id, signals::SIGKILL).await?;
+        ask(&call, id, signals::SIGKILL).await?;
         if tokio::time::timeout(KILL_LIMIT, call.backend.task_wait(id, Until::NotRunning)).await.is_err() {
             let limit = KILL_LIMIT.as_secs();
             return Err(Error::internal(format!("cannot remove container: {}: it did not end within {limit} s of SIGKILL", call.name)).into());

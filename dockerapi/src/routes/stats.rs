@@ -16,11 +16,14 @@ use http::header;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use wsw_api::usage::Usage;
+use wsw_api::usage::{Traffic, Usage};
 use wsw_api::{TaskId, Time};
 
 /// docker's pace.
 const PERIOD: Duration = Duration::from_secs(1);
+
+/// What a container calls its link.
+const LINK: &str = "eth0";
 
 /// What is read at one moment.
 #[derive(Clone, Copy)]
@@ -54,7 +57,7 @@ impl Source {
             read: moment(now),
             preread: moment(before),
             pids: Some(api::Pids { current: (usage.pids > 0).then_some(usage.pids) }),
-            block: Some(api::Block::default()),
+            block: Some(block(now)),
             processes: Some(0),
             storage: Some(Empty {}),
             cpu: Some(cpu(now, local.cpus)),
@@ -65,8 +68,32 @@ impl Source {
                 }
                 None => api::Memory::default(),
             }),
-            networks: None,
+            networks: usage.traffic.map(|traffic| BTreeMap::from([(LINK, network(traffic))])),
         }
+    }
+}
+
+/// One line for reading and one for writing, of no device in particular: docker adds them up.
+fn block(reading: Option<Reading>) -> api::Block {
+    let usage = reading.map(|reading| reading.usage).unwrap_or_default();
+    if (usage.read_bytes, usage.written_bytes) == (0, 0) {
+        return api::Block::default();
+    }
+    let line = |op, value| api::BlockEntry { major: Some(0), minor: Some(0), op: Some(op), value: Some(value) };
+    api::Block { bytes: Some(vec![line("read", usage.read_bytes), line("write", usage.written_bytes)]), served: None }
+}
+
+fn network(traffic: Traffic) -> api::Network {
+    let (received, sent) = (traffic.received, traffic.sent);
+    api::Network {
+        rx_bytes: Some(received.bytes),
+        rx_packets: Some(received.packets),
+        rx_errors: Some(received.errors),
+        rx_dropped: Some(received.dropped),
+        tx_bytes: Some(sent.bytes),
+        tx_packets: Some(sent.packets),
+        tx_errors: Some(sent.errors),
+        tx_dropped: Some(sent.dropped),
     }
 }
 

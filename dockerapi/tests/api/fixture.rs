@@ -399,7 +399,11 @@ impl Backend for Fixture {
     async fn task_usage(&self, id: TaskId) -> Result<Usage> {
         let running = self.store().task(&id).is_some_and(|task| task.status.state == TaskState::Running);
         let cpu_nanos = self.counter.fetch_add(1, Ordering::Relaxed) * 1_000;
-        if running { Ok(Usage { cpu_nanos, memory_bytes: 1 << 20, memory_limit: None, pids: 1 }) } else { Err(Error::conflict("not running")) }
+        if running {
+            Ok(Usage { cpu_nanos, memory_bytes: 1 << 20, memory_limit: None, pids: 1, ..Usage::default() })
+        } else {
+            Err(Error::conflict("not running"))
+        }
     }
 
     async fn task_wait(&self, id: TaskId, _until: Until) -> Option<LocalTask> {

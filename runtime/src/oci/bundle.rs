@@ -193,6 +193,7 @@ mod tests {
             volumes: vec!["data".into()],
             address: Some(Ipv4Addr::new(10, 88, 0, 2)),
             tty: true,
+            stdin: false,
             stop_signal: 2,
             log_size: 100,
             log_files: 3,

@@ -237,21 +237,30 @@ impl Shim {
         if any.type_url.contains("v2") {
             let metrics = MetricsV2::parse_from_bytes(&any.value).map_err(wrong)?;
             let (cpu, memory, pids) = (metrics.cpu.unwrap_or_default(), metrics.memory.unwrap_or_default(), metrics.pids.unwrap_or_default());
+            let devices = metrics.io.unwrap_or_default().usage;
             return Ok(Usage {
                 cpu_nanos: cpu.usage_usec.saturating_mul(1_000),
                 memory_bytes: memory.usage.saturating_sub(memory.inactive_file),
                 memory_limit: limit(memory.usage_limit),
                 pids: pids.current,
+                read_bytes: devices.iter().map(|device| device.rbytes).sum(),
+                written_bytes: devices.iter().map(|device| device.wbytes).sum(),
+                traffic: None,
             });
         }
         let metrics = MetricsV1::parse_from_bytes(&any.value).map_err(wrong)?;
         let memory = metrics.memory.unwrap_or_default();
+        let devices = metrics.blkio.unwrap_or_default().io_service_bytes_recursive;
+        let moved = |way: &str| devices.iter().filter(|device| device.op.eq_ignore_ascii_case(way)).map(|device| device.value).sum();
         let (all, cpu) = (memory.usage.unwrap_or_default(), metrics.cpu.unwrap_or_default().usage.unwrap_or_default());
         Ok(Usage {
             cpu_nanos: cpu.total,
             memory_bytes: all.usage.saturating_sub(memory.total_inactive_file),
             memory_limit: limit(all.limit),
             pids: metrics.pids.unwrap_or_default().current,
+            read_bytes: moved("read"),
+            written_bytes: moved("write"),
+            traffic: None,
         })
     }
 

@@ -13,7 +13,7 @@ use super::client::Shim;
 use super::exec::{self, Exec, Streams};
 use super::groups::{Place, is_gone};
 use super::logs::Pump;
-use super::{Oci, cgroup, create, stdin};
+use super::{Oci, cgroup, create, stdin, traffic};
 use crate::error::{Error, Result};
 use crate::executor::{Attached, Controller, Exit, Started, TaskRequest};
 use crate::files;
@@ -271,12 +271,16 @@ impl Controller for Container {
 
     async fn kill(&self, signal: u32) -> Result<()> {
         let (shim, _) = self.running()?;
-        Ok(shim.kill(&self.task.to_string(), "", signal, false).await?)
+        match shim.kill(&self.task.to_string(), "", signal, false).await {
+            Err(refusal) if is_gone(&refusal) => Err(Error::Conflict("its process has just ended".into())),
+            done => Ok(done?),
+        }
     }
 
     async fn usage(&self) -> Result<Usage> {
         let (shim, _) = self.running()?;
-        Ok(shim.usage(&self.task.to_string()).await?)
+        let usage = shim.usage(&self.task.to_string()).await?;
+        Ok(Usage { traffic: self.pid().and_then(traffic::of), ..usage })
     }
 
     fn check(&self) -> Option<Check> {

@@ -40,6 +40,7 @@ mod stdin;
 mod taps;
 mod template;
 mod tools;
+mod traffic;
 pub mod trial;
 mod users;
 

@@ -206,6 +206,9 @@ impl Shim {
         let metrics = metrics.map_err(|error| Refusal::Silent(format!("Wasm shim {}: Stats: {error}", self.number)))?.unwrap_or_default();
         let (cpu, memory, pids) = (metrics.cpu.unwrap_or_default(), metrics.memory.unwrap_or_default(), metrics.pids.unwrap_or_default());
         Ok(Usage {
+            read_bytes: 0,
+            written_bytes: 0,
+            traffic: None,
             cpu_nanos: cpu.usage_usec.saturating_mul(1_000),
             // A server without a request has no instance: what it holds is its code, which the kernel counts to a group's usage and our shim apart.
             memory_bytes: memory.usage.max(memory.file),

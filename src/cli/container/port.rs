@@ -1,6 +1,14 @@
 //! `container port`.
 
-use crate::cli::{Session, args::Matches, client::escape, errors::Error, format::natural, output, task::text};
+use crate::cli::{
+    Session,
+    args::{Matches, values},
+    client::escape,
+    errors::Error,
+    format::natural,
+    output,
+    task::text,
+};
 
 pub async fn run(session: Session, matches: Matches) -> Result<(), Error> {
     let (name, wanted) = (&matches.args[0], matches.args.get(1).map(String::as_str));
@@ -17,8 +25,8 @@ pub async fn run(session: Session, matches: Matches) -> Result<(), Error> {
             lines.push(if wanted.is_some() { to } else { format!("{from} -> {to}") });
         }
     }
-    if let Some(wanted) = wanted.filter(|_| lines.is_empty()) {
-        return Err(Error::Plain(format!("no public port '{wanted}' published for {name}")));
+    if let Some(wanted) = wanted.as_ref().filter(|_| lines.is_empty()) {
+        return Err(Error::Plain(format!("Error: No public port '{}' published for {name}", matches.args.get(1).unwrap_or(wanted))));
     }
     lines.sort_by(|a, b| natural::compare(a, b));
     lines.iter().try_for_each(|line| output::line(line))
@@ -27,8 +35,9 @@ pub async fn run(session: Session, matches: Matches) -> Result<(), Error> {
 /// `80` is `80/tcp`.
 fn port(text: &str) -> Result<String, Error> {
     let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    match number.parse::<u16>() {
-        Ok(_) => Ok(format!("{number}/{protocol}")),
-        Err(_) => Err(Error::Plain(format!("invalid port '{number}': invalid syntax"))),
+    match values::parse_decimal(number) {
+        Ok(found) if found <= u64::from(u16::MAX) => Ok(format!("{number}/{protocol}")),
+        Ok(_) => Err(Error::Plain(format!("Error: invalid port ({number}): strconv.ParseUint: parsing {number:?}: value out of range"))),
+        Err(why) => Err(Error::Plain(format!("Error: invalid port ({number}): {why}"))),
     }
 }

@@ -39,6 +39,9 @@ const COLUMNS: table::Columns = table::Columns {
     raw: "",
 };
 
+/// docker's digits of what was moved.
+const DIGITS: usize = 3;
+
 /// One container's stream, and what it said last.
 type Next = (String, Result<Option<Value>, Error>, Reader);
 type Readings = FuturesUnordered<LocalBoxFuture<'static, Next>>;
@@ -162,11 +165,33 @@ fn row(container: &str, stats: &Value, truncate: bool) -> Val {
             ("CPUPerc", shown(format!("{:.2}%", cpu_share(stats)), "--")),
             ("MemUsage", shown(format!("{} / {}", units::bytes_size(used), units::bytes_size(limit)), "-- / --")),
             ("MemPerc", shown(format!("{share:.2}%"), "--")),
-            ("NetIO", shown("0B / 0B".into(), "--")),
-            ("BlockIO", shown("0B / 0B".into(), "--")),
+            ("NetIO", shown(moved(&links(stats)), "--")),
+            ("BlockIO", shown(moved(&devices(stats)), "--")),
             ("PIDs", shown(number(&stats["pids_stats"]["current"]).to_string(), "--")),
         ],
     )
+}
+
+/// Received and sent over all links.
+fn links(stats: &Value) -> (f64, f64) {
+    let sum = |key: &str| stats["networks"].as_object().into_iter().flatten().filter_map(|(_, link)| link[key].as_f64()).fold(0.0, |sum, bytes| sum + bytes);
+    (sum("rx_bytes"), sum("tx_bytes"))
+}
+
+/// Read from devices and written to them.
+fn devices(stats: &Value) -> (f64, f64) {
+    let lines = || stats["blkio_stats"]["io_service_bytes_recursive"].as_array().into_iter().flatten();
+    let sum = |way: char| {
+        lines()
+            .filter(|line| text(&line["op"]).to_ascii_lowercase().starts_with(way))
+            .filter_map(|line| line["value"].as_f64())
+            .fold(0.0, |sum, bytes| sum + bytes)
+    };
+    (sum('r'), sum('w'))
+}
+
+fn moved((one, other): &(f64, f64)) -> String {
+    format!("{} / {}", units::human_size_digits(*one, DIGITS), units::human_size_digits(*other, DIGITS))
 }
 
 /// Of one processor: what the task used between the two readings, of what the machine had.

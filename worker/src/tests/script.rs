@@ -163,7 +163,7 @@ impl Controller for Control {
         Ok(())
     }
     async fn usage(&self) -> Result<Usage> {
-        Ok(Usage { cpu_nanos: 1_000, memory_bytes: 2_000, memory_limit: None, pids: 1 })
+        Ok(Usage { cpu_nanos: 1_000, memory_bytes: 2_000, memory_limit: None, pids: 1, ..Usage::default() })
     }
     async fn remove(&self) -> Result<()> {
         self.script.call("remove", self.guest.task);
