@@ -1,6 +1,7 @@
 //! Published ports: who answers, what happens while replicas come and go, and a port that somebody else holds.
 
 use crate::harness::{self, Node, free_tcp_port, guest, until};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -108,4 +109,25 @@ fn a_dynamic_port() {
     let port: u16 = ports.trim().strip_prefix("*:").and_then(|rest| rest.strip_suffix("->80/tcp")?.parse().ok()).unwrap_or_else(|| panic!("{ports:?}"));
     assert!((30_000..=32_767).contains(&port), "{port}");
     until("it to answer", || harness::get(port, "/"));
+}
+
+#[test]
+fn who_comes_while_no_descriptor_is_free_is_served_once_one_is() {
+    let node = Node::swarm();
+    let port = free_tcp_port();
+    hello(&node, "hello", port, "1", &[]);
+    until("the port to be served", || harness::get(port, "/"));
+    let daemon = Pid::from_raw(node.pid()).expect("a pid is positive");
+    // What is open stays open; nothing more can be opened. The hard limit is ours.
+    let none = Rlimit { current: Some(3), maximum: getrlimit(Resource::Nofile).maximum };
+    let before = prlimit(Some(daemon), Resource::Nofile, none).expect("it is our child");
+    let client = std::thread::spawn(move || harness::get(port, "/"));
+    until("the daemon to have no descriptor for a client", || match node.log() {
+        log if log.contains("accept failed") => Ok(()),
+        log => Err(log.lines().last().unwrap_or_default().to_owned()),
+    });
+    prlimit(Some(daemon), Resource::Nofile, before).expect("it is our child");
+    let answer = client.join().expect("a client does not panic").expect("it waited, and was answered");
+    assert_eq!(answer.status, 200);
+    assert_eq!(node.wait_running("hello", 1).len(), 1);
 }
