@@ -76,7 +76,12 @@ async fn manager() {
     let after = told(FIRST + COUNTED).await;
     let ready = manager.store().nodes().filter(|node| node.status.state == NodeState::Ready).count();
     assert_eq!(ready, FIRST + COUNTED, "all have their session");
-    println!("a manager with {} sessions: {:.1} MB, {:.1} KiB for each of the last {COUNTED}", FIRST + COUNTED, after as f64 / 1024.0, (after - before) as f64 / COUNTED as f64);
+    println!(
+        "a manager with {} sessions: {:.1} MB, {:.1} KiB for each of the last {COUNTED}",
+        FIRST + COUNTED,
+        after as f64 / 1024.0,
+        (after - before) as f64 / COUNTED as f64
+    );
     drop(child.stdin.take());
     child.wait().expect("it is our child");
 }

@@ -24,7 +24,7 @@ fn is_root() -> bool {
 fn perl() -> Vec<String> {
     let folders = ["/usr", "/lib", "/lib64"].iter().filter(|folder| Path::new(folder).exists());
     let mount = |folder: &&str| format!("type=bind,source={},target={folder},readonly", std::fs::canonicalize(folder).expect("it is there").display());
-    folders.flat_map(|folder| ["--mount".to_owned(), mount(&folder)]).collect()
+    folders.flat_map(|folder| ["--mount".to_owned(), mount(folder)]).collect()
 }
 
 /// What a service at this port makes of a datagram.

@@ -45,7 +45,7 @@ fn bodies() -> Vec<(&'static str, Value)> {
         ("POST /v1.50/services/create", service()),
         ("POST /v1.41/services/web/update?version=1", service()),
         ("POST /v1.50/nodes/0/update?version=1", json!({"Name": "", "Labels": {"a": "b"}, "Role": "worker", "Availability": "drain"})),
-        ("POST /v1.50/swarm/init", json!({"ListenAddr": "0.0.0.0:2377", "AdvertiseAddr": "10.0.0.1", "ForceNewCluster": false, "Spec": swarm.clone()})),
+        ("POST /v1.50/swarm/init", json!({"ListenAddr": "0.0.0.0:2377", "AdvertiseAddr": "10.0.0.1", "ForceNewCluster": false, "Spec": swarm})),
         ("POST /v1.50/swarm/join", json!({"ListenAddr": "0.0.0.0:2377", "RemoteAddrs": ["10.0.0.1:2377"], "JoinToken": "SWMTKN-1-a-b"})),
         ("POST /v1.50/swarm/update?version=1&rotateWorkerToken=true", swarm),
         ("POST /v1.50/swarm/unlock", json!({"UnlockKey": "SWMKEY-1-a"})),

@@ -18,12 +18,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::path::PathBuf;
 
+/// Reads bytes of a form; answers what they say, as a test shows it.
+type Read = Box<dyn Fn(&[u8]) -> Result<String, String>>;
+
 /// One value in one form.
 pub struct Form {
     name: String,
     pub bytes: Vec<u8>,
     shown: String,
-    pub read: Box<dyn Fn(&[u8]) -> Result<String, String>>,
+    pub read: Read,
     how: How,
 }
 
