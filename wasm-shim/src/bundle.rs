@@ -264,6 +264,36 @@ mod tests {
     }
 
     #[test]
+    fn spoilt_bundles_are_read_or_refused() {
+        let mut spoiler = wsw_spoil::Spoiler::new(1);
+        let resources = json!({ "memory": { "limit": 1_048_576 }, "cpu": { "quota": 20_000, "period": 50_000 } });
+        let annotations = json!({
+            shim::KIND: "http", shim::COMPILED: "/c/x.cwasm", shim::SERVICE: "0000000000000000000000000", shim::ALLOW_OUTBOUND: "*.example.com:443,10.0.0.0/8",
+            shim::MAX_INSTANCES: "3", shim::QUEUE: "4", shim::REQUEST_TIMEOUT: "1000000", shim::LISTEN: "80/tcp", shim::LOG_MAX_SIZE: "100", shim::LOG_MAX_FILES: "2",
+        });
+        let valid = json!({
+            "ociVersion": "1.2.0", "process": { "cwd": "/", "user": { "uid": 0, "gid": 0 }, "args": ["tick"], "env": ["A=1"] }, "annotations": annotations,
+            "linux": { "resources": resources }, "mounts": [{ "destination": "/data", "source": "/x", "type": "bind", "options": ["rbind", "ro"] }],
+        });
+        let read = |bytes: &[u8]| serde_json::from_slice::<Spec>(bytes).map(|spec| (interpret(&spec).map(drop), folders(&spec).map(drop)));
+        assert!(matches!(read(valid.to_string().as_bytes()), Ok((Ok(()), Ok(())))));
+        let (mut read_well, mut refused) = (0, 0);
+        for number in 0..wsw_spoil::mutants(5_000) {
+            let bytes = if number % 3 == 0 { spoiler.mutant(valid.to_string().as_bytes()) } else { spoiler.json(&valid).to_string().into_bytes() };
+            match read(&bytes) {
+                Ok((Ok(()), Ok(()))) => read_well += 1,
+                Ok((interpreted, folders)) => {
+                    refused += 1;
+                    let said = [interpreted, folders].into_iter().filter_map(Result::err).map(|error| error.to_string());
+                    said.for_each(|said| assert!(said.contains("config.json: ") || said.contains("annotation "), "{said}"));
+                }
+                Err(_) => refused += 1,
+            }
+        }
+        assert!(read_well > 0 && refused > 0, "{read_well} {refused}");
+    }
+
+    #[test]
     fn what_is_not_served_is_refused_by_name() {
         type Change = fn(&mut Value);
         let cases: [(&str, Change); 9] = [
