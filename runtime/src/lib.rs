@@ -27,6 +27,7 @@ mod mounts;
 mod oci;
 mod program;
 mod runtime;
+mod sparse;
 mod spec;
 mod tarball;
 pub mod transfer;

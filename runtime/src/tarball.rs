@@ -5,6 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::images::{truncated, unreadable};
+use crate::sparse::{Map, Records};
 use std::io::{self, Read};
 use tar::{EntryType, Header, PaxExtensions};
 
@@ -15,6 +16,7 @@ const MAX_RECORD: u64 = 256 << 10;
 /// Attributes that an image may set; `trusted.overlay.*` would lead an overlay to other folders.
 const ATTRIBUTES: [&str; 2] = ["user.", "security.capability"];
 const PAX_ATTRIBUTE: &[u8] = b"SCHILY.xattr.";
+const PAX_SPARSE: &[u8] = b"GNU.sparse.";
 const BLOCK: usize = 512;
 /// Where a header's sum stands; it counts as blanks.
 const SUM: std::ops::Range<usize> = 148..156;
@@ -38,6 +40,8 @@ pub(crate) struct Entry<'a> {
     pub gid: u32,
     pub modified: i64,
     pub size: u64,
+    /// Of a file with holes: where the content's bytes belong.
+    pub map: Option<Map>,
     pub attributes: Vec<(String, Vec<u8>)>,
     pub content: &'a mut dyn Read,
 }
@@ -51,6 +55,7 @@ struct Extended {
     gid: Option<u32>,
     modified: Option<i64>,
     size: Option<u64>,
+    sparse: Records,
     attributes: Vec<(String, Vec<u8>)>,
 }
 
@@ -91,7 +96,7 @@ impl Extended {
             b"gid" => self.gid = Some(number("gid")?),
             b"mtime" => self.modified = text().split('.').next().and_then(|seconds| seconds.parse().ok()),
             b"size" => self.size = Some(text().parse().map_err(|_| Error::Invalid(format!("extension record: size {:?} is not a number", text())))?),
-            _ if key.starts_with(b"GNU.sparse.") => return Err(Error::Invalid("sparse entries are not supported".into())),
+            _ if key.starts_with(PAX_SPARSE) => return self.sparse.take(key.get(PAX_SPARSE.len()..).unwrap_or_default(), value),
             _ => {
                 let name = key.strip_prefix(PAX_ATTRIBUTE).and_then(|name| std::str::from_utf8(name).ok());
                 if let Some(name) = name.filter(|name| ATTRIBUTES.iter().any(|known| name.starts_with(known))) {
@@ -156,10 +161,18 @@ pub(crate) fn walk(reader: &mut impl Read, most: u64, mut visit: impl FnMut(&mut
             skip(reader, padding(own))?;
             continue;
         }
-        let extended = std::mem::take(&mut extended);
+        let mut extended = std::mem::take(&mut extended);
         let size = extended.size.unwrap_or(own);
+        let holes = std::mem::take(&mut extended.sparse);
+        extended.name = holes.name.clone().or(extended.name);
+        let gnu = match header.as_gnu() {
+            // Its map goes on in blocks that are no part of its size.
+            Some(gnu) if kind == EntryType::GNUSparse => Some(Map::of_gnu(gnu, reader, size)?),
+            _ => None,
+        };
         let mut content = (&mut *reader).take(size);
-        visit(&mut entry(&header, extended, size, &mut content)?)?;
+        let map = if kind == EntryType::Regular { holes.map(&mut content, size)? } else { gnu };
+        visit(&mut entry(&header, extended, (size, map), &mut content)?)?;
         let left = content.limit();
         let rest = left.checked_add(padding(size)).ok_or_else(truncated)?;
         skip(reader, rest)?;
@@ -172,7 +185,7 @@ fn padding(size: u64) -> u64 {
     if over == 0 { 0 } else { BLOCK as u64 - over }
 }
 
-fn entry<'a>(header: &Header, extended: Extended, size: u64, content: &'a mut dyn Read) -> Result<Entry<'a>> {
+fn entry<'a>(header: &Header, extended: Extended, (size, map): (u64, Option<Map>), content: &'a mut dyn Read) -> Result<Entry<'a>> {
     let name = text(extended.name.unwrap_or_else(|| header.path_bytes().into_owned()))?;
     let link = extended.link.or_else(|| header.link_name_bytes().map(|name| name.into_owned())).unwrap_or_default();
     let owner = |found: io::Result<u64>| found.ok().and_then(|id| u32::try_from(id).ok()).filter(|id| *id != u32::MAX);
@@ -185,16 +198,15 @@ fn entry<'a>(header: &Header, extended: Extended, size: u64, content: &'a mut dy
     let number = |found: io::Result<Option<u32>>| found.ok().flatten().unwrap_or_default();
     let device = |block| Kind::Device { block, major: number(header.device_major()), minor: number(header.device_minor()) };
     let kind = match header.entry_type() {
-        EntryType::Regular | EntryType::Continuous => Kind::File,
+        EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => Kind::File,
         EntryType::Directory => Kind::Folder,
         EntryType::Symlink => Kind::Link(text(link)?),
         EntryType::Link => Kind::Hard(text(link)?),
         EntryType::Char => device(false),
         EntryType::Block => device(true),
         EntryType::Fifo => Kind::Pipe,
-        EntryType::GNUSparse => return Err(Error::Invalid(format!("entry {name:?}: sparse entries are not supported"))),
         other => return Err(Error::Invalid(format!("entry {name:?} is of a type ({:?}) that is not supported", char::from(other.as_byte())))),
     };
-    let size = if kind == Kind::File { size } else { 0 };
-    Ok(Entry { name, kind, mode, uid, gid, modified, size, attributes: extended.attributes, content })
+    let size = if kind == Kind::File { map.as_ref().map_or(size, |map| map.size) } else { 0 };
+    Ok(Entry { name, kind, mode, uid, gid, modified, size, map, attributes: extended.attributes, content })
 }

@@ -6,11 +6,12 @@
 
 use super::archive::{truncated, unreadable};
 use crate::error::{Error, Result};
+use crate::sparse::Map;
 use crate::tarball::{Entry, Kind};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -69,11 +70,10 @@ impl<'a> Target<'a> {
             Kind::File => {
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let file = rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR).map_err(|e| doing(e.into()))?;
-                let size = entry.size;
                 let mut file = File::from(file);
-                let copied = copy(&mut entry.content, &mut file, path)?;
-                if copied != size {
-                    return Err(truncated());
+                match &entry.map {
+                    None => exactly(&mut *entry.content, entry.size, &mut file, path)?,
+                    Some(map) => pieces(&mut *entry.content, map, &mut file, path)?,
                 }
                 dress(file.as_fd(), entry).map_err(doing)
             }
@@ -282,6 +282,19 @@ fn dress(file: BorrowedFd<'_>, entry: &Entry<'_>) -> io::Result<()> {
 fn times(seconds: i64) -> Timestamps {
     let at = Timespec { tv_sec: seconds, tv_nsec: 0 };
     Timestamps { last_access: at, last_modification: at }
+}
+
+/// A file with holes: the disk has none of them either.
+fn pieces(from: &mut dyn Read, map: &Map, to: &mut File, path: &str) -> Result<()> {
+    for (offset, length) in &map.pieces {
+        to.seek(SeekFrom::Start(*offset)).map_err(|error| failed(path, &error))?;
+        exactly(from, *length, to, path)?;
+    }
+    to.set_len(map.size).map_err(|error| failed(path, &error))
+}
+
+fn exactly(from: &mut dyn Read, size: u64, to: &mut File, path: &str) -> Result<()> {
+    if copy(&mut from.take(size), to, path)? == size { Ok(()) } else { Err(truncated()) }
 }
 
 fn copy(from: &mut dyn Read, to: &mut File, path: &str) -> Result<u64> {

@@ -170,6 +170,9 @@ impl Target<'_> {
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let file = rustix::fs::openat(parent, last, flags, Mode::RUSR | Mode::WUSR).map_err(|e| Fault::of("open", full, e))?;
                 let mut file = File::from(file);
+                if entry.map.is_some() {
+                    return Err(Fault::Wrong("sparse entries are not supported".into()));
+                }
                 copy(&mut entry.content, &mut file, full, entry.size)?;
                 self.dress(file.as_fd(), full, entry)?;
                 times(file.as_fd(), entry.modified).map_err(|e| Fault::of("chtimes", full, e))

@@ -9,5 +9,6 @@ mod linux;
 mod names;
 mod peers;
 mod registry;
+mod sparse;
 mod spoilt;
 mod stand_in;
