@@ -1,18 +1,46 @@
 //! Who may open a connection with this manager, and keep it: plain functions of its state.
 //!
-//! Owns: those two decisions. Invariants: a state that has not come as far as this manager's own entry in it says nothing about others: until
-//! then those count that this manager was told of when it joined, or nobody could ever bring it the rest. From there on a node that is not
-//! in the state gets nothing, whatever its certificate says. Never: looks at a certificate, which `wsw-net` has done.
+//! Owns: those two decisions. Invariants: only the leader's state is the last word. One that has not come as far as this manager's own entry in
+//! it says nothing about others: until then those count that this manager was told of when it joined. One that is older than a manager's
+//! certificate cannot know that manager, which may be the leader that brings the rest: it is heard. Else a node that is not in the state gets
+//! nothing, whatever its certificate says. Never: verifies a certificate, which `wsw-net` has done.
 
 use crate::asking::role;
 use crate::manager::Manager;
 use crate::raft::types::RaftId;
 use openraft::type_config::async_runtime::AsyncRuntime;
+use std::time::{Duration, UNIX_EPOCH};
 use wsw_api::id::NodeId;
 use wsw_api::spec::NodeRole;
+use wsw_api::time::{Nanos, SECOND, Time};
+use wsw_api::trust::BACKDATE_SECONDS;
 use wsw_net::{Error, Gate, Peer, Protocol};
 use wsw_planner::dispatcher::REMOVED;
 use wsw_planner::store::Store;
+
+/// A certificate names seconds, the state nanoseconds.
+const ROUNDED: Nanos = SECOND;
+
+/// Who asks, as its certificate says.
+#[derive(Debug, Clone, Copy)]
+pub struct Asks {
+    pub node: NodeId,
+    pub role: NodeRole,
+    /// When the certificate was made, in cluster time: never before the entry that made the node what the certificate says.
+    pub issued: Time,
+}
+
+impl Asks {
+    fn of(peer: &Peer) -> Self {
+        let from = peer.from.duration_since(UNIX_EPOCH).unwrap_or_default() + Duration::from_secs(BACKDATE_SECONDS);
+        Self { node: peer.node, role: peer.role, issued: Time(from.as_nanos().try_into().unwrap_or(u64::MAX)) }
+    }
+
+    /// True when the state is of before the certificate.
+    fn is_newer(&self, store: &Store) -> bool {
+        self.issued.after(ROUNDED) > store.time()
+    }
+}
 
 /// This manager, as far as it matters here.
 #[derive(Clone, Copy)]
@@ -31,21 +59,26 @@ impl Own<'_> {
         store.node(&self.node).and_then(|own| own.manager.as_ref()).is_none_or(|record| record.raft_id != self.raft_id)
     }
 
-    fn lets_in(&self, store: &Store, (node, certified): (NodeId, NodeRole), protocol: Protocol) -> Result<(), Error> {
-        if protocol == Protocol::Raft && certified != NodeRole::Manager {
+    /// True when a manager counts though the state does not know it as one.
+    fn hears(&self, store: &Store, asks: &Asks) -> bool {
+        let trusted = self.trusted.is_empty() || self.trusted.contains(&asks.node);
+        asks.role == NodeRole::Manager && !self.leads && if self.is_behind(store) { trusted } else { asks.is_newer(store) }
+    }
+
+    fn lets_in(&self, store: &Store, asks: &Asks, protocol: Protocol) -> Result<(), Error> {
+        if protocol == Protocol::Raft && asks.role != NodeRole::Manager {
             return Err(Error::Refused("a manager's certificate is needed".into()));
         }
-        let trusted = self.trusted.is_empty() || self.trusted.contains(&node);
-        if protocol == Protocol::Raft && trusted && self.is_behind(store) {
+        if protocol == Protocol::Raft && self.hears(store, asks) {
             return Ok(());
         }
         if store.cluster().is_none() {
             return Err(Error::Busy("this manager's state is not loaded yet".into()));
         }
-        match store.node(&node) {
+        match store.node(&asks.node) {
             Some(known) if protocol == Protocol::Logs && known.manager.is_none() => Err(Error::Refused("only managers read the logs of other nodes".into())),
-            Some(_) if protocol != Protocol::Raft || role(store, &node) == NodeRole::Manager => Ok(()),
-            // Only the leader's state is the last word; this one may not have heard of the node, or its new role, yet.
+            Some(_) if protocol != Protocol::Raft || role(store, &asks.node) == NodeRole::Manager => Ok(()),
+            // This one may not have heard of the node, or its new role, yet.
             _ if !self.leads => Err(Error::Busy("this manager does not know the node yet".into())),
             Some(_) => Err(Error::Refused("this node is not a manager of the swarm any more".into())),
             None => Err(Error::Refused(REMOVED.into())),
@@ -53,16 +86,16 @@ impl Own<'_> {
     }
 
     /// Whom the state knew when it was admitted, and does not know now, was removed; the same with its role. So not only the leader closes.
-    fn keep(&self, store: &Store, (node, certified): (NodeId, NodeRole), protocol: Protocol) -> Result<(), Error> {
-        if self.is_behind(store) {
+    fn keep(&self, store: &Store, asks: &Asks, protocol: Protocol) -> Result<(), Error> {
+        if self.is_behind(store) || protocol == Protocol::Raft && self.hears(store, asks) {
             return Ok(());
         }
-        match store.node(&node) {
+        match store.node(&asks.node) {
             None => Err(Error::Refused(REMOVED.into())),
-            Some(_) if protocol == Protocol::Raft && role(store, &node) != NodeRole::Manager => {
+            Some(_) if protocol == Protocol::Raft && role(store, &asks.node) != NodeRole::Manager => {
                 Err(Error::Refused("this node is not a manager of the swarm any more".into()))
             }
-            Some(_) => self.lets_in(store, (node, certified), protocol),
+            Some(_) => self.lets_in(store, asks, protocol),
         }
     }
 }
@@ -73,18 +106,18 @@ impl<RT: AsyncRuntime> Manager<RT> {
     }
 
     /// Whether a node with this certificate may open such a connection.
-    pub fn lets_in(&self, node: NodeId, role: NodeRole, protocol: Protocol) -> Result<(), Error> {
-        self.own().lets_in(&self.store(), (node, role), protocol)
+    pub fn lets_in(&self, asks: &Asks, protocol: Protocol) -> Result<(), Error> {
+        self.own().lets_in(&self.store(), asks, protocol)
     }
 }
 
 impl Gate for Manager {
     fn admit(&self, peer: &Peer, protocol: Protocol) -> Result<(), Error> {
-        self.lets_in(peer.node, peer.role, protocol)
+        self.lets_in(&Asks::of(peer), protocol)
     }
 
     fn keep(&self, peer: &Peer, protocol: Protocol) -> Result<(), Error> {
-        self.own().keep(&self.store(), (peer.node, peer.role), protocol)
+        self.own().keep(&self.store(), &Asks::of(peer), protocol)
     }
 }
 
@@ -135,8 +168,16 @@ mod tests {
         }));
         let changes = [cluster].into_iter().chain(nodes.iter().map(|(number, raft_id)| node(*number, *raft_id))).collect();
         let mut store = Store::default();
-        store.apply(1, &Entry { changes, ..Entry::default() });
+        store.apply(1, &Entry { time: NOW, changes, ..Entry::default() });
         store
+    }
+
+    /// When the state of these tests is from.
+    const NOW: Time = Time(1_000 * SECOND);
+
+    /// A node with a certificate of long before.
+    fn asks(node: NodeId, role: NodeRole) -> Asks {
+        Asks { node, role, issued: Time(0) }
     }
 
     fn own(trusted: &[NodeId]) -> Own<'_> {
@@ -165,11 +206,11 @@ mod tests {
         ];
         for store in &before {
             let (own, manager) = (own(&trusted), NodeRole::Manager);
-            assert_eq!(said(&own.lets_in(store, (told, manager), Protocol::Raft)), "in");
-            assert_eq!(said(&own.keep(store, (told, manager), Protocol::Raft)), "in");
-            assert_eq!(said(&own.lets_in(store, (stranger, manager), Protocol::Raft)), "later");
-            assert_eq!(said(&own.lets_in(store, (told, NodeRole::Worker), Protocol::Raft)), "no");
-            assert_ne!(said(&own.lets_in(store, (stranger, manager), Protocol::Session)), "in");
+            assert_eq!(said(&own.lets_in(store, &asks(told, manager), Protocol::Raft)), "in");
+            assert_eq!(said(&own.keep(store, &asks(told, manager), Protocol::Raft)), "in");
+            assert_eq!(said(&own.lets_in(store, &asks(stranger, manager), Protocol::Raft)), "later");
+            assert_eq!(said(&own.lets_in(store, &asks(told, NodeRole::Worker), Protocol::Raft)), "no");
+            assert_ne!(said(&own.lets_in(store, &asks(stranger, manager), Protocol::Session)), "in");
         }
     }
 
@@ -178,13 +219,30 @@ mod tests {
         let trusted = [id(2), id(5)];
         let store = state(&[(OWN, Some(OWN_RAFT)), (2, Some(20)), (3, None)]);
         let (own, manager) = (own(&trusted), NodeRole::Manager);
-        assert_eq!(said(&own.lets_in(&store, (id(2), manager), Protocol::Raft)), "in");
-        for gone in [3, 5] {
-            assert_eq!(said(&own.lets_in(&store, (id(gone), manager), Protocol::Raft)), "later", "it may not have heard of it yet");
-            assert_eq!(said(&Own { leads: true, ..own }.lets_in(&store, (id(gone), manager), Protocol::Raft)), "no");
-            assert_eq!(said(&own.keep(&store, (id(gone), manager), Protocol::Raft)), "no", "it was removed, or is no manager any more");
+        assert_eq!(said(&own.lets_in(&store, &asks(id(2), manager), Protocol::Raft)), "in");
+        for gone in [3, 5].map(|gone| asks(id(gone), manager)) {
+            assert_eq!(said(&own.lets_in(&store, &gone, Protocol::Raft)), "later", "it may not have heard of it yet");
+            assert_eq!(said(&Own { leads: true, ..own }.lets_in(&store, &gone, Protocol::Raft)), "no");
+            assert_eq!(said(&own.keep(&store, &gone, Protocol::Raft)), "no", "it was removed, or is no manager any more");
         }
-        assert_eq!(said(&own.lets_in(&store, (id(3), NodeRole::Worker), Protocol::Session)), "in");
-        assert_eq!(said(&own.lets_in(&store, (id(3), NodeRole::Worker), Protocol::Logs)), "no");
+        assert_eq!(said(&own.lets_in(&store, &asks(id(3), NodeRole::Worker), Protocol::Session)), "in");
+        assert_eq!(said(&own.lets_in(&store, &asks(id(3), NodeRole::Worker), Protocol::Logs)), "no");
+    }
+
+    #[test]
+    fn a_manager_of_after_the_state_is_heard_for_it_may_lead() {
+        // This one was away while a worker became a manager, and another node joined as one.
+        let store = state(&[(OWN, Some(OWN_RAFT)), (2, Some(20)), (3, None)]);
+        let own = own(&[]);
+        for came in [3, 6] {
+            let newer = Asks { node: id(came), role: NodeRole::Manager, issued: NOW.after(SECOND) };
+            assert_eq!(said(&own.lets_in(&store, &newer, Protocol::Raft)), "in");
+            assert_eq!(said(&own.keep(&store, &newer, Protocol::Raft)), "in", "as long as the state is not as new");
+            assert_eq!(said(&Own { leads: true, ..own }.lets_in(&store, &newer, Protocol::Raft)), "no", "a leader knows all there are");
+            let as_worker = Asks { role: NodeRole::Worker, ..newer };
+            assert_eq!(said(&own.lets_in(&store, &as_worker, Protocol::Raft)), "no");
+        }
+        let stranger = Asks { node: id(6), role: NodeRole::Manager, issued: NOW.after(SECOND) };
+        assert_eq!(said(&own.lets_in(&store, &stranger, Protocol::Logs)), "later");
     }
 }

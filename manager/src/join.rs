@@ -14,6 +14,7 @@ use wsw_api::id::{ClusterId, NodeId};
 use wsw_api::join::{JoinRequest, Joined};
 use wsw_api::object::Cluster;
 use wsw_api::spec::NodeRole;
+use wsw_api::time::Time;
 use wsw_api::{Error, Result};
 use wsw_net::Peer;
 use wsw_planner::Store;
@@ -33,7 +34,7 @@ impl Manager {
         let node = key.node();
         let write = Write::AddNode { id: node, role, availability: request.availability, hostname: request.hostname, addr: request.addr };
         self.write(write).await?;
-        let certificate = sign(cluster, &key, node, role).map_err(internal)?;
+        let certificate = sign(cluster, &key, node, role, self.store().time()).map_err(internal)?;
         tracing::info!(%node, ?role, "a node joined");
         Ok(joined(node, cluster.id, role, certificate, &store))
     }
@@ -60,7 +61,7 @@ impl Manager {
             return Err(Error::forbidden(REMOVED));
         }
         let role = asking::role(&store, &node);
-        let certificate = sign(cluster, &key, node, role).map_err(internal)?;
+        let certificate = sign(cluster, &key, node, role, store.time()).map_err(internal)?;
         tracing::info!(%node, ?role, "a node has a new certificate");
         Ok(joined(node, cluster.id, role, certificate, &store))
     }
@@ -80,8 +81,8 @@ fn joined(node: NodeId, cluster: ClusterId, role: NodeRole, certificate: String,
     Joined { node, cluster, role, certificate, managers, manager_nodes }
 }
 
-fn sign(cluster: &Cluster, key: &Request, node: NodeId, role: NodeRole) -> io::Result<String> {
+fn sign(cluster: &Cluster, key: &Request, node: NodeId, role: NodeRole, time: Time) -> io::Result<String> {
     let life = Duration::nanoseconds(cluster.spec.node_cert_expiry.try_into().unwrap_or(i64::MAX));
     let root = Root::of(cluster).map_err(io::Error::other)?;
-    root.sign(key, node, cluster.id, role, life).map_err(io::Error::other)
+    root.sign(key, node, cluster.id, role, (time, life)).map_err(io::Error::other)
 }

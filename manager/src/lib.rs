@@ -29,6 +29,7 @@ pub mod raft;
 mod serve;
 mod supervisor;
 
+pub use admission::Asks;
 pub use anew::refusal;
 pub use asking::Leading;
 pub use config::{Config, InitSpec};

@@ -16,6 +16,7 @@ use time::{Duration, OffsetDateTime};
 use wsw_api::id::{ClusterId, NodeId};
 use wsw_api::object::Cluster;
 use wsw_api::spec::NodeRole;
+use wsw_api::time::Time;
 use wsw_api::trust::BACKDATE_SECONDS;
 use x509_parser::der_parser::asn1_rs::Tag;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -128,16 +129,25 @@ impl Root {
     /// A certificate for a manager, with a new key.
     pub fn issue(&self, node: NodeId, cluster: ClusterId, life: Duration) -> Result<Issued, Error> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let certificate = self.certify(&key, node, cluster, NodeRole::Manager, life)?;
+        let certificate = self.certify(&key, node, cluster, NodeRole::Manager, (OffsetDateTime::UNIX_EPOCH, life))?;
         Ok(Issued { certificate, key: key.serialize_pem() })
     }
 
-    /// A certificate for the key of a request, with what leads from it to the root.
-    pub fn sign(&self, request: &Request, node: NodeId, cluster: ClusterId, role: NodeRole, life: Duration) -> Result<String, Error> {
-        self.certify(&request.0, node, cluster, role, life)
+    /// A certificate for the key of a request, with what leads from it to the root. It is made now, or at this cluster time if that is later
+    /// (clocks differ): `admission` asks whether it is of after a state.
+    pub fn sign(&self, request: &Request, node: NodeId, cluster: ClusterId, role: NodeRole, (time, life): (Time, Duration)) -> Result<String, Error> {
+        let time = OffsetDateTime::from_unix_timestamp_nanos(time.0.into()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        self.certify(&request.0, node, cluster, role, (time, life))
     }
 
-    fn certify(&self, key: &impl PublicKeyData, node: NodeId, cluster: ClusterId, role: NodeRole, life: Duration) -> Result<String, Error> {
+    fn certify(
+        &self,
+        key: &impl PublicKeyData,
+        node: NodeId,
+        cluster: ClusterId,
+        role: NodeRole,
+        (time, life): (OffsetDateTime, Duration),
+    ) -> Result<String, Error> {
         let now = OffsetDateTime::now_utc();
         let role = match role {
             NodeRole::Manager => MANAGER,
@@ -148,7 +158,7 @@ impl Root {
         params.distinguished_name.push(DnType::OrganizationName, cluster.to_string());
         params.distinguished_name.push(DnType::OrganizationalUnitName, role);
         params.distinguished_name.push(DnType::CommonName, node.to_string());
-        params.not_before = now - BACKDATE;
+        params.not_before = now.max(time) - BACKDATE;
         params.not_after = (now + life.min(ROOT_LIFE)).min(self.until);
         let cross = self.cross.as_ref().filter(|cross| cross.needed || cross.until >= params.not_after);
         params.not_after = cross.map_or(params.not_after, |cross| cross.until.min(params.not_after));
@@ -262,7 +272,7 @@ mod tests {
         let read = Request::read(&csr).unwrap();
         assert_eq!(read.node(), Request::read(&csr).unwrap().node());
         assert_ne!(read.node(), Request::read(&request().unwrap().0).unwrap().node());
-        let certificate = root.sign(&read, read.node(), ClusterId::from_bytes([2; 16]), NodeRole::Worker, NODE_LIFE).unwrap();
+        let certificate = root.sign(&read, read.node(), ClusterId::from_bytes([2; 16]), NodeRole::Worker, (Time(0), NODE_LIFE)).unwrap();
         assert!(certificate.starts_with("-----BEGIN CERTIFICATE-----"));
         // Its last characters are the signature's.
         let spoilt = csr.replace("=\n-----END", "A\n-----END");

@@ -50,6 +50,8 @@ pub struct Host {
     pub raft: Option<RaftId>,
     /// Whom it was told of when it joined.
     pub known: Vec<(NodeId, SocketAddr)>,
+    /// When its manager's certificate was made.
+    pub issued: Time,
     pub running: Option<Arc<Machine>>,
     common: Arc<Common>,
 }
@@ -59,7 +61,7 @@ impl Host {
     pub fn new(number: usize, common: Arc<Common>) -> Self {
         let (node, addr) = (NodeId::from_bytes(chance::id()), SocketAddr::from(([10, 0, 0, number as u8 + 1], 2377)));
         common.net.add(node, addr);
-        Self { number, node, addr, disk: SimDisk::new(common.plant), raft: None, known: Vec::new(), running: None, common }
+        Self { number, node, addr, disk: SimDisk::new(common.plant), raft: None, known: Vec::new(), issued: Time(0), running: None, common }
     }
 
     /// Starts its manager.
@@ -77,6 +79,7 @@ impl Host {
             net: self.common.net.clone(),
             host: number,
             node: self.node,
+            issued: self.issued,
             view: view.clone(),
             heard: Mutex::default(),
             checks: self.common.checks.clone(),

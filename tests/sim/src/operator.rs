@@ -52,8 +52,9 @@ async fn enrolled(world: &World, number: usize) -> Result<(), String> {
 /// A node's daemon starts a manager with a new Raft id; it was told of all managers that there are.
 fn become_manager(world: &mut World, number: usize) {
     let managers: Vec<_> = world.hosts.iter().filter(|host| host.raft.is_some()).map(|host| (host.node, host.addr)).collect();
+    let issued = world.common.checks.newest().map(|store| store.time()).unwrap_or_default();
     let host = &mut world.hosts[number];
-    (host.raft, host.known) = (Some(chance::next() >> 11), managers);
+    (host.raft, host.known, host.issued) = (Some(chance::next() >> 11), managers, issued);
     host.start(Start::Again);
 }
 

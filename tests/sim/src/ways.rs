@@ -23,6 +23,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 use wsw_api::id::NodeId;
 use wsw_api::spec::NodeRole;
+use wsw_api::time::Time;
+use wsw_manager::Asks;
 use wsw_manager::raft::link::{Failure, Lane, Ports, Reach};
 use wsw_manager::raft::machine::View;
 use wsw_manager::raft::snapshot::Reader;
@@ -40,6 +42,8 @@ pub struct Ways {
     pub net: Arc<Net>,
     pub host: usize,
     pub node: NodeId,
+    /// When its certificate was made.
+    pub issued: Time,
     pub view: Arc<View>,
     pub heard: Mutex<BTreeMap<RaftId, Instant>>,
     pub checks: Arc<Checks>,
@@ -59,7 +63,8 @@ impl Ways {
             return if self.net.leg(to, self.host).await { Err(away("nobody is there".into())) } else { pending().await };
         };
         let incarnation = self.view.store().cluster().map(|cluster| cluster.incarnation);
-        let let_in = door.manager.lets_in(self.node, NodeRole::Manager, Protocol::Raft).map_err(|error| error.to_string());
+        let let_in =
+            door.manager.lets_in(&Asks { node: self.node, role: NodeRole::Manager, issued: self.issued }, Protocol::Raft).map_err(|error| error.to_string());
         let greeted = let_in.and_then(|()| door.manager.greeting(&Hello { incarnation, to: raft }).and_then(|(_, met)| met));
         let answer = match greeted {
             Err(refused) => Err(away(refused)),

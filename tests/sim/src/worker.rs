@@ -18,7 +18,8 @@ use wsw_api::id::{NodeId, SessionId};
 use wsw_api::object::NodeDescription;
 use wsw_api::session::{MAX_FRAMES, ManagerFrame, WorkerFrame};
 use wsw_api::spec::{NodeRole, Platform, Resources};
-use wsw_manager::Origin;
+use wsw_api::time::Time;
+use wsw_manager::{Asks, Origin};
 use wsw_net::Protocol;
 
 /// Between two looks at the tasks.
@@ -88,7 +89,7 @@ impl Session {
             return None;
         }
         let door = net.door(to)?;
-        door.manager.lets_in(self.node, NodeRole::Worker, Protocol::Session).ok()?;
+        door.manager.lets_in(&Asks { node: self.node, role: NodeRole::Worker, issued: Time(0) }, Protocol::Session).ok()?;
         if !door.manager.leads() {
             let leader = door.manager.managers(&self.node).leader;
             let heard = net.pass(to, self.host).await;
