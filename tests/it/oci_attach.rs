@@ -56,7 +56,7 @@ struct Attached {
 
 impl Attached {
     fn start(node: &Node, client: &Path, words: &[&str]) -> Self {
-        let mut command = node.client(client, &[&["attach"], words].concat());
+        let mut command = hung_up_on(&node.client(client, &[&["attach"], words].concat()));
         Self::of(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()))
     }
 
@@ -70,7 +70,7 @@ impl Attached {
     }
 
     fn of(command: &mut Command) -> Self {
-        let name = command.get_program().to_string_lossy().into_owned();
+        let name = format!("{command:?}");
         let mut child = command.spawn().expect("the client starts");
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take().expect("it is piped"));
         Self { child, stdin, stdout, seen: Vec::new(), name }
@@ -110,6 +110,19 @@ impl Drop for Attached {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The same command, for which SIGHUP is what it usually is: who runs tests with `nohup` has it ignored by all their processes.
+fn hung_up_on(command: &Command) -> Command {
+    let mut env = Command::new("env");
+    env.arg("--default-signal=HUP").arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => env.env(name, value),
+            None => env.env_remove(name),
+        };
+    }
+    env
 }
 
 fn ended(child: &mut Child) -> i32 {
