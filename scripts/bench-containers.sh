@@ -27,6 +27,8 @@ start_docker() {
     unpack_deb bookworm docker.io "$programs.part" && mv "$programs.part" "$programs"
   fi
   docker_folder=$(mktemp -d "${TMPDIR:-/tmp}/dXXXXX")
+  # It makes no bridge but its usual one, which may be somebody else's.
+  ip link add docker-wsw type bridge && ip addr add 172.31.77.1/24 dev docker-wsw && ip link set docker-wsw up
   PATH=$programs/usr/sbin:$programs/usr/bin:$PATH "$programs/usr/sbin/dockerd" -H "unix://$docker_folder/s" --data-root "$docker_folder/d" --exec-root "$docker_folder/e" \
     --pidfile "$docker_folder/pid" --bridge docker-wsw >"$docker_folder/log" 2>&1 &
   docker_pid=$!
