@@ -1,13 +1,9 @@
 //! Containers: the article's walk with a Linux image, and what makes them outlive the daemon. As root; elsewhere a node says that it has none.
 
 use crate::harness::containers::{self, architecture, bridge, config, contained, docker_save, infinite, node_with_image, shims_of, system, wait_gone};
-use crate::harness::{self, Node, Setup, free_tcp_port, run, until};
+use crate::harness::{self, Node, Setup, free_tcp_port, is_root, run, until};
 use serde_json::json;
 use std::path::Path;
-
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
 
 #[test]
 fn the_articles_walk() {

@@ -2,21 +2,12 @@
 //! starts again.
 
 use crate::harness::containers::infinite;
-use crate::harness::{self, BOUND, Follow, Node, until};
+use crate::harness::{self, BOUND, Follow, Node, clients, is_root, until};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
-/// Our client and all of docker's.
-fn clients() -> Vec<PathBuf> {
-    std::iter::once(PathBuf::from(env!("CARGO_BIN_EXE_wsw"))).chain(harness::docker_clients()).collect()
-}
 
 /// A node with the image.
 fn node() -> Node {

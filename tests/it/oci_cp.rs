@@ -1,16 +1,10 @@
 //! `docker cp` with containers, with every client: docker's rules of source and destination, owners, streams, and what hostile containers gain by it (nothing).
 
 use crate::harness::containers::infinite;
-use crate::harness::{self, Follow, Node, Run, run};
+use crate::harness::{self, Follow, Node, Run, clients, is_root, run, run_with_input};
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
 
 /// A node with one container of the article's image, and its id.
 fn node_with(arguments: &[&str]) -> (Node, String) {
@@ -24,11 +18,6 @@ fn node_with(arguments: &[&str]) -> (Node, String) {
 
 fn ours() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_wsw"))
-}
-
-/// Our client and all of docker's.
-fn clients() -> Vec<PathBuf> {
-    std::iter::once(ours()).chain(harness::docker_clients()).collect()
 }
 
 fn sh(node: &Node, id: &str, script: &str) -> String {
@@ -271,17 +260,6 @@ fn into_a_container_by_dockers_rules() {
     assert_eq!(listed, "g7:8\n", "owners are those of the source, as Docker keeps them");
 }
 
-/// A program with input; what it wrote, and its code.
-fn with_input(node: &Node, client: &Path, words: &[&str], input: &[u8]) -> (Vec<u8>, i32) {
-    let mut child = node.client(client, words).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the client starts");
-    let (mut stdin, input) = (child.stdin.take().expect("it is piped"), input.to_vec());
-    let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
-    let mut out = Vec::new();
-    child.stdout.take().expect("it is piped").read_to_end(&mut out).expect("it is a pipe");
-    writer.join().expect("the writer ends");
-    (out, child.wait().expect("it is ours").code().unwrap_or(-1))
-}
-
 #[test]
 fn archives_go_through_pipes_and_words_are_the_same() {
     if !is_root() {
@@ -292,7 +270,7 @@ fn archives_go_through_pipes_and_words_are_the_same() {
     let newest = harness::newest_docker();
     let events = Follow::start(&mut node.client(&ours(), &["events", "--since", "1h", "--filter", "type=container", "--format", "{{.Action}}"]));
     for (number, client) in clients().iter().enumerate() {
-        let (bytes, code) = with_input(&node, client, &["cp", &format!("{id}:/data/sub"), "-"], b"");
+        let (bytes, code) = run_with_input(&mut node.client(client, &["cp", &format!("{id}:/data/sub"), "-"]), b"");
         let names: Vec<_> = tar::Archive::new(&bytes[..])
             .entries()
             .expect("a tar")
@@ -300,9 +278,9 @@ fn archives_go_through_pipes_and_words_are_the_same() {
             .collect();
         assert!(code == 0 && names.iter().any(|name| name == "sub/ä b") && names.len() == 6, "{code}: {names:?}");
         sh(&node, &id, &format!("mkdir /in{number}"));
-        assert_eq!(with_input(&node, client, &["cp", "-", &format!("{id}:/in{number}")], &bytes).1, 0);
+        assert_eq!(run_with_input(&mut node.client(client, &["cp", "-", &format!("{id}:/in{number}")]), &bytes).1, 0);
         // Packed as well.
-        assert_eq!(with_input(&node, client, &["cp", "-", &format!("{id}:/in{number}")], &crate::harness::archive::gzip(&bytes)).1, 0);
+        assert_eq!(run_with_input(&mut node.client(client, &["cp", "-", &format!("{id}:/in{number}")]), &crate::harness::archive::gzip(&bytes)).1, 0);
         assert_eq!(sh(&node, &id, &format!("cat /in{number}/sub/again /in{number}/sub/deep/*")), "one\nx\n");
         // With -a all is the container's user's.
         let file = node.folder().join("owned");

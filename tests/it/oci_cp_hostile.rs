@@ -2,18 +2,10 @@
 //! written to, what is too large to be held, what is not there.
 
 use crate::harness::containers::infinite;
-use crate::harness::{self, Node, guest, run, until};
+use crate::harness::{self, Node, clients, guest, is_root, run, until};
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
-
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
-fn clients() -> Vec<PathBuf> {
-    std::iter::once(PathBuf::from(env!("CARGO_BIN_EXE_wsw"))).chain(harness::docker_clients()).collect()
-}
 
 fn node() -> Node {
     let node = Node::swarm();

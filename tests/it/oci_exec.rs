@@ -1,16 +1,12 @@
 //! `docker exec` in containers, with every client: codes, streams, users, terminals, many at once, and what becomes of a command when its client, its container or the daemon goes.
 
 use crate::harness::containers::{contained, infinite};
-use crate::harness::{self, BOUND, Follow, Node, Run, run, until};
+use crate::harness::{self, BOUND, Follow, Node, Run, clients, is_root, run, run_with_input, until};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
-
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
 
 /// A node with one container of the article's image, and its id.
 fn node_with(arguments: &[&str]) -> (Node, String) {
@@ -26,25 +22,13 @@ fn container(node: &Node) -> String {
     node.wsw(&["ps", "-q", "--no-trunc"]).ok().trim().to_owned()
 }
 
-/// Our client and all of docker's.
-fn clients() -> Vec<PathBuf> {
-    std::iter::once(PathBuf::from(env!("CARGO_BIN_EXE_wsw"))).chain(harness::docker_clients()).collect()
-}
-
 fn exec(node: &Node, client: &Path, words: &[&str]) -> Run {
     run(&mut node.client(client, &[&["exec"], words].concat()))
 }
 
 /// The same with input, which ends.
 fn exec_with_input(node: &Node, client: &Path, words: &[&str], input: Vec<u8>) -> (Vec<u8>, i32) {
-    let mut command = node.client(client, &[&["exec"], words].concat());
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the client starts");
-    let mut stdin = child.stdin.take().expect("it is piped");
-    let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
-    let mut out = Vec::new();
-    child.stdout.take().expect("it is piped").read_to_end(&mut out).expect("it is a pipe");
-    writer.join().expect("the writer ends");
-    (out, child.wait().expect("it is ours").code().unwrap_or(-1))
+    run_with_input(&mut node.client(client, &[&["exec"], words].concat()), &input)
 }
 
 #[test]

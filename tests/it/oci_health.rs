@@ -1,23 +1,15 @@
 //! Health checks, as Docker Swarm treats them: a task runs once it is healthy, an unhealthy one is replaced, and every client shows both.
 
 use crate::harness::containers::{config, docker_save, infinite, system};
-use crate::harness::{self, Follow, Node, free_tcp_port, guest, run, until};
+use crate::harness::{self, Follow, Node, clients, free_tcp_port, guest, is_root, run, until};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
-
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
+use std::path::Path;
 
 fn node_with_image() -> Node {
     let node = Node::swarm();
     let file = infinite(node.folder());
     node.wsw(&["load", "-i", &file.to_string_lossy()]).ok();
     node
-}
-
-fn clients() -> Vec<PathBuf> {
-    std::iter::once(PathBuf::from(env!("CARGO_BIN_EXE_wsw"))).chain(harness::docker_clients()).collect()
 }
 
 fn only(node: &Node) -> String {

@@ -1,7 +1,7 @@
 //! Containers that misbehave, and machines that do: signals ignored, processes without end, disks filled, ends again and again, a runtime that breaks. As root.
 
 use crate::harness::containers::{INFINITE, contained, infinite, node_with_image, wait_gone};
-use crate::harness::{Node, Setup, SmallDisk, guest, stays, until};
+use crate::harness::{Node, Setup, SmallDisk, guest, is_root, stays, until};
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -9,10 +9,6 @@ use std::time::Duration;
 
 /// What a node does not do is looked for this long.
 const WHILE: Duration = Duration::from_secs(1);
-
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
 
 fn code(task: &Value) -> Option<i64> {
     task["Status"]["ContainerStatus"]["ExitCode"].as_i64()

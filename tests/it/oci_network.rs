@@ -1,7 +1,7 @@
 //! The network of containers: ports published in both modes for both protocols, who the client is, the way out, and what a crash leaves of it. As root.
 
 use crate::harness::containers::{contained, infinite, network, node_with_image, wait_gone};
-use crate::harness::{BOUND, Follow, Net, Node, connect_from, free_tcp_port, free_udp_port, get, kill, run, until};
+use crate::harness::{BOUND, Follow, Net, Node, connect_from, free_tcp_port, free_udp_port, get, is_root, kill, run, until};
 use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -15,10 +15,6 @@ const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 9, 9, 9);
 const DATAGRAM: Duration = Duration::from_millis(500);
 /// Sends each datagram back. Debian's busybox has nothing for datagrams: the machine's own perl is mounted into the container.
 const ECHO: &str = r#"$s = IO::Socket::INET->new(Proto => "udp", LocalPort => 5000) or die; $| = 1; print "listens\n"; while ($p = $s->recv($b, 65000)) { $s->send($b, 0, $p) }"#;
-
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
 
 /// The folders of the machine that its perl needs, read-only.
 fn perl() -> Vec<String> {

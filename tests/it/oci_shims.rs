@@ -1,13 +1,9 @@
 //! Containers and their shims: one that hangs, also while nobody watches it, and how many tasks share one.
 
 use crate::harness::containers::{contained, group_bases, node_with_image, shims_of, wait_gone};
-use crate::harness::{Node, kill, until};
+use crate::harness::{Node, is_root, kill, until};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
-
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
 
 /// Waits for as many new tasks in place of these.
 fn wait_replaced(node: &Node, service: &str, before: &BTreeMap<String, i64>) -> BTreeMap<String, i64> {

@@ -1,17 +1,9 @@
 //! How containers are asked to end: by the signal that their image or service names, and by SIGKILL once their grace period is over; by the service and by `docker stop`.
 
 use crate::harness::containers::{INFINITE, config, layout, system};
-use crate::harness::{self, Follow, Node, run, until};
+use crate::harness::{Follow, Node, clients, is_root, run, until};
 use serde_json::json;
-use std::path::{Path, PathBuf};
-
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
-fn clients() -> Vec<PathBuf> {
-    std::iter::once(PathBuf::from(env!("CARGO_BIN_EXE_wsw"))).chain(harness::docker_clients()).collect()
-}
+use std::path::Path;
 
 /// A node with an image whose STOPSIGNAL is SIGUSR1.
 fn node() -> Node {

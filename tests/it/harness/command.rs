@@ -1,7 +1,7 @@
 //! Running a client program: to its end with a bound, or following its output line by line.
 
 use super::wait::BOUND;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -53,6 +53,17 @@ pub fn run(command: &mut Command) -> Run {
     let run = Run { shown, code: status.map_or(-1, code), out: out.join().expect("the reader ends"), err: err.join().expect("the reader ends") };
     assert!(status.is_some(), "did not end within {BOUND:?}:\n{run}");
     run
+}
+
+/// Runs a program with input, which ends; what it wrote, and its code.
+pub fn run_with_input(command: &mut Command, input: &[u8]) -> (Vec<u8>, i32) {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the client starts");
+    let (mut stdin, input) = (child.stdin.take().expect("it is piped"), input.to_vec());
+    let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
+    let mut out = Vec::new();
+    child.stdout.take().expect("it is piped").read_to_end(&mut out).expect("it is a pipe");
+    writer.join().expect("the writer ends");
+    (out, child.wait().expect("it is ours").code().unwrap_or(-1))
 }
 
 fn spawn(command: &mut Command, shown: &str) -> Child {

@@ -26,7 +26,7 @@ mod wait;
 
 pub use client::{Client, connect_from, has, lab};
 pub use cluster::Cluster;
-pub use command::{Follow, Run, run};
+pub use command::{Follow, Run, run, run_with_input};
 pub use disk::SmallDisk;
 pub use guests::{foreign_guest, guest, image_tar, large_guest, module, wat};
 pub use http::{get, get_from, over_unix};
@@ -66,6 +66,16 @@ pub fn docker_clients() -> Vec<std::path::PathBuf> {
     }
     assert!(!found.is_empty(), "no docker client on this machine: run scripts/setup");
     found
+}
+
+/// Our client and all of docker's.
+pub fn clients() -> Vec<std::path::PathBuf> {
+    std::iter::once(std::path::PathBuf::from(env!("CARGO_BIN_EXE_wsw"))).chain(docker_clients()).collect()
+}
+
+/// Containers need root; without it there is nothing that a test of them could see.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
 }
 
 /// The newest docker client. What is compared word by word is compared with it alone: older ones differ among themselves.
