@@ -33,6 +33,7 @@ pub mod volume_store;
 pub use backend::Backend;
 pub use convert::event::{of_prune as prune_event, of_task as task_event, of_volume as volume_event};
 pub use convert::task::container_id;
+pub use convert::time::human as human_duration;
 pub use negotiate::{ApiVersion, NEWEST, OLDEST};
 pub use router::router;
 pub use server::serve;

@@ -366,21 +366,25 @@ fn cases() -> u32 {
     option_env!("WSW_PLANNER_CASES").and_then(|text| text.parse().ok()).unwrap_or(96)
 }
 
+/// A history with the checks after each step, and of what it leaves.
+fn plays(steps: &[Step]) {
+    let (mut world, mut names) = (World::new(3), 0);
+    plan_and_check(&mut world);
+    for step in steps {
+        let before = world.store.clone();
+        take(&mut world, step, &mut names);
+        check_all(&before, &world);
+        plan_and_check(&mut world);
+    }
+    check_recovery(&mut world);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: cases(), rng_seed: seed(), ..ProptestConfig::default() })]
 
     #[test]
     fn histories_keep_every_property(steps in steps()) {
-        let mut world = World::new(3);
-        let mut names = 0;
-        plan_and_check(&mut world);
-        for step in &steps {
-            let before = world.store.clone();
-            take(&mut world, step, &mut names);
-            check_all(&before, &world);
-            plan_and_check(&mut world);
-        }
-        check_recovery(&mut world);
+        plays(&steps);
     }
 
     #[test]

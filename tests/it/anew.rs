@@ -1,6 +1,6 @@
 //! `swarm init --force-new-cluster`: one manager that is left begins anew with all services, tasks and nodes; the others are refused.
 
-use crate::harness::{Managers, Node, guest, image_tar, until};
+use crate::harness::{Managers, Node, guest, load_everywhere, until};
 use std::collections::BTreeSet;
 
 fn state(node: &Node) -> String {
@@ -34,10 +34,7 @@ fn what_is_left_of_a_swarm_begins_anew_and_its_old_majority_is_refused() {
     let mut managers = Managers::of(3);
     let worker = Managers::node();
     managers.join(&worker, "worker");
-    let archive = image_tar(worker.folder(), "tick", &guest("tick"));
-    for node in managers.nodes.iter().chain([&worker]) {
-        node.wsw(&["image", "load", "-q", "-i", &archive.to_string_lossy()]).ok();
-    }
+    load_everywhere(managers.nodes.iter().chain([&worker]), "tick", &guest("tick"));
     managers.nodes[0].wsw(&["service", "create", "-q", "--name", "ticking", "--mode", "global", "tick:latest"]).ok();
     managers.nodes[0].wait_running("ticking", 4);
     let leader = managers.leader(0);
@@ -96,7 +93,7 @@ fn what_is_left_of_a_swarm_begins_anew_and_its_old_majority_is_refused() {
 #[test]
 fn a_swarm_of_one_can_be_made_anew_again_and_again() {
     let mut node = Node::swarm();
-    node.wsw(&["image", "load", "-q", "-i", &image_tar(node.folder(), "tick", &guest("tick")).to_string_lossy()]).ok();
+    load_everywhere([&node], "tick", &guest("tick"));
     node.wsw(&["service", "create", "-q", "--name", "ticking", "tick:latest"]).ok();
     let running = node.wait_running("ticking", 1);
     for round in 0..2 {

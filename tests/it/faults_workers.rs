@@ -1,6 +1,6 @@
 //! Workers that are cut off, that go and come with their tasks, and that get another address.
 
-use crate::harness::{Cluster, Net, Node, Setup, guest, image_tar, kill_below, stays, until};
+use crate::harness::{Cluster, Net, Node, Setup, guest, kill_below, stays, until};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -14,10 +14,7 @@ fn ticking(net: &Net, setup: impl Fn(usize) -> Setup) -> Cluster {
     let cluster = Cluster { manager, workers };
     cluster.workers.iter().for_each(|worker| cluster.join(worker));
     cluster.wait_states(&["ready"], net.hosts.len());
-    let archive = image_tar(cluster.manager.folder(), "tick", &guest("tick"));
-    for node in cluster.workers.iter().chain([&cluster.manager]) {
-        node.wsw(&["image", "load", "-q", "-i", &archive.to_string_lossy()]).ok();
-    }
+    cluster.load_everywhere("tick", &guest("tick"));
     cluster
 }
 

@@ -1,6 +1,6 @@
 //! Several managers: each reads and writes, and the loss of a minority, of the leader, of a majority and of all of them heals by itself.
 
-use crate::harness::{Managers, Recorder, guest, image_tar, until};
+use crate::harness::{Managers, Recorder, guest, load_everywhere, until};
 
 #[test]
 fn every_manager_reads_and_writes_and_the_next_one_leads_when_the_leader_dies() {
@@ -109,10 +109,7 @@ fn a_worker_finds_the_next_leader_and_its_tasks_notice_nothing() {
     let mut managers = Managers::of(3);
     let worker = Managers::node();
     managers.join(&worker, "worker");
-    let archive = image_tar(worker.folder(), "tick", &guest("tick"));
-    for node in managers.nodes.iter().chain([&worker]) {
-        node.wsw(&["image", "load", "-q", "-i", &archive.to_string_lossy()]).ok();
-    }
+    load_everywhere(managers.nodes.iter().chain([&worker]), "tick", &guest("tick"));
     managers.nodes[0].wsw(&["service", "create", "--name", "ticking", "--mode", "global", "tick:latest"]).ok();
     let running = managers.nodes[0].wait_running("ticking", 4);
     for _ in 0..2 {

@@ -10,6 +10,7 @@ use crate::model::{Empty, Map, container as api};
 use crate::volume_store::{Volume, VolumeStore};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use wsw_api::health::State;
 use wsw_api::network::NetworkAttachment;
 use wsw_api::object::Template;
@@ -132,7 +133,7 @@ impl Container<'_> {
 
     /// `Up 3 seconds`.
     fn status(&self) -> String {
-        let ago = |at: Option<Time>| time::human(self.now.since(at.unwrap_or(self.local.status.at)));
+        let ago = |at: Option<Time>| time::human(Duration::from_nanos(self.now.since(at.unwrap_or(self.local.status.at))));
         match self.state() {
             "running" => {
                 let health = match &self.local.health {

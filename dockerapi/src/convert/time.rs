@@ -2,6 +2,8 @@
 //!
 //! Owns: RFC 3339 with Go's rules, and "3 minutes" as `docker ps` says it. Never: reads a clock.
 
+use std::time::Duration;
+
 use time::OffsetDateTime;
 use wsw_api::Time;
 
@@ -56,9 +58,9 @@ pub fn length(text: &str) -> Option<u64> {
     (!text.is_empty()).then_some(total)
 }
 
-/// A length of time in words, as Docker's `units.HumanDuration`.
-pub fn human(nanos: u64) -> String {
-    let seconds = nanos / wsw_api::time::SECOND;
+/// A length of time in words, as Docker's `units.HumanDuration`: "3 minutes", "About an hour".
+pub fn human(elapsed: Duration) -> String {
+    let seconds = elapsed.as_secs();
     let (minutes, hours) = (seconds / 60, (seconds + 1800) / 3600);
     match (seconds, minutes, hours) {
         (0, ..) => "Less than a second".into(),
@@ -69,16 +71,15 @@ pub fn human(nanos: u64) -> String {
         (.., 1) => "About an hour".into(),
         (.., 2..48) => format!("{hours} hours"),
         (.., 48..336) => format!("{} days", hours / 24),
-        (.., 336..1460) => format!("{} weeks", hours / 24 / 7),
-        (.., 1460..17520) => format!("{} months", hours / 24 / 30),
-        _ => format!("{} years", hours / 24 / 365),
+        (.., 336..1440) => format!("{} weeks", hours / 24 / 7),
+        (.., 1440..17_520) => format!("{} months", hours / 24 / 30),
+        _ => format!("{} years", seconds / 3600 / 24 / 365),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wsw_api::time::SECOND;
 
     #[test]
     fn moments_are_written_as_go_does() {
@@ -91,7 +92,8 @@ mod tests {
 
     #[test]
     fn lengths_are_said_as_docker_does() {
-        let said: Vec<String> = [0, 1, 59, 60, 119, 120, 3599, 3600, 5399, 5400, 7 * 86400, 20 * 86400, 90 * 86400].iter().map(|s| human(s * SECOND)).collect();
+        let said: Vec<String> =
+            [0, 1, 59, 60, 119, 120, 3599, 3600, 5399, 5400, 7 * 86400, 20 * 86400, 90 * 86400].iter().map(|s| human(Duration::from_secs(*s))).collect();
         assert_eq!(
             said.join(", "),
             "Less than a second, 1 second, 59 seconds, About a minute, About a minute, 2 minutes, 59 minutes, About an hour, About an hour, 2 hours, 7 days, 2 weeks, 3 months"

@@ -7,18 +7,6 @@ fn create(mode: Kind, condition: RestartCondition, attempts: u64, window: u64, c
     Step::Create(Sketch { replicas: 0, mode, condition, attempts, window, delay: 0, reserve: 0, max_per_node: 0, constrained, host_port, spread: 0, gpus: 0 })
 }
 
-fn plays(steps: &[Step]) {
-    let (mut world, mut names) = (World::new(3), 0);
-    plan_and_check(&mut world);
-    for step in steps {
-        let before = world.store.clone();
-        take(&mut world, step, &mut names);
-        check_all(&before, &world);
-        plan_and_check(&mut world);
-    }
-    check_recovery(&mut world);
-}
-
 /// A plan forgot the attempt that its own successor pushed out of the record one plan late.
 #[test]
 fn a_successor_counts_in_the_record_at_once() {

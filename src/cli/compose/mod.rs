@@ -8,7 +8,7 @@ pub mod convert;
 mod deploy;
 mod emit;
 mod env;
-mod fields;
+pub mod fields;
 mod interpolate;
 mod merge;
 mod objects;

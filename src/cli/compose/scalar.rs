@@ -2,6 +2,8 @@
 
 use serde_json::{Number, Value};
 
+use crate::cli::format::units::shortest;
+
 /// What an unquoted scalar is: null, a boolean, a number, else text.
 pub fn resolve(text: &str) -> Value {
     match text {
@@ -66,14 +68,7 @@ pub fn text(value: &Value) -> String {
 /// A number as Go prints it: no fraction where there is none, an exponent from 1e21 on.
 pub fn number(number: &Number) -> String {
     let Some(value) = number.as_f64().filter(|_| number.is_f64()) else { return number.to_string() };
-    let magnitude = value.abs();
-    if magnitude != 0.0 && !(1e-4..1e21).contains(&magnitude) {
-        let text = format!("{value:e}");
-        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
-        return format!("{mantissa}e{sign}{digits:0>2}");
-    }
-    value.to_string()
+    shortest(value)
 }
 
 /// How a text is written.

@@ -1,6 +1,6 @@
 //! Sizes, durations and floats as docker (go-units, Go's `fmt`) prints them.
 
-use std::time::Duration;
+pub use wsw_dockerapi::human_duration;
 
 const DECIMAL: [&str; 9] = ["B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"];
 const BINARY: [&str; 9] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"];
@@ -57,26 +57,6 @@ pub fn bytes_size(size: f64) -> String {
     format!("{}{unit}", significant(size, 4))
 }
 
-/// "About a minute", "3 hours".
-pub fn human_duration(elapsed: Duration) -> String {
-    let seconds = elapsed.as_secs();
-    let minutes = seconds / 60;
-    let hours = (elapsed.as_secs_f64() / 3600.0 + 0.5) as u64;
-    match (seconds, minutes, hours) {
-        (0, ..) => "Less than a second".into(),
-        (1, ..) => "1 second".into(),
-        (2..60, ..) => format!("{seconds} seconds"),
-        (_, 1, _) => "About a minute".into(),
-        (_, 2..60, _) => format!("{minutes} minutes"),
-        (.., 1) => "About an hour".into(),
-        (.., 2..48) => format!("{hours} hours"),
-        (.., 48..336) => format!("{} days", hours / 24),
-        (.., 336..1440) => format!("{} weeks", hours / 24 / 7),
-        (.., 1440..17_520) => format!("{} months", hours / 24 / 30),
-        _ => format!("{} years", seconds / 3600 / 24 / 365),
-    }
-}
-
 /// Go's `time.Duration.String()`: "1h30m0s", "1.5s", "100ms".
 pub fn duration(nanos: i64) -> String {
     let sign = if nanos < 0 { "-" } else { "" };
@@ -106,6 +86,8 @@ pub fn duration(nanos: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{capabilities, mounts, ports};
 use crate::cli::{
     args::{Matches, values},
+    compose::fields::put,
     errors::Error,
 };
 
@@ -19,21 +20,6 @@ pub const RESTART_FLAGS: [&str; 4] = ["restart-delay", "restart-max-attempts", "
 pub const HEALTH_FLAGS: [&str; 6] = ["health-cmd", "health-interval", "health-timeout", "health-retries", "health-start-period", "health-start-interval"];
 
 const DEFAULT_DELAY: i64 = 5_000_000_000;
-
-/// Sets `key` when the value is not empty, as Go's `omitempty` does.
-fn put(map: &mut Map<String, Value>, key: &str, value: Value) {
-    let empty = match &value {
-        Value::Null => true,
-        Value::Bool(value) => !value,
-        Value::Number(number) => number.as_f64() == Some(0.0),
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(map) => map.is_empty(),
-    };
-    if !empty {
-        map.insert(key.to_owned(), value);
-    }
-}
 
 /// The spec of a new service; networks, secrets and configs still carry names.
 pub fn spec(matches: &Matches, image: &str, args: &[String]) -> Result<Value, Error> {

@@ -22,6 +22,13 @@ fn next_addr() -> Ipv4Addr {
     Ipv4Addr::new(127, 1 + (pid % 199) as u8, (pid / 199 % 250) as u8, NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// Loads an image with this guest on each of these nodes.
+pub fn load_everywhere<'a>(nodes: impl IntoIterator<Item = &'a Node>, name: &str, wasm: &Path) {
+    for node in nodes {
+        node.wsw(&["image", "load", "-q", "-i", &image_tar(node.folder(), name, wasm).to_string_lossy()]).ok();
+    }
+}
+
 impl Cluster {
     /// All joined and ready.
     pub fn of(workers: usize) -> Self {
@@ -66,10 +73,7 @@ impl Cluster {
 
     /// Loads an image with this guest on every node.
     pub fn load_everywhere(&self, name: &str, wasm: &Path) {
-        let archive = image_tar(self.manager.folder(), name, wasm);
-        for node in self.workers.iter().chain([&self.manager]) {
-            node.wsw(&["image", "load", "-q", "-i", &archive.to_string_lossy()]).ok();
-        }
+        load_everywhere(self.workers.iter().chain([&self.manager]), name, wasm);
     }
 
     /// The nodes' states by id.

@@ -25,7 +25,7 @@ mod user;
 mod wait;
 
 pub use client::{Client, connect_from, has, lab};
-pub use cluster::Cluster;
+pub use cluster::{Cluster, load_everywhere};
 pub use command::{Follow, Run, run, run_with_input};
 pub use disk::SmallDisk;
 pub use guests::{foreign_guest, guest, image_tar, large_guest, module, wat};
