@@ -23,6 +23,7 @@ pub mod mount;
 pub mod network;
 pub mod object;
 pub mod outbound;
+pub mod placeholders;
 pub mod registry;
 pub mod relay;
 pub mod session;

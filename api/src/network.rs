@@ -8,6 +8,7 @@ use crate::object::Meta;
 use crate::spec::Annotations;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 /// A network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +74,19 @@ pub struct Pool {
     pub range: String,
     pub gateway: String,
     pub auxiliary: BTreeMap<String, String>,
+}
+
+/// A container's place in its node's own network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sandbox {
+    pub address: Ipv4Addr,
+    /// Bits of the network.
+    pub prefix: u8,
+    pub gateway: Ipv4Addr,
+    /// Of its link.
+    pub mac: [u8; 6],
+    /// File of its network namespace.
+    pub namespace: String,
 }
 
 /// A service's place on a network.

@@ -53,6 +53,8 @@ pub const ANNOTATIONS: [&str; 12] =
 
 /// The name of our shim, as `wsw.runtime` and a node's plugins spell it.
 pub const RUNTIME_NAME: &str = "io.wsw.wasm.v1";
+/// The shim of containers of which nothing else is said: containerd's for runc.
+pub const CONTAINER_RUNTIME: &str = "io.containerd.runc.v2";
 
 /// Prefix of `CreateTaskRequest.stdout` and `.stderr` for Wasm tasks: the rest is an absolute path of a log file in
 /// the format of [`crate::log`], which the shim appends to. Both streams name the same file.

@@ -102,6 +102,14 @@ pub struct ContainerSpec {
 }
 
 impl ContainerSpec {
+    /// Entry point and arguments beside an image's, by Docker's rule: a command replaces the image's entry point and drops its arguments; arguments
+    /// alone replace its arguments.
+    pub fn process<'a>(&'a self, entrypoint: &'a [String], cmd: &'a [String]) -> (&'a [String], &'a [String]) {
+        let own = if self.command.is_empty() { entrypoint } else { &self.command };
+        let args = if !self.args.is_empty() || !self.command.is_empty() { &self.args } else { cmd };
+        (own, args)
+    }
+
     /// SwarmKit's default: 10 s.
     pub fn stop_grace(&self) -> Nanos {
         self.stop_grace_period.unwrap_or(10 * SECOND)

@@ -7,13 +7,16 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use wsw_api::control::Write;
 use wsw_api::entry::Outcome;
 use wsw_api::event::{Event, Kind};
 use wsw_api::health::Health;
+use wsw_api::network::Sandbox;
+use wsw_api::object::NodeDescription;
 use wsw_api::spec::{Availability, ClusterSpec, Platform};
 use wsw_api::usage::Usage;
-use wsw_api::{ClusterId, NodeId, Result, ServiceId, TaskId, Time, log};
+use wsw_api::{ClusterId, NodeId, Result, ServiceId, TaskId, Template, Time, log};
 use wsw_planner::Store;
 
 pub use crate::exec_store::{ExecStore, ExecStreams};
@@ -69,8 +72,10 @@ pub struct LocalNode {
     pub running: u64,
     pub stopped: u64,
     pub images: u64,
-    /// Shown as warnings by `info`.
-    pub warnings: Vec<String>,
+    /// What it can run, and what hinders it.
+    pub description: NodeDescription,
+    /// 1 or 2; none when no control groups are mounted.
+    pub cgroup_version: Option<u8>,
     pub version: String,
     /// Wall clock for relative times and `/info` SystemTime.
     pub now: Time,
@@ -125,6 +130,10 @@ impl std::fmt::Debug for GivenRoot {
 pub struct LocalTask {
     pub id: TaskId,
     pub service: ServiceId,
+    /// 0 for a task of a global service.
+    pub slot: u32,
+    /// What it runs, once that is known.
+    pub template: Option<Arc<Template>>,
     pub status: wsw_api::TaskStatus,
     /// When it was created on this node, when it was started, when it ended.
     pub created: Time,
@@ -178,6 +187,10 @@ pub trait Backend: ImageStore + VolumeStore + ExecStore + FileStore {
     async fn events(&self, since: Option<Time>) -> BoxStream<'static, Event>;
     async fn logs(&self, of: LogsOf, query: log::Query) -> Result<LogStream>;
     fn tasks(&self) -> Vec<LocalTask>;
+    /// A task's place in the node's network; none when it does not run or has no address.
+    fn task_sandbox(&self, _id: TaskId) -> Option<Sandbox> {
+        None
+    }
     /// Sends a signal to a task of this node. One that ends by it has ended by itself: its service replaces it as its policy says.
     async fn task_kill(&self, id: TaskId, signal: u32) -> Result<()>;
     /// What a running task of this node uses.

@@ -8,6 +8,7 @@ use crate::oci::exec::{Exec, Streams};
 use crate::transfer::Inside;
 use async_trait::async_trait;
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use wsw_api::exec::{Command, NO_SHELL, NO_TERMINAL, Size};
@@ -15,6 +16,7 @@ use wsw_api::files::NO_FILES;
 use wsw_api::generic::GenericResource;
 use wsw_api::health::Check;
 use wsw_api::log::Stream;
+use wsw_api::network::Sandbox;
 use wsw_api::registry::RegistryAuth;
 use wsw_api::spec::{Platform, PortConfig, TaskSpec};
 use wsw_api::usage::Usage;
@@ -26,6 +28,7 @@ pub struct TaskRequest {
     pub task: TaskId,
     pub service: ServiceId,
     pub service_name: String,
+    pub service_labels: BTreeMap<String, String>,
     pub slot: u32,
     pub node: NodeId,
     pub hostname: String,
@@ -113,6 +116,10 @@ pub trait Controller: Send + Sync + 'static {
     async fn remove(&self) -> Result<()>;
     /// The process that runs it (the shim's for Wasm), once it is started.
     fn pid(&self) -> Option<u32>;
+    /// Its place in the node's network while it runs; none for a Wasm task, which has no address.
+    fn sandbox(&self) -> Option<Sandbox> {
+        None
+    }
 }
 
 /// The streams of a running task.

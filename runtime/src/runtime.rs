@@ -16,6 +16,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, OnceLock, Weak};
 use wsw_api::exec::{Command, NO_SHELL, Size};
 use wsw_api::health::{Check, HealthConfig};
+use wsw_api::network::Sandbox;
 use wsw_api::shim::HandoverOutcome;
 use wsw_api::usage::Usage;
 use wsw_api::{ServiceId, labels};
@@ -148,7 +149,7 @@ impl Chosen {
         }
         let runtime = self.runtime.upgrade().ok_or_else(|| Error::Temporary("the runtime is closed".into()))?;
         let image = pull::image(runtime.wasm.images(), &self.request).await?;
-        let chosen = runtime.choose(&self.request, image)?;
+        let chosen = runtime.choose(&crate::spec::expanded(&self.request)?, image)?;
         Ok(self.inner.get_or_init(|| chosen))
     }
 }
@@ -216,5 +217,8 @@ impl Controller for Chosen {
     }
     fn pid(&self) -> Option<u32> {
         self.inner.get().and_then(|inner| inner.pid())
+    }
+    fn sandbox(&self) -> Option<Sandbox> {
+        self.inner.get().and_then(|inner| inner.sandbox())
     }
 }

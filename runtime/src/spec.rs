@@ -10,13 +10,17 @@ use crate::mounts::Ready;
 use oci_spec::runtime::{Linux, LinuxCpu, LinuxMemory, LinuxResources, Mount, Process, Root, Spec};
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 use wsw_api::generic;
 use wsw_api::labels::{self, WasmLabels};
+use wsw_api::placeholders::Fields;
 use wsw_api::shim;
-use wsw_api::spec::ContainerSpec;
+use wsw_api::spec::{ContainerSpec, TaskSpec};
 
 /// Version of the runtime spec that the bundle follows.
 const OCI_VERSION: &str = "1.0.2";
+/// Digits of a container's id in its host name.
+const HOSTNAME: usize = 12;
 
 /// The labels of a task, understood. Runtimes other than ours run no Wasm.
 pub(crate) fn labels(request: &TaskRequest) -> Result<WasmLabels> {
@@ -62,16 +66,17 @@ fn some_mounts(ready: &[Ready]) -> Option<Vec<Mount>> {
     (!ready.is_empty()).then(|| ready.iter().map(one).collect())
 }
 
-fn hostname(request: &TaskRequest) -> String {
+/// Its host name: what the service says, else the first digits of its container's id, as Docker has them.
+pub(crate) fn hostname(request: &TaskRequest) -> String {
     let own = &request.spec.container.hostname;
-    if own.is_empty() { request.task.to_string() } else { own.clone() }
+    // A container's id begins with its task's own bytes.
+    if own.is_empty() { hex::encode(request.task.as_bytes()).chars().take(HOSTNAME).collect() } else { own.clone() }
 }
 
-/// Docker's rule: a command replaces the image's entry point and drops its arguments; arguments alone replace its arguments.
+/// Its command line.
 pub(crate) fn args(container: &ContainerSpec, image: &Image) -> Vec<String> {
-    let entrypoint = if container.command.is_empty() { &image.entrypoint } else { &container.command };
-    let args = if !container.args.is_empty() || !container.command.is_empty() { &container.args } else { &image.cmd };
-    entrypoint.iter().chain(args).cloned().collect()
+    let (entrypoint, args) = container.process(&image.entrypoint, &image.cmd);
+    [entrypoint, args].concat()
 }
 
 pub(crate) fn cwd(container: &ContainerSpec, image: &Image) -> String {
@@ -83,7 +88,7 @@ pub(crate) fn cwd(container: &ContainerSpec, image: &Image) -> String {
 fn env(request: &TaskRequest, image: &Image) -> Vec<String> {
     let own = [
         format!("WSW_TASK_ID={}", request.task),
-        format!("WSW_TASK_NAME={}", task_name(request)),
+        format!("WSW_TASK_NAME={}", fields(request).task_name()),
         format!("WSW_TASK_SLOT={}", request.slot),
         format!("WSW_SERVICE_NAME={}", request.service_name),
         format!("WSW_NODE_ID={}", request.node),
@@ -109,12 +114,24 @@ pub(crate) fn merged<'a>(variables: impl Iterator<Item = &'a String>) -> Vec<Str
     merged.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
 
-/// `<service>.<slot>.<id>`; the node's id in the slot's place for tasks without one (SwarmKit's `api/naming`).
-pub(crate) fn task_name(request: &TaskRequest) -> String {
-    match request.slot {
-        0 => format!("{}.{}.{}", request.service_name, request.node, request.task),
-        slot => format!("{}.{slot}.{}", request.service_name, request.task),
+fn fields(request: &TaskRequest) -> Fields<'_> {
+    Fields {
+        service: request.service,
+        service_name: &request.service_name,
+        service_labels: &request.service_labels,
+        node: request.node,
+        hostname: &request.hostname,
+        architecture: std::env::consts::ARCH,
+        task: request.task,
+        slot: request.slot,
     }
+}
+
+/// The request with the placeholders of its spec replaced.
+pub(crate) fn expanded(request: &TaskRequest) -> Result<TaskRequest> {
+    let container = request.spec.container.expanded(&fields(request)).map_err(Error::Invalid)?;
+    let spec = if container == request.spec.container { Arc::clone(&request.spec) } else { Arc::new(TaskSpec { container, ..(*request.spec).clone() }) };
+    Ok(TaskRequest { spec, ..request.clone() })
 }
 
 /// Docker's period of a CPU limit, in microseconds; a limit of 0.01 CPUs still is a whole quota in it.
@@ -204,6 +221,7 @@ pub(crate) mod tests {
             task: TaskId::from_bytes([1; 16]),
             service: ServiceId::from_bytes([2; 16]),
             service_name: "web".into(),
+            service_labels: Default::default(),
             slot: 3,
             node: NodeId::from_bytes([4; 16]),
             hostname: "host".into(),

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use wsw_api::control::Write;
 use wsw_api::entry::Outcome;
 use wsw_api::event::{Event, Kind};
+use wsw_api::network::Sandbox;
 use wsw_api::spec::ClusterSpec;
 use wsw_api::usage::Usage;
 use wsw_api::{Error, NodeId, Result, TaskId, Time, log, log_stream};
@@ -35,8 +36,17 @@ impl DaemonBackend {
 }
 
 fn local_task(worker: &wsw_worker::Worker, task: wsw_worker::LocalTask) -> LocalTask {
-    let health = worker.health(task.id);
-    LocalTask { id: task.id, service: task.service, status: task.status, created: task.created, started: task.started, finished: task.finished, health }
+    LocalTask {
+        id: task.id,
+        service: task.service,
+        slot: task.slot,
+        template: task.template,
+        status: task.status,
+        created: task.created,
+        started: task.started,
+        finished: task.finished,
+        health: worker.health(task.id),
+    }
 }
 
 #[async_trait]
@@ -58,7 +68,8 @@ impl Backend for DaemonBackend {
             running,
             stopped: tasks.len() as u64 - running,
             images: node.wasm.images().count(),
-            warnings: node.worker().map(|worker| worker.description().problems).unwrap_or_default(),
+            description: node.description(),
+            cgroup_version: node.host.cgroup_version,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             now: host::now(),
         }
@@ -121,6 +132,10 @@ impl Backend for DaemonBackend {
     fn tasks(&self) -> Vec<LocalTask> {
         let Some(worker) = self.node.worker() else { return Vec::new() };
         worker.tasks().into_iter().map(|task| local_task(&worker, task)).collect()
+    }
+
+    fn task_sandbox(&self, id: TaskId) -> Option<Sandbox> {
+        self.node.worker()?.sandbox(id)
     }
 
     async fn task_kill(&self, id: TaskId, signal: u32) -> Result<()> {

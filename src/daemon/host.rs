@@ -24,6 +24,8 @@ pub struct Host {
     pub memory_bytes: u64,
     /// Tasks that it holds at most.
     pub tasks: u64,
+    /// Of control groups, 1 or 2; none when none are mounted.
+    pub cgroup_version: Option<u8>,
     /// What its operator says that it has beside CPUs and memory.
     pub generic: Vec<GenericResource>,
 }
@@ -41,6 +43,7 @@ impl Host {
             cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u64),
             memory_bytes,
             tasks: super::capacity::of_node(&super::capacity::Limits::read(), memory_bytes),
+            cgroup_version: cgroup_version(Path::new("/sys/fs/cgroup")),
             generic: Vec::new(),
         }
     }
@@ -72,6 +75,14 @@ fn go_architecture(rust: &str) -> &str {
         "x86" => "386",
         other => other,
     }
+}
+
+/// The unified hierarchy alone is version 2; beside version 1 it has no controllers that matter.
+fn cgroup_version(root: &Path) -> Option<u8> {
+    if root.join("cgroup.controllers").is_file() {
+        return Some(2);
+    }
+    root.join("memory").is_dir().then_some(1)
 }
 
 fn operating_system() -> String {

@@ -446,7 +446,7 @@ fn info() {
     let lines = |text: String| server(text).lines().filter(|line| !line.contains("System Time")).map(str::to_owned).collect::<Vec<_>>();
     let theirs = lines(run(&mut node.client(&newest, &["info"])).ok());
     assert_eq!(lines(node.wsw(&["info"]).ok()), theirs);
-    for part in [" Containers: 4", "  Running: 4", " Swarm: active", "  Is Manager: true", "  Managers: 1", " Default Runtime: io.wsw.wasm.v1"] {
+    for part in [" Containers: 4", "  Running: 4", " Swarm: active", "  Is Manager: true", "  Managers: 1", "  Log: json-file local none"] {
         assert!(theirs.iter().any(|line| line == part), "{part:?} in {theirs:#?}");
     }
 }

@@ -60,6 +60,7 @@ mod oci_cp;
 mod oci_cp_hostile;
 mod oci_exec;
 mod oci_health;
+mod oci_inspect;
 mod oci_misbehaved;
 mod oci_network;
 mod oci_runtimes;

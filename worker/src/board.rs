@@ -30,13 +30,13 @@ pub struct LocalTask {
     pub finished: Option<Time>,
     /// A user removed what was left of it: it is its service's history only.
     pub put_away: bool,
+    /// What it runs, once that is known.
+    pub template: Option<Arc<Template>>,
 }
 
 #[derive(Debug)]
 struct Row {
     local: LocalTask,
-    /// What it runs, once that is known.
-    template: Option<Arc<Template>>,
     /// It was created on this node: its end and its going are told.
     told: bool,
     /// It is wanted up: connections may wait for it.
@@ -84,7 +84,7 @@ impl Inner {
 impl Row {
     fn event(&self, at: Time, what: What, node: NodeId) -> TaskEvent {
         let LocalTask { id, service, slot, .. } = self.local;
-        TaskEvent { at, task: id, service, slot, node, template: self.template.clone(), what }
+        TaskEvent { at, task: id, service, slot, node, template: self.local.template.clone(), what }
     }
 
     /// What a change of state is to those outside: some states are nobody's business.
@@ -123,14 +123,15 @@ impl Board {
     pub fn add(&self, task: &AssignedTask, wanted: bool) {
         let now = clock::now();
         let status = TaskStatus::new(TaskState::Assigned, now, "assigned");
-        let local = LocalTask { id: task.id, service: task.service, slot: task.slot, status, created: now, started: None, finished: None, put_away: false };
-        self.lock().rows.entry(task.id).or_insert(Row { local, template: None, told: false, wanted, queued: false });
+        let (id, service, slot) = (task.id, task.service, task.slot);
+        let local = LocalTask { id, service, slot, status, created: now, started: None, finished: None, put_away: false, template: None };
+        self.lock().rows.entry(task.id).or_insert(Row { local, told: false, wanted, queued: false });
     }
 
     /// A task as the disk remembers it.
     pub fn restore(&self, local: LocalTask, wanted: bool) {
         let told = local.status.state >= TaskState::Running && !local.put_away;
-        self.lock().rows.insert(local.id, Row { local, template: None, told, wanted, queued: false });
+        self.lock().rows.insert(local.id, Row { local, told, wanted, queued: false });
     }
 
     /// Whether it should be up.
@@ -260,7 +261,7 @@ impl Board {
     /// What a task runs.
     pub fn set_template(&self, id: TaskId, template: &Arc<Template>) {
         if let Some(row) = self.lock().rows.get_mut(&id) {
-            row.template = Some(Arc::clone(template));
+            row.local.template = Some(Arc::clone(template));
         }
     }
 
@@ -271,7 +272,7 @@ impl Board {
             .rows
             .iter()
             .filter(|(_, row)| row.local.status.state.is_live())
-            .filter_map(|(id, row)| row.template.as_ref().map(|template| ((template.service, template.version), (template, *id))))
+            .filter_map(|(id, row)| row.local.template.as_ref().map(|template| ((template.service, template.version), (template, *id))))
             .collect();
         templates.values().map(|(template, id)| (template.spec.container.image.as_str().into(), *id)).collect()
     }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::broadcast::error::RecvError;
 use wsw_api::event::What;
 use wsw_api::exec::Size;
+use wsw_api::network::Sandbox;
 use wsw_api::usage::Usage;
 use wsw_api::{Error, Result, TaskId};
 use wsw_runtime::transfer::Inside;
@@ -69,6 +70,11 @@ pub async fn usage(board: &Board, task: TaskId) -> Result<Usage> {
 /// Processes of a task on this node; none for a Wasm task.
 pub async fn pids(board: &Board, task: TaskId) -> Result<Option<Vec<u32>>> {
     board.hands.of(task)?.pids().await.map_err(|error| refused(&error))
+}
+
+/// A task's place in the node's network; none when it does not run or has no address.
+pub fn sandbox(board: &Board, task: TaskId) -> Option<Sandbox> {
+    board.hands.of(task).ok()?.sandbox()
 }
 
 /// The streams of a task that runs; none for a Wasm task.

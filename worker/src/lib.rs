@@ -37,6 +37,7 @@ mod tasks;
 mod tests;
 mod worker;
 
+pub use agent::described;
 pub use board::LocalTask;
 pub use events::Ring;
 pub use ingress::Counters;

@@ -130,6 +130,7 @@ impl StoredTask {
             started: self.started,
             finished: self.finished,
             put_away: self.put_away,
+            template: None,
         }
     }
 }

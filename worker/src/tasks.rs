@@ -222,6 +222,7 @@ impl Tasks {
                 task: task.id,
                 service: task.service,
                 service_name: template.annotations.name.clone(),
+                service_labels: template.annotations.labels.clone(),
                 slot: task.slot,
                 generic: task.generic.clone(),
                 node: self.place.node,

@@ -23,6 +23,7 @@ use wsw_api::event::{CopyStep, TaskEvent, What};
 use wsw_api::exec;
 use wsw_api::health::Health;
 use wsw_api::log::Query;
+use wsw_api::network::Sandbox;
 use wsw_api::object::NodeDescription;
 use wsw_api::session::{ManagerFrame, WorkerFrame};
 use wsw_api::trust::Issuer;
@@ -198,6 +199,11 @@ impl Worker {
     /// Processes of a task on this node; none for a Wasm task.
     pub async fn pids(&self, task: TaskId) -> wsw_api::Result<Option<Vec<u32>>> {
         hands::pids(&self.board, task).await
+    }
+
+    /// A task's place in the node's network; none when it does not run or has no address.
+    pub fn sandbox(&self, task: TaskId) -> Option<Sandbox> {
+        hands::sandbox(&self.board, task)
     }
 
     /// The streams of a task that runs; none for a Wasm task.

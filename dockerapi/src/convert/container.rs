@@ -1,35 +1,29 @@
-//! This node's tasks as containers: `docker ps` and `docker inspect`.
+//! This node's tasks as containers: `docker ps`.
 //!
-//! Owns: what a container is called, its labels, state words and ports. The node knows its tasks by id; names and specs come from the
-//! cluster's state, and are missing on a node that cannot read it.
+//! Owns: what a container is called, its labels, state words and ports. All of it is known on the node itself, on a worker too, but the names
+//! of networks, which are the cluster's. The whole of one container: [`super::inspect`].
 
-use super::{some_list, task::container_id, time};
+use super::{task::container_id, time};
 use crate::backend::{Image, LocalTask};
 use crate::filters::Filters;
-use crate::model::{Empty, Map, container as api};
+use crate::model::{Map, container as api};
 use crate::volume_store::{Volume, VolumeStore};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 use wsw_api::health::State;
 use wsw_api::network::NetworkAttachment;
-use wsw_api::object::Template;
-use wsw_api::spec::{ContainerSpec, Mount, MountKind, PublishMode};
+use wsw_api::placeholders::Fields;
+use wsw_api::spec::{Annotations, ContainerSpec, Mount, MountKind, PublishMode};
 use wsw_api::time::SECOND;
-use wsw_api::{NodeId, ServiceId, Task, TaskId, TaskState, Time};
+use wsw_api::{NodeId, ServiceId, TaskId, TaskState, Template, Time};
 use wsw_planner::Store;
-
-/// How the runtime tells that the kernel ended a task for its memory.
-const OUT_OF_MEMORY: &str = "out of memory: ";
 
 /// Everything known of one container.
 pub struct Container<'a> {
-    local: &'a LocalTask,
-    task: Option<&'a Task>,
-    template: Option<&'a Arc<Template>>,
-    service_name: &'a str,
-    image: Option<&'a Image>,
+    pub(super) local: &'a LocalTask,
+    pub(super) image: Option<&'a Image>,
     node: Option<NodeId>,
+    hostname: &'a str,
     now: Time,
     store: Option<&'a Store>,
     volumes: &'a [Volume],
@@ -41,6 +35,8 @@ pub struct Surroundings<'a> {
     pub store: Option<&'a Store>,
     pub images: &'a [Image],
     pub node: Option<NodeId>,
+    /// The node's.
+    pub hostname: &'a str,
     pub now: Time,
     /// By name.
     pub volumes: &'a [Volume],
@@ -54,14 +50,9 @@ impl<'a> Surroundings<'a> {
     where
         Self: 'a,
     {
-        let store: Option<&'a Store> = self.store;
-        let images: &'a [Image] = self.images;
-        let task = store.and_then(|store| store.task(&local.id)).map(|task| &**task);
-        let template = task.and_then(|task| store?.template(&task.service, task.template));
-        let service_name = store.and_then(|store| store.service(&local.service)).map_or("", |service| service.name());
-        let image = template.and_then(|template| find_image(images, &template.spec.container.image));
+        let image = local.template.as_ref().and_then(|template| find_image(self.images, &template.spec.container.image));
         let (volumes, own_volumes) = (self.volumes, self.own_volumes);
-        Container { local, task, template, service_name, image, node: self.node, now: self.now, store, volumes, own_volumes }
+        Container { local, image, node: self.node, hostname: self.hostname, now: self.now, store: self.store, volumes, own_volumes }
     }
 }
 
@@ -98,9 +89,34 @@ impl Container<'_> {
         container_id(self.local.id)
     }
 
-    /// `hello.1.<task id>`.
+    /// `hello.1.<task id>`; the id alone until it is known what it runs.
     pub fn name(&self) -> String {
-        self.task.filter(|_| !self.service_name.is_empty()).map_or_else(|| self.local.id.to_string(), |task| task.name(self.service_name))
+        self.fields().map_or_else(|| self.local.id.to_string(), |fields| fields.task_name())
+    }
+
+    /// What placeholders in its spec stand for.
+    fn fields(&self) -> Option<Fields<'_>> {
+        let (LocalTask { id: task, service, slot, .. }, Annotations { name, labels }) = (self.local, &self.template()?.annotations);
+        let (service_name, service_labels, hostname) = (name.as_str(), labels, self.hostname);
+        Some(Fields {
+            service: *service,
+            service_name,
+            service_labels,
+            node: self.node?,
+            hostname,
+            architecture: std::env::consts::ARCH,
+            task: *task,
+            slot: *slot,
+        })
+    }
+
+    /// A text of its spec as it is for this task.
+    pub(super) fn expanded(&self, text: &str) -> String {
+        self.fields().and_then(|fields| fields.expand(text).ok()).unwrap_or_else(|| text.to_owned())
+    }
+
+    pub(super) fn template(&self) -> Option<&Template> {
+        self.local.template.as_deref()
     }
 
     /// True while it runs.
@@ -118,7 +134,7 @@ impl Container<'_> {
         filters.labels("label", &self.labels()) && filters.without_labels("label!", &self.labels())
     }
 
-    fn state(&self) -> &'static str {
+    pub(super) fn state(&self) -> &'static str {
         match self.local.status.state {
             TaskState::Starting | TaskState::Running => "running",
             state if state > TaskState::Running => "exited",
@@ -126,7 +142,7 @@ impl Container<'_> {
         }
     }
 
-    fn exit_code(&self) -> u32 {
+    pub(super) fn exit_code(&self) -> u32 {
         let failed = matches!(self.local.status.state, TaskState::Failed | TaskState::Rejected | TaskState::Orphaned);
         self.local.status.exit_code.unwrap_or(u32::from(failed))
     }
@@ -149,26 +165,26 @@ impl Container<'_> {
         }
     }
 
-    fn spec(&self) -> Option<&ContainerSpec> {
-        self.template.map(|template| &template.spec.container)
+    pub(super) fn spec(&self) -> Option<&ContainerSpec> {
+        self.template().map(|template| &template.spec.container)
     }
 
-    fn image_name(&self) -> String {
+    pub(super) fn image_name(&self) -> String {
         self.spec().map(|spec| spec.image.clone()).unwrap_or_default()
     }
 
-    fn labels(&self) -> Map {
+    pub(super) fn labels(&self) -> Map {
         let mut labels = self.spec().map(|spec| spec.labels.clone()).unwrap_or_default();
-        labels.extend(swarm_labels(self.local.id, self.local.service, self.node, self.service_name, &self.name()));
+        let service_name = self.template().map_or("", |template| &template.annotations.name);
+        labels.extend(swarm_labels(self.local.id, self.local.service, self.node, service_name, &self.name()));
         labels
     }
 
     /// Entrypoint and arguments: the spec's, else the image's.
-    fn command(&self) -> (Vec<String>, Vec<String>) {
-        let of = |own: Option<&Vec<String>>, image: Option<&Vec<String>>| own.filter(|words| !words.is_empty()).or(image).cloned().unwrap_or_default();
-        let spec = self.spec();
-        let entrypoint = of(spec.map(|spec| &spec.command), self.image.map(|image| &image.entrypoint));
-        (entrypoint, of(spec.map(|spec| &spec.args), self.image.map(|image| &image.cmd)))
+    pub(super) fn command(&self) -> (Vec<String>, Vec<String>) {
+        let (entrypoint, cmd) = self.image.map(|image| (image.entrypoint.as_slice(), image.cmd.as_slice())).unwrap_or_default();
+        let (entrypoint, args) = self.spec().map_or((entrypoint, cmd), |spec| spec.process(entrypoint, cmd));
+        (entrypoint.to_vec(), args.to_vec())
     }
 
     /// Entrypoint and arguments in one line.
@@ -178,7 +194,7 @@ impl Container<'_> {
     }
 
     /// The service's word, else the image's.
-    fn or_image(&self, own: impl Fn(&ContainerSpec) -> &String, image: impl Fn(&Image) -> &String) -> String {
+    pub(super) fn or_image(&self, own: impl Fn(&ContainerSpec) -> &String, image: impl Fn(&Image) -> &String) -> String {
         let own = self.spec().map(own).filter(|word| !word.is_empty());
         own.or(self.image.map(image)).cloned().unwrap_or_default()
     }
@@ -188,8 +204,8 @@ impl Container<'_> {
         self.or_image(|spec| &spec.stop_signal, |image| &image.stop_signal)
     }
 
-    fn ports(&self) -> Vec<api::PortSummary> {
-        let ports = self.template.into_iter().flat_map(|template| &template.endpoint.ports);
+    pub(super) fn ports(&self) -> Vec<api::PortSummary> {
+        let ports = self.template().into_iter().flat_map(|template| &template.endpoint.ports);
         let write = |port: &wsw_api::spec::PortConfig| {
             let host = port.mode == PublishMode::Host && port.published != 0;
             api::PortSummary {
@@ -202,23 +218,19 @@ impl Container<'_> {
         ports.map(write).collect()
     }
 
-    /// The networks of its service, by name.
-    fn networks(&self) -> BTreeMap<String, api::EndpointSettings> {
-        let attachments = self.template.into_iter().flat_map(|template| &template.spec.networks);
+    /// The networks of its service, by name; none where the cluster's state cannot be read.
+    pub(super) fn networks(&self) -> BTreeMap<String, api::EndpointSettings> {
+        let attachments = self.template().into_iter().flat_map(|template| &template.spec.networks);
         let named = attachments.filter_map(|attachment| Some((self.store?.network(&attachment.network)?, attachment)));
         let settings = |attachment: &NetworkAttachment| api::EndpointSettings {
             aliases: Some(attachment.aliases.clone()),
             network_id: Some(attachment.network.to_string()),
-            endpoint_id: Some(""),
-            gateway: Some(""),
-            ip: Some(""),
-            prefix: Some(0),
-            mac: Some(""),
+            ..api::EndpointSettings::nowhere()
         };
         named.map(|(network, attachment)| (network.name().to_owned(), settings(attachment))).collect()
     }
 
-    fn bindings(&self) -> BTreeMap<String, Vec<api::Binding>> {
+    pub(super) fn bindings(&self) -> BTreeMap<String, Vec<api::Binding>> {
         let mut out: BTreeMap<String, Vec<api::Binding>> = BTreeMap::new();
         for port in self.ports() {
             let key = format!("{}/{}", port.private.unwrap_or_default(), port.kind.unwrap_or_default());
@@ -259,14 +271,14 @@ impl Container<'_> {
     }
 
     /// What it sees of the node's files.
-    fn mounts(&self) -> Vec<api::MountPoint> {
+    pub(super) fn mounts(&self) -> Vec<api::MountPoint> {
         self.spec().into_iter().flat_map(|spec| &spec.mounts).map(|mount| self.mount(mount)).collect()
     }
 
     fn mount(&self, mount: &Mount) -> api::MountPoint {
         let volume = (mount.kind == MountKind::Volume).then(|| match mount.source.as_str() {
             "" => self.own_volumes.own_volume(self.local.id, &mount.target),
-            name => name.to_owned(),
+            name => self.expanded(name),
         });
         let source = match (&volume, mount.kind) {
             (Some(name), _) => {
@@ -274,14 +286,14 @@ impl Container<'_> {
                 found.and_then(|at| self.volumes.get(at)).map(|one| one.mountpoint.display().to_string()).unwrap_or_default()
             }
             (None, MountKind::Tmpfs) => String::new(),
-            (None, _) => mount.source.clone(),
+            (None, _) => self.expanded(&mount.source),
         };
         api::MountPoint {
             kind: Some(mount.kind.as_str()),
             driver: volume.is_some().then(|| mount.driver().to_owned()),
             name: volume,
             source: Some(source),
-            target: Some(mount.target.clone()),
+            target: Some(self.expanded(&mount.target)),
             // moby's: a volume's label is shared, a bind has none.
             mode: Some(if mount.kind == MountKind::Volume { "z" } else { "" }),
             writable: Some(!mount.read_only),
@@ -295,7 +307,7 @@ impl Container<'_> {
     }
 
     /// What `--size` asks for: a Wasm task writes nothing beside its volumes, and has its image whole.
-    fn sizes(&self, asked: bool) -> (Option<u64>, Option<u64>) {
+    pub(super) fn sizes(&self, asked: bool) -> (Option<u64>, Option<u64>) {
         (asked.then_some(0), asked.then(|| self.image.map_or(0, |image| image.size)))
     }
 
@@ -316,91 +328,8 @@ impl Container<'_> {
             state: Some(self.state()),
             status: Some(self.status()),
             host_config: Some(api::NetworkMode { mode: Some("default") }),
-            network: Some(api::NetworkSettings { ports: None, networks: Some(self.networks()) }),
+            network: Some(api::NetworkSettings { networks: Some(self.networks()), ..Default::default() }),
             mounts: Some(self.mounts()),
-        }
-    }
-
-    /// The whole of it; `docker` needs `Config`, `HostConfig` and `NetworkSettings` to be there.
-    pub fn inspect(&self, size: bool) -> api::ContainerInspect {
-        let (size_rw, size_root) = self.sizes(size);
-        let (entrypoint, args) = self.command();
-        let mut words = [entrypoint, args].concat().into_iter();
-        let exposed = self.bindings().into_keys().map(|port| (port, Empty {})).collect();
-        api::ContainerInspect {
-            id: Some(self.id()),
-            created: Some(time::rfc3339(self.local.created)),
-            path: Some(words.next().unwrap_or_default()),
-            args: Some(words.collect()),
-            state: Some(self.inspect_state()),
-            image: Some(self.image.map(|image| image.digest.clone()).unwrap_or_default()),
-            name: Some(format!("/{}", self.name())),
-            restart_count: Some(0),
-            driver: Some("wsw"),
-            platform: Some(self.image.map_or("linux", |image| image.platform.os.as_str()).to_owned()),
-            exec_ids: None,
-            host_config: Some(self.host_config()),
-            size_rw,
-            size_root,
-            mounts: Some(self.mounts()),
-            config: Some(self.config(exposed)),
-            network: Some(api::NetworkSettings { ports: Some(self.bindings()), networks: Some(self.networks()) }),
-        }
-    }
-
-    fn inspect_state(&self) -> api::ContainerState {
-        let moment = |at: Option<Time>| Some(at.map_or_else(|| time::ZERO.to_owned(), time::rfc3339));
-        api::ContainerState {
-            status: Some(self.state()),
-            running: Some(self.is_running()),
-            paused: Some(false),
-            restarting: Some(false),
-            oom_killed: Some(self.is_ended() && self.local.status.err.contains(OUT_OF_MEMORY)),
-            dead: Some(false),
-            pid: Some(if self.is_running() { self.local.status.pid.unwrap_or_default() } else { 0 }),
-            exit_code: Some(if self.state() == "exited" { self.exit_code() } else { 0 }),
-            error: Some(self.local.status.err.to_string()),
-            started_at: moment(self.local.started),
-            finished_at: moment(self.local.finished),
-            health: self.local.health.as_ref().map(super::health::found),
-        }
-    }
-
-    fn host_config(&self) -> api::HostConfig {
-        let limits = self.template.map(|template| template.spec.resources.limits).unwrap_or_default();
-        api::HostConfig {
-            mode: Some("default"),
-            log: Some(api::LogConfig { kind: Some("json-file"), config: Some(Map::new()) }),
-            restart: Some(api::RestartPolicy { name: Some("no"), retries: Some(0) }),
-            memory: Some(limits.memory_bytes),
-            nano_cpus: Some(limits.nano_cpus),
-            read_only: Some(self.spec().is_some_and(|spec| spec.read_only)),
-            port_bindings: Some(self.bindings().into_iter().filter(|(_, bound)| !bound.is_empty()).collect()),
-        }
-    }
-
-    fn config(&self, exposed: BTreeMap<String, Empty>) -> api::ContainerConfig {
-        let (entrypoint, args) = self.command();
-        let image_env = self.image.map(|image| image.env.as_slice()).unwrap_or_default();
-        let env = self.spec().map(|spec| spec.env.as_slice()).unwrap_or_default();
-        api::ContainerConfig {
-            hostname: self.spec().map(|spec| spec.hostname.clone()),
-            user: Some(self.or_image(|spec| &spec.user, |image| &image.user)),
-            exposed: (!exposed.is_empty()).then_some(exposed),
-            tty: Some(self.spec().is_some_and(|spec| spec.tty)),
-            open_stdin: Some(self.spec().is_some_and(|spec| spec.open_stdin)),
-            env: Some([image_env, env].concat()),
-            cmd: some_list(&args),
-            image: Some(self.image_name()),
-            working_dir: Some(self.or_image(|spec| &spec.dir, |image| &image.working_dir)),
-            entrypoint: some_list(&entrypoint),
-            labels: Some(self.labels()),
-            stop_signal: Some(self.stop_signal()).filter(|signal| !signal.is_empty()),
-            healthcheck: self
-                .spec()
-                .and_then(|spec| spec.healthcheck.as_ref())
-                .or(self.image.and_then(|image| image.healthcheck.as_ref()))
-                .map(super::health::write),
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod files;
 pub mod generic;
 pub mod health;
 pub mod image;
+mod inspect;
 pub mod log_details;
 pub mod mount;
 pub mod network;

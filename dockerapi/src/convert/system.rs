@@ -8,8 +8,9 @@ use crate::backend::{LOCKED, LocalNode, SwarmState};
 use crate::model::{Map, system as api};
 use crate::negotiate::{NEWEST, OLDEST};
 use std::collections::BTreeMap;
+use wsw_api::object::NodeDescription;
 use wsw_api::spec::NodeRole;
-use wsw_api::{Node, NodeId};
+use wsw_api::{Node, NodeId, shim};
 use wsw_planner::Store;
 
 /// The `Swarm` header of `/_ping`.
@@ -33,7 +34,10 @@ pub const fn node_id(state: &SwarmState) -> Option<NodeId> {
 
 /// `/info`. `store` is the cluster's state on a manager that can read it.
 pub fn info(local: &LocalNode, store: Option<&Store>) -> api::Info {
-    let described = store.zip(node_id(&local.swarm)).and_then(|(store, id)| store.node(&id));
+    let described = &local.description;
+    let runtimes = runtimes(described);
+    let has_containers = runtimes.contains_key(shim::CONTAINER_RUNTIME);
+    let (default_runtime, cgroup_driver) = if has_containers { (shim::CONTAINER_RUNTIME, "cgroupfs") } else { (shim::RUNTIME_NAME, "none") };
     api::Info {
         id: Some(local.installation_id.clone()),
         containers: Some(local.running + local.stopped),
@@ -43,7 +47,7 @@ pub fn info(local: &LocalNode, store: Option<&Store>) -> api::Info {
         images: Some(local.images),
         driver: Some("wsw"),
         driver_status: Some(Vec::new()),
-        plugins: Some(api::Plugins { volume: Some(Vec::new()), network: Some(vec!["bridge".into(), "overlay".into()]), log: Some(vec!["json-file".into()]) }),
+        plugins: Some(plugins()),
         memory_limit: Some(true),
         swap_limit: Some(true),
         cpu_period: Some(true),
@@ -60,8 +64,8 @@ pub fn info(local: &LocalNode, store: Option<&Store>) -> api::Info {
         goroutines: Some(0),
         system_time: Some(time::rfc3339(local.now)),
         logging_driver: Some("json-file"),
-        cgroup_driver: Some("none"),
-        cgroup_version: Some("2"),
+        cgroup_driver: Some(cgroup_driver),
+        cgroup_version: Some(if local.cgroup_version == Some(1) { "1" } else { "2" }),
         listeners: Some(0),
         kernel: Some(local.kernel_version.clone()),
         operating_system: Some(local.operating_system.clone()),
@@ -70,35 +74,42 @@ pub fn info(local: &LocalNode, store: Option<&Store>) -> api::Info {
         index_server: Some(""),
         cpus: Some(local.cpus),
         memory: Some(local.memory_bytes),
-        generic: described.and_then(|node| super::generic::write_all(&node.description.generic)),
+        generic: super::generic::write_all(&described.generic),
         root_dir: Some(local.data_root.clone()),
         name: Some(local.hostname.clone()),
-        labels: Some(described.map(|node| labels(node)).unwrap_or_default()),
+        labels: Some(labels(described)),
         experimental: Some(false),
         server_version: Some(local.version.clone()),
-        runtimes: Some(described.map(|node| runtimes(node)).unwrap_or_default()),
-        default_runtime: Some("io.wsw.wasm.v1"),
+        runtimes: Some(runtimes),
+        default_runtime: Some(default_runtime),
         swarm: Some(swarm_info(local, store)),
         live_restore: Some(true),
         isolation: Some(""),
         init_binary: Some(""),
-        security: Some(described.map(|node| isolation(node)).unwrap_or_default()),
-        warnings: Some(local.warnings.clone()),
+        security: Some(security(described, has_containers)),
+        warnings: Some(described.problems.clone()),
     }
 }
 
-fn labels(node: &Node) -> Vec<String> {
-    node.description.engine_labels.iter().map(|(name, value)| format!("{name}={value}")).collect()
+/// What services may name.
+fn plugins() -> api::Plugins {
+    let names = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+    api::Plugins { volume: names(&["local"]), network: names(&["bridge", "overlay"]), log: names(&["json-file", "local", "none"]) }
 }
 
-/// How guests are separated, in the form of Docker's security options (`name=…,key=value`; the CLI splits at commas).
-fn isolation(node: &Node) -> Vec<String> {
-    let said = node.description.wasm_isolation.replace(',', ";");
-    if said.is_empty() { Vec::new() } else { vec![format!("name=wasm,isolation={said}")] }
+fn labels(node: &NodeDescription) -> Vec<String> {
+    node.engine_labels.iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
 
-fn runtimes(node: &Node) -> BTreeMap<String, api::Runtime> {
-    let shims = node.description.plugins.iter().filter(|(kind, _)| kind == "Runtime");
+/// How tasks are separated, in the form of Docker's security options (`name=…,key=value`; the CLI splits at commas).
+fn security(node: &NodeDescription, has_containers: bool) -> Vec<String> {
+    let said = node.wasm_isolation.replace(',', ";");
+    let containers = has_containers.then(|| "name=seccomp,profile=builtin".to_owned());
+    containers.into_iter().chain((!said.is_empty()).then(|| format!("name=wasm,isolation={said}"))).collect()
+}
+
+fn runtimes(node: &NodeDescription) -> BTreeMap<String, api::Runtime> {
+    let shims = node.plugins.iter().filter(|(kind, _)| kind == "Runtime");
     shims.map(|(_, name)| (name.clone(), api::Runtime { path: None })).collect()
 }
 

@@ -78,16 +78,35 @@ answers! {
     HealthResult { start: String = "Start", end: String = "End", code: i32 = "ExitCode", output: String = "Output" }
     /// How the node runs it.
     HostConfig {
-        mode: &'static str = "NetworkMode",
         log: LogConfig = "LogConfig",
+        mode: &'static str = "NetworkMode",
+        port_bindings: BTreeMap<String, Vec<Binding>> = "PortBindings",
         restart: RestartPolicy = "RestartPolicy",
+        auto_remove: bool = "AutoRemove",
+        capability_add: Option<Vec<String>> = "CapAdd",
+        capability_drop: Option<Vec<String>> = "CapDrop",
+        dns: Vec<String> = "Dns",
+        dns_options: Vec<String> = "DnsOptions",
+        dns_search: Vec<String> = "DnsSearch",
+        hosts: Option<Vec<String>> = "ExtraHosts",
+        groups: Option<Vec<String>> = "GroupAdd",
+        ipc: &'static str = "IpcMode",
+        oom_score_adj: i64 = "OomScoreAdj",
+        pid: &'static str = "PidMode",
+        privileged: bool = "Privileged",
+        read_only: bool = "ReadonlyRootfs",
+        security: Option<Vec<String>> = "SecurityOpt",
+        shm_size: u64 = "ShmSize",
+        sysctls: Map = "Sysctls",
+        runtime: String = "Runtime",
         memory: u64 = "Memory",
         nano_cpus: u64 = "NanoCpus",
-        read_only: bool = "ReadonlyRootfs",
-        port_bindings: BTreeMap<String, Vec<Binding>> = "PortBindings",
+        pids: Option<u64> = "PidsLimit",
+        ulimits: Vec<super::task::Ulimit> = "Ulimits",
+        init: bool = "Init",
     }
     /// Its log driver.
-    LogConfig { kind: &'static str = "Type", config: Map = "Config" }
+    LogConfig { kind: String = "Type", config: Map = "Config" }
     /// Always `no`: the swarm restarts tasks.
     RestartPolicy { name: &'static str = "Name", retries: u32 = "MaximumRetryCount" }
     /// A port of the node.
@@ -108,16 +127,24 @@ answers! {
         stop_signal: String = "StopSignal",
         healthcheck: super::task::HealthConfig = "Healthcheck",
     }
-    /// Its ports and networks.
-    NetworkSettings { ports: BTreeMap<String, Vec<Binding>> = "Ports", networks: BTreeMap<String, EndpointSettings> = "Networks" }
-    /// Its place on one network; without addresses while there is no data plane.
+    /// Its ports and networks; the fields between are those of the node's own network.
+    NetworkSettings {
+        sandbox: String = "SandboxKey",
+        ports: BTreeMap<String, Vec<Binding>> = "Ports",
+        gateway: String = "Gateway",
+        ip: String = "IPAddress",
+        prefix: u32 = "IPPrefixLen",
+        mac: String = "MacAddress",
+        networks: BTreeMap<String, EndpointSettings> = "Networks",
+    }
+    /// Its place on one network.
     EndpointSettings {
         aliases: Vec<String> = "Aliases",
         network_id: String = "NetworkID",
         endpoint_id: &'static str = "EndpointID",
-        gateway: &'static str = "Gateway",
-        ip: &'static str = "IPAddress",
+        gateway: String = "Gateway",
+        ip: String = "IPAddress",
         prefix: u32 = "IPPrefixLen",
-        mac: &'static str = "MacAddress",
+        mac: String = "MacAddress",
     }
 }

@@ -18,23 +18,24 @@ const STATES: &[&str] = &["created", "running", "paused", "restarting", "removin
 
 /// What the node knows, for conversions.
 struct Known {
+    hostname: String,
     store: Option<Store>,
     tasks: Vec<LocalTask>,
     volumes: Vec<Volume>,
 }
 
 impl Known {
-    /// A node that cannot read the cluster's state still lists its tasks, by id.
     async fn of(call: &Call) -> Self {
         let mut tasks = call.backend.tasks();
         tasks.sort_by_key(|task| (std::cmp::Reverse(task.created), task.id));
-        Self { store: call.backend.view().await.ok(), tasks, volumes: call.backend.volumes() }
+        Self { hostname: call.backend.local().hostname, store: call.backend.view().await.ok(), tasks, volumes: call.backend.volumes() }
     }
 
     fn containers<'a>(&'a self, call: &'a Call, images: &'a [Image]) -> Vec<Container<'a>> {
         let local = call.backend.local();
         let (store, volumes) = (self.store.as_ref(), self.volumes.as_slice());
-        let surroundings = Surroundings { store, images, node: node_id(&local.swarm), now: local.now, volumes, own_volumes: &*call.backend };
+        let (node, hostname) = (node_id(&local.swarm), self.hostname.as_str());
+        let surroundings = Surroundings { store, images, node, hostname, now: local.now, volumes, own_volumes: &*call.backend };
         self.tasks.iter().map(|task| surroundings.container(task)).collect()
     }
 }
@@ -97,7 +98,10 @@ pub async fn inspect(call: Call) -> Answer {
         Some(found) => {
             // moby's: null when there are none.
             let running = Some(call.backend.execs_of(id)).filter(|running| !running.is_empty());
-            call::ok(&crate::model::container::ContainerInspect { exec_ids: Some(running), ..found.inspect(call.query.flag("size")) })
+            call::ok(&crate::model::container::ContainerInspect {
+                exec_ids: Some(running),
+                ..found.inspect(call.query.flag("size"), call.backend.task_sandbox(id).as_ref())
+            })
         }
         None => Err(no_such(&call.name)),
     }

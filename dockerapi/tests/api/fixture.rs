@@ -234,7 +234,8 @@ impl Backend for Fixture {
             running: state.store.task_count() as u64,
             stopped: 0,
             images: state.images.len() as u64,
-            warnings: Vec::new(),
+            description: NodeDescription { plugins: vec![("Runtime".into(), "io.wsw.wasm.v1".into())], ..NodeDescription::default() },
+            cgroup_version: Some(1),
             version: "0.1.0".into(),
             now: (self.clock)(),
         }
@@ -377,6 +378,8 @@ impl Backend for Fixture {
         let local = |task: &Arc<wsw_api::Task>| LocalTask {
             id: task.id,
             service: task.service,
+            slot: task.slot,
+            template: store.template(&task.service, task.template).cloned(),
             status: task.status.clone(),
             created: task.meta.created_at,
             started: Some(task.status.at),

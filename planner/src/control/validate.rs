@@ -9,7 +9,9 @@ use wsw_api::entry::MAX_ENTRY_BYTES;
 use wsw_api::error::Result;
 use wsw_api::generic::{self, GenericReservation};
 use wsw_api::labels;
+use wsw_api::placeholders::Fields;
 use wsw_api::spec::{Annotations, EndpointMode, EndpointSpec, MAX_REPLICAS, PublishMode, Resources, ServiceMode, ServiceSpec, TaskSpec, UpdateConfig};
+use wsw_api::{NodeId, ServiceId, TaskId};
 
 /// Length of a DNS label.
 const MAX_NAME: usize = 63;
@@ -27,7 +29,7 @@ const MAX_PORTS: usize = 1_024;
 
 pub(super) fn service(spec: &ServiceSpec) -> Result<()> {
     annotations(&spec.annotations)?;
-    task(&spec.task)?;
+    task(&spec.task, &spec.annotations)?;
     mode(&spec.mode)?;
     if spec.mode.is_job() && spec.update.is_some() {
         return Err(invalid("Jobs may not have an update config"));
@@ -55,7 +57,7 @@ pub(super) fn annotations(annotations: &Annotations) -> Result<()> {
     Ok(())
 }
 
-fn task(task: &TaskSpec) -> Result<()> {
+fn task(task: &TaskSpec, service: &Annotations) -> Result<()> {
     resources(&task.resources.limits)?;
     resources(&task.resources.reservations)?;
     generic_resources(&task.resources.generic)?;
@@ -73,7 +75,19 @@ fn task(task: &TaskSpec) -> Result<()> {
     if !image::is_reference(&container.image) {
         return Err(invalid(format!("ContainerSpec: {:?} is not a valid repository/tag", container.image)));
     }
-    mounts::check(&container.mounts)?;
+    // As it might be for some task (SwarmKit does the same): what placeholders come to is checked, not how they are written.
+    let (id, node, sample) = (ServiceId::default(), NodeId::default(), TaskId::default());
+    let fields = Fields {
+        service: id,
+        service_name: &service.name,
+        service_labels: &service.labels,
+        node,
+        hostname: "host",
+        architecture: "x86_64",
+        task: sample,
+        slot: 1,
+    };
+    mounts::check(&container.expanded(&fields).map_err(invalid)?.mounts)?;
     labels::parse(&container.labels).map(|_| ())
 }
 

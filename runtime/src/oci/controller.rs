@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use wsw_api::exec::{Command, Size};
 use wsw_api::health::Check;
+use wsw_api::network::Sandbox;
 use wsw_api::usage::Usage;
 use wsw_api::{ServiceId, TaskId, Time};
 
@@ -368,5 +369,10 @@ impl Controller for Container {
 
     fn pid(&self) -> Option<u32> {
         self.lock().pid
+    }
+
+    fn sandbox(&self) -> Option<Sandbox> {
+        self.running().ok()?;
+        self.oci().ok()?.network.as_ref()?.sandbox(self.task)
     }
 }

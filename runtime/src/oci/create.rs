@@ -11,6 +11,7 @@ use crate::executor::TaskRequest;
 use crate::files;
 use crate::images::Image;
 use crate::shim::Refusal;
+use crate::spec::hostname;
 use containerd_shim_protos::api::CreateTaskRequest;
 use containerd_shim_protos::protobuf::MessageField;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
@@ -61,7 +62,7 @@ fn make(oci: &Oci, request: &TaskRequest, image: &Image, layers: &[PathBuf]) -> 
         Some(network) => network.attach(request.task).map(|(address, netns)| (Some(address), Some(netns)))?,
         None => (None, None),
     };
-    etc::write(&bundle, &spec::hostname(request)?, address, &container.confinement)?;
+    etc::write(&bundle, &hostname(request), address, &container.confinement)?;
     for name in ["stdout", "stderr"] {
         bundle::fifo(&bundle, name)?;
     }

@@ -38,7 +38,6 @@ mod signals;
 mod spec;
 mod stdin;
 mod taps;
-mod template;
 mod tools;
 mod traffic;
 pub mod trial;

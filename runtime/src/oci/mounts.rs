@@ -3,7 +3,6 @@
 //! Owns: Docker's checks and options. The runtime mounts them, in the container's own mount namespace, so nothing of them is left when it ends.
 //! Invariant: a volume counts as used before anything is written about it. Never: removes what a source holds.
 
-use super::template;
 use crate::error::{Error, Result};
 use crate::executor::TaskRequest;
 use crate::mounts::{kernel, source};
@@ -31,8 +30,7 @@ fn same(one: &str, other: &str) -> bool {
 }
 
 fn one(volumes: &Volumes, request: &TaskRequest, mount: &Mount, root: &Path) -> Result<Value> {
-    let target = template::expand("Mount.Target", &mount.target, request)?;
-    let origin = template::expand("Mount.Source", &mount.source, request)?;
+    let (target, origin) = (&mount.target, mount.source.clone());
     let access = if mount.read_only { "ro" } else { "rw" };
     let bind = |source: &Path, mode: &str| json!({"destination": target, "type": "bind", "source": source, "options": [mode, access, "rprivate"]});
     match mount.kind {
@@ -54,7 +52,7 @@ fn one(volumes: &Volumes, request: &TaskRequest, mount: &Mount, root: &Path) -> 
                 }
             };
             if kind == Kind::Plain && options.subpath.is_empty() && !options.no_copy {
-                fill(root, &target, &path)?;
+                fill(root, target, &path)?;
             }
             Ok(bind(&path, "rbind"))
         }

@@ -20,6 +20,7 @@ const ACK: u16 = 0x4;
 const EXCL: u16 = 0x200;
 const CREATE: u16 = 0x400;
 const DUMP: u16 = 0x300;
+const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
@@ -125,10 +126,11 @@ impl Socket {
         self.ask(Message::new(NEWLINK, ACK | CREATE | EXCL, &link_body(0, IFF_UP)).name(name).attribute(IFLA_LINKINFO | NESTED, &info))
     }
 
-    /// A pair: `name` here as a port of the bridge, `eth0` in the namespace.
-    pub(super) fn add_pair(&self, name: &str, bridge: u32, namespace: BorrowedFd<'_>) -> io::Result<()> {
+    /// A pair: `name` here as a port of the bridge, `eth0` with this hardware address in the namespace.
+    pub(super) fn add_pair(&self, name: &str, bridge: u32, namespace: BorrowedFd<'_>, mac: [u8; 6]) -> io::Result<()> {
         let mut peer = link_body(0, 0);
         push(&mut peer, IFLA_IFNAME, b"eth0\0");
+        push(&mut peer, IFLA_ADDRESS, &mac);
         push(&mut peer, IFLA_NET_NS_FD, &namespace.as_raw_fd().to_ne_bytes());
         let data = attribute(VETH_PEER | NESTED, &peer);
         let info = [attribute(INFO_KIND, b"veth"), attribute(INFO_DATA | NESTED, &data)].concat();

@@ -15,6 +15,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use wsw_api::TaskId;
+use wsw_api::network::Sandbox;
 
 /// A bridge has at most 1,024 ports; so has this network.
 const PREFIX: u8 = 22;
@@ -69,6 +70,14 @@ impl Network {
         self.namespaces.join(task.to_string())
     }
 
+    /// Where a task is; none without an address.
+    pub(super) fn sandbox(&self, task: TaskId) -> Option<Sandbox> {
+        let state = self.lock();
+        let address = *state.taken.get(&task)?;
+        let gateway = Ipv4Addr::from(state.base? + 1);
+        Some(Sandbox { address, prefix: PREFIX, gateway, mac: mac(address), namespace: self.namespace(task).display().to_string() })
+    }
+
     pub(super) fn address_of(&self, task: TaskId) -> Option<Ipv4Addr> {
         self.lock().taken.get(&task).copied()
     }
@@ -92,7 +101,7 @@ impl Network {
         let path = self.namespace(task);
         let made = make_namespace(&path).and_then(|inside| {
             let namespace = File::open(&path)?;
-            host.add_pair(&link_name(task), bridge, namespace.as_fd())?;
+            host.add_pair(&link_name(task), bridge, namespace.as_fd(), mac(address))?;
             let eth0 = inside.index(INSIDE)?.ok_or_else(|| std::io::Error::other("the link did not arrive"))?;
             inside.up(1)?;
             inside.add_address(eth0, address, PREFIX)?;
@@ -177,6 +186,12 @@ impl Network {
 /// 15 characters, as long as a link's name may be.
 fn link_name(task: TaskId) -> String {
     format!("wsw{}", hex::encode(task.as_bytes().get(..6).unwrap_or_default()))
+}
+
+/// Docker's: a link has its address in its hardware address, so that neighbours that remember the address's last owner are not wrong.
+fn mac(address: Ipv4Addr) -> [u8; 6] {
+    let [a, b, c, d] = address.octets();
+    [0x02, 0x42, a, b, c, d]
 }
 
 fn take_address(state: &mut State, base: u32, task: TaskId) -> Result<Ipv4Addr> {

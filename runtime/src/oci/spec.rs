@@ -4,11 +4,11 @@
 //! looked up (user, mounts, folders) comes in.
 
 use super::users::User;
-use super::{confine, seccomp, template};
+use super::{confine, seccomp};
 use crate::error::{Error, Result};
 use crate::executor::TaskRequest;
 use crate::images::Image;
-use crate::spec::{args, cwd, merged};
+use crate::spec::{args, cwd, hostname, merged};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use wsw_api::generic;
@@ -32,7 +32,6 @@ const SEARCH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 /// Docker's period of a CPU limit, in microseconds.
 const CPU_PERIOD: u64 = 100_000;
 const WHOLE_CPU: u128 = 1_000_000_000;
-const HOSTNAME: usize = 12;
 
 /// What was looked up for a container.
 pub(super) struct Found<'a> {
@@ -59,27 +58,19 @@ fn command(request: &TaskRequest, image: &Image) -> Result<Vec<String>> {
     if words.is_empty() { Err(Error::Invalid("no command specified".into())) } else { Ok(words) }
 }
 
-/// Its host name: what the service says, else the first digits of its id, as Docker has them.
-pub(super) fn hostname(request: &TaskRequest) -> Result<String> {
-    let own = template::expand("Hostname", &request.spec.container.hostname, request)?;
-    // A container's id begins with its task's own bytes.
-    Ok(if own.is_empty() { hex::encode(request.task.as_bytes()).chars().take(HOSTNAME).collect() } else { own })
-}
-
-fn env(request: &TaskRequest, image: &Image, hostname: &str) -> Result<Vec<String>> {
+fn env(request: &TaskRequest, image: &Image, hostname: &str) -> Vec<String> {
     let container = &request.spec.container;
     let mut first = vec![SEARCH.to_owned(), format!("HOSTNAME={hostname}")];
     if container.tty {
         first.push("TERM=xterm".into());
     }
-    let own = container.env.iter().map(|variable| template::expand("Env", variable, request)).collect::<Result<Vec<_>>>()?;
-    Ok(merged(first.iter().chain(&image.env).chain(&own).chain(&generic::environment(&request.generic))))
+    merged(first.iter().chain(&image.env).chain(&container.env).chain(&generic::environment(&request.generic)))
 }
 
 /// The bundle's `config.json`.
 pub(super) fn runtime_spec(request: &TaskRequest, image: &Image, found: Found<'_>) -> Result<Value> {
     let container = &request.spec.container;
-    let name = hostname(request)?;
+    let name = hostname(request);
     let asked = &container.confinement;
     let names = confine::names(asked);
     let mut words = command(request, image)?;
@@ -90,7 +81,7 @@ pub(super) fn runtime_spec(request: &TaskRequest, image: &Image, found: Found<'_
         "terminal": container.tty,
         "user": {"uid": found.user.uid, "gid": found.user.gid, "additionalGids": found.user.groups},
         "args": words,
-        "env": env(request, image, &name)?,
+        "env": env(request, image, &name),
         "cwd": cwd(container, image),
         "capabilities": confine::capabilities(&names, found.user.uid),
         "oomScoreAdj": asked.oom_score_adj,
@@ -204,6 +195,7 @@ mod tests {
         let image = Image { cmd: vec!["sh".into()], env: vec!["PATH=/bin".into()], ..Image::default() };
         let container =
             ContainerSpec { hostname: "{{.Service.Name}}-{{.Task.Slot}}".into(), env: vec!["NODE={{.Node.Hostname}}".into()], ..ContainerSpec::default() };
+        let container = crate::spec::expanded(&request(container)).unwrap().spec.container.clone();
         let spec = made(container, &image).unwrap();
         assert_eq!((spec["hostname"].as_str(), &spec["process"]["args"]), (Some("web-3"), &json!([confine::INIT, "--", "sh"])));
         let env = spec["process"]["env"].as_array().unwrap();
@@ -229,6 +221,6 @@ mod tests {
         assert_eq!(made(ContainerSpec::default(), &Image::default()).unwrap_err().to_string(), "no command specified");
         let container = ContainerSpec { args: vec!["true".into()], hostname: String::new(), ..ContainerSpec::default() };
         let spec = made(container, &Image::default()).unwrap();
-        assert_eq!(spec["hostname"].as_str().unwrap().len(), HOSTNAME);
+        assert_eq!(spec["hostname"].as_str().unwrap().len(), 12);
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The shim of Linux containers, and its name.
-pub(crate) const RUNTIME: &str = "io.containerd.runc.v2";
+pub(crate) use wsw_api::shim::CONTAINER_RUNTIME as RUNTIME;
 /// Where programs of a machine are, also when the daemon was started without them in its path.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Short for [`RUNTIME`].

@@ -31,6 +31,7 @@ mod tests {
             task: TaskId::from_bytes([1; 16]),
             service: ServiceId::from_bytes([2; 16]),
             service_name: "web".into(),
+            service_labels: Default::default(),
             slot: 1,
             node: NodeId::default(),
             hostname: String::new(),

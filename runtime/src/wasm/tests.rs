@@ -59,6 +59,7 @@ fn request(task: TaskId, container: ContainerSpec) -> TaskRequest {
         task,
         service: service(9),
         service_name: "web".into(),
+        service_labels: Default::default(),
         slot: 1,
         node: NodeId::default(),
         hostname: "h".into(),

@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use tracing::warn;
 use wsw_api::Error;
 use wsw_api::event::Event;
+use wsw_api::object::NodeDescription;
 use wsw_api::trust::Trust;
 use wsw_dockerapi::backend::{LOCKED, SwarmState};
 use wsw_manager::Manager;
@@ -164,6 +165,12 @@ impl Node {
     /// Where other nodes are dialled from for what is not urgent.
     pub fn bulk(&self) -> Option<wsw_net::Endpoint> {
         self.member().and_then(|member| member.network.bulk().cloned())
+    }
+
+    /// What it can run, and what hinders it; in no swarm too.
+    pub fn description(&self) -> NodeDescription {
+        let alone = || wsw_worker::described(&self.host.description(), &*self.runtime, Vec::new());
+        self.worker().map_or_else(alone, |worker| worker.description())
     }
 
     /// The worker part, while the node is part of a swarm.
