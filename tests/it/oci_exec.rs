@@ -46,7 +46,8 @@ fn codes_streams_users_and_folders() {
             (
                 &["nosuch"][..],
                 127,
-                "OCI runtime exec failed: exec failed: unable to start container process: exec: \"nosuch\": executable file not found in $PATH: unknown",
+                // runc says "exec failed: " before it.
+                "unable to start container process: exec: \"nosuch\": executable file not found in $PATH: unknown",
             ),
             (&["/etc/passwd"], 126, "exec: \"/etc/passwd\": permission denied: unknown"),
         ] {

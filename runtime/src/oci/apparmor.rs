@@ -1,7 +1,7 @@
 //! AppArmor's profile for containers, where the kernel has it; elsewhere nothing.
 //!
 //! Owns: the profile's text (what Docker's default one allows and denies) and its loading, once, at the daemon's start. Invariants: a container names a profile only when the kernel took it; a
-//! kernel that has AppArmor while its parser is missing is said once, and containers run without. Never: changes another profile.
+//! kernel that has AppArmor and does not get the profile is said in the node's label, and containers run without, as with Docker. Never: changes another profile.
 
 use super::tools;
 use std::io::Write;
@@ -49,17 +49,17 @@ profile wsw-default flags=(attach_disconnected,mediate_deleted) {
 }
 ";
 
-/// Loads the profile into the kernel whose `/sys` this is; its name, if containers can have it. Blocking.
-pub(super) fn load(sys: &Path, path: &str) -> Option<String> {
+/// Loads the profile into the kernel whose `/sys` this is: its name if containers can have it, none where there is no AppArmor, or why it is not to be had. Blocking.
+pub(super) fn load(sys: &Path, path: &str) -> Result<Option<String>, String> {
     let enabled = std::fs::read_to_string(sys.join(SWITCH)).is_ok_and(|text| text.trim() == "Y");
     if !enabled {
-        return None;
+        return Ok(None);
     }
     match feed(path) {
-        Ok(()) => Some(PROFILE.to_owned()),
+        Ok(()) => Ok(Some(PROFILE.to_owned())),
         Err(error) => {
             tracing::warn!(error, "this kernel has AppArmor, and containers run without its profile");
-            None
+            Err(error)
         }
     }
 }
@@ -96,17 +96,17 @@ mod tests {
         let taken = dir.path().join("taken");
         let load = || load(dir.path(), &format!("{}:/none", path.display()));
         parser(&format!("/bin/cat >{}", taken.display()));
-        assert_eq!((load(), taken.exists()), (None, false), "a kernel without it is not asked");
+        assert_eq!((load(), taken.exists()), (Ok(None), false), "a kernel without it is not asked");
         let switch = dir.path().join(SWITCH);
         std::fs::create_dir_all(switch.parent().unwrap()).unwrap();
         std::fs::write(&switch, "N\n").unwrap();
-        assert_eq!(load(), None);
+        assert_eq!(load(), Ok(None));
         std::fs::write(&switch, "Y\n").unwrap();
-        assert_eq!(load().as_deref(), Some(PROFILE));
+        assert_eq!(load(), Ok(Some(PROFILE.to_owned())));
         assert_eq!(std::fs::read_to_string(taken).unwrap(), TEXT);
         parser("echo no >&2; exit 1");
-        assert_eq!(load(), None, "the kernel did not take it");
+        assert_eq!(load(), Err("no".into()), "the kernel did not take it");
         std::fs::remove_file(path.join("apparmor_parser")).unwrap();
-        assert_eq!(load(), None);
+        assert!(load().unwrap_err().contains("apparmor_parser is not installed"));
     }
 }

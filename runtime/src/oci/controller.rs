@@ -13,12 +13,13 @@ use super::client::Shim;
 use super::exec::{self, Exec, Streams};
 use super::groups::{Place, is_gone};
 use super::logs::Pump;
-use super::{Oci, cgroup, create, stdin, traffic};
+use super::{Oci, cgroup, create, stdin, traffic, words};
 use crate::error::{Error, Result};
 use crate::executor::{Attached, Controller, Exit, Started, TaskRequest};
 use crate::files;
 use crate::images::Image;
 use crate::shim::{Refusal, TaskState, now};
+use crate::spec::args;
 use crate::transfer::Inside;
 use async_trait::async_trait;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -118,10 +119,14 @@ impl Container {
             }
         }
         let id = self.task.to_string();
+        let (program, score) = self.lock().request.as_ref().map(|asked| of_first(asked)).unwrap_or_default();
         if !self.lock().created {
             match shim.create(create::request(&id, &bundle, &record, oci.tools.options(&record.runtime))).await {
-                Ok(_) => self.lock().created = true,
-                Err(refusal) => return Err(create::failure("create", refusal)),
+                Ok(pid) => {
+                    create::score(pid, score);
+                    self.lock().created = true;
+                }
+                Err(refusal) => return Err(words::of_task("create", &program, refusal)),
             }
         }
         match shim.start(&id, "").await {
@@ -129,7 +134,7 @@ impl Container {
             // An attempt whose answer was lost.
             Err(refusal) => match shim.state(&id).await {
                 Ok(TaskState::Running { pid }) => Ok(pid),
-                _ => Err(create::failure("start", refusal)),
+                _ => Err(words::of_task("start", &program, refusal)),
             },
         }
     }
@@ -375,4 +380,10 @@ impl Controller for Container {
         self.running().ok()?;
         self.oci().ok()?.network.as_ref()?.sandbox(self.task)
     }
+}
+
+/// The first program of a container, and its score.
+fn of_first((request, image): &(TaskRequest, Image)) -> (String, i64) {
+    let container = &request.spec.container;
+    (args(container, image).into_iter().next().unwrap_or_default(), container.confinement.oom_score_adj)
 }

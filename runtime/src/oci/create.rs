@@ -1,6 +1,6 @@
 //! What a container needs before it is created, and how that goes.
 //!
-//! Owns: the order of preparation and of removal, the request to the shim, Docker's words for a process that cannot be started.
+//! Owns: the order of preparation and of removal, the request to the shim.
 //! Invariant: the record is written last; what was made before it is found by its name and removed.
 
 use super::bundle::{self, Record};
@@ -10,7 +10,6 @@ use crate::error::{Error, Result};
 use crate::executor::TaskRequest;
 use crate::files;
 use crate::images::Image;
-use crate::shim::Refusal;
 use crate::spec::hostname;
 use containerd_shim_protos::api::CreateTaskRequest;
 use containerd_shim_protos::protobuf::MessageField;
@@ -22,10 +21,6 @@ use wsw_api::health::HealthConfig;
 use wsw_api::{TaskId, labels};
 
 const SIGTERM: u32 = 15;
-/// Docker's codes of a first process that could not be run.
-const NOT_FOUND: u32 = 127;
-const NOT_EXECUTABLE: u32 = 126;
-const NOT_STARTED: u32 = 128;
 
 /// Makes everything but the container itself.
 pub(super) async fn prepare(oci: &Arc<Oci>, request: &TaskRequest, image: &Image) -> Result<Record> {
@@ -79,7 +74,7 @@ fn make(oci: &Oci, request: &TaskRequest, image: &Image, layers: &[PathBuf]) -> 
         cgroup: format!("{}/{}", oci.tools.cgroups, request.task),
         cgroup2: oci.tools.cgroup2,
         kernel: &oci.kernel,
-        apparmor: oci.tools.apparmor.as_deref(),
+        apparmor: oci.tools.apparmor.as_ref().ok().and_then(Option::as_deref),
     };
     bundle::write_config(&bundle, &spec::runtime_spec(request, image, found)?)?;
     let record = Record { address, volumes: oci.wasm.volumes().used_by(request.task), ..record };
@@ -157,44 +152,10 @@ pub(super) fn request(id: &str, bundle: &Path, record: &Record, options: Option<
     }
 }
 
-/// Docker's words and code for a refusal of the shim.
-pub(super) fn failure(step: &str, refusal: Refusal) -> Error {
-    let Refusal::Status(_, text) = &refusal else { return refusal.into() };
-    let code = exit_code(text);
-    Error::NotStarted { code, why: format!("starting container failed: failed to {step} task for container: failed to {step} shim task: {text}") }
-}
-
-pub(super) fn exit_code(text: &str) -> u32 {
-    // runc's words and crun's.
-    let text = text.to_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    // What runc itself would have told is missing then, and so is the file that it would have told it in.
-    if says(&["unable to retrieve oci runtime error"]) {
-        NOT_STARTED
-    } else if says(&["executable file not found", "not found in $path", "no such file or directory"]) {
-        NOT_FOUND
-    } else if says(&["permission denied", "is a directory", "exec format error"]) {
-        NOT_EXECUTABLE
-    } else {
-        NOT_STARTED
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_process_that_cannot_be_run_has_dockers_code() {
-        for (text, code) in [
-            ("exec: \"x\": executable file not found in $PATH", 127),
-            ("executable file `x` not found in $PATH: No such file or directory", 127),
-            ("open executable: Permission denied", 126),
-            ("exec: \"/x\": permission denied", 126),
-            ("unable to retrieve OCI runtime error (open /b/log.json: no such file or directory): runc did not terminate successfully: exit status 5", 128),
-            ("something else", 128),
-        ] {
-            assert_eq!(exit_code(text), code, "{text}");
-        }
+/// The first process of a container that is created and not started gets the score it is to have: crun leaves one of 0 as it is, which is the shim's then (the daemon's and one more).
+pub(super) fn score(pid: u32, wanted: i64) {
+    // Of a process that is gone the start tells more.
+    if let Err(error) = std::fs::write(format!("/proc/{pid}/oom_score_adj"), wanted.to_string()) {
+        tracing::debug!(pid, %error, "the score of a container for the kernel's choice at an end of memory is not set");
     }
 }

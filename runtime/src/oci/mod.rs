@@ -42,6 +42,7 @@ mod tools;
 mod traffic;
 pub mod trial;
 mod users;
+mod words;
 
 use crate::bundle::boot_id;
 use crate::error::Result;
@@ -156,7 +157,12 @@ impl Oci {
 
     /// What it is that runs them, for people.
     pub(crate) fn described(&self) -> String {
-        format!("{RUNTIME} with {}", self.tools.beneath.name)
+        let with = format!("{RUNTIME} with {}", self.tools.beneath.name);
+        match &self.tools.apparmor {
+            Ok(None) => with,
+            Ok(Some(profile)) => format!("{with}, AppArmor profile {profile}"),
+            Err(why) => format!("{with}, without AppArmor: {why}"),
+        }
     }
 
     pub(crate) fn controller(&self, request: TaskRequest, image: Image) -> Arc<dyn Controller> {

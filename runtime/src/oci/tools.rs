@@ -32,8 +32,8 @@ pub(super) struct Tools {
     pub cgroups: String,
     /// The unified hierarchy has the controllers.
     pub cgroup2: bool,
-    /// AppArmor's profile, where the kernel has it.
-    pub apparmor: Option<String>,
+    /// AppArmor's profile, where the kernel has it; why not, where it could.
+    pub apparmor: Result<Option<String>, String>,
     /// Capabilities that the daemon can give, by number.
     pub capabilities: u64,
 }

@@ -132,11 +132,32 @@ impl Net {
 
     /// A host's link passes so many kbit/s from now on, each way, and holds what waits for at most so many milliseconds.
     pub fn slow(&self, host: usize, kbit: u32, queue_ms: u32) {
-        let host = &self.hosts[host];
-        for (namespace, device) in [(&host.namespace, "eth0".to_owned()), (&self.switch, format!("h{}", host.number))] {
+        for (namespace, device) in self.ends(host) {
             let words = format!("tc qdisc replace dev {device} root tbf rate {kbit}kbit burst 4kb latency {queue_ms}ms");
             feed(inside(namespace).args(words.split(' ')), "");
         }
+    }
+
+    /// A host's link treats packets so from now on, each way, in netem's words; false where the kernel has no netem.
+    pub fn spoil(&self, host: usize, words: &str) -> bool {
+        self.ends(host).into_iter().all(|(namespace, device)| {
+            let line = format!("tc qdisc replace dev {device} root netem {words}");
+            let done = inside(namespace).args(line.split(' ')).stderr(Stdio::null()).status();
+            done.is_ok_and(|status| status.success())
+        })
+    }
+
+    /// A host's link passes everything at once again.
+    pub fn mend(&self, host: usize) {
+        for (namespace, device) in self.ends(host) {
+            feed(inside(namespace).args(format!("tc qdisc del dev {device} root").split(' ')), "");
+        }
+    }
+
+    /// Both ends of a host's link.
+    fn ends(&self, host: usize) -> [(&str, String); 2] {
+        let host = &self.hosts[host];
+        [(&host.namespace, "eth0".to_owned()), (&self.switch, format!("h{}", host.number))]
     }
 
     /// A host gets this address in place of its own of the same family.

@@ -14,7 +14,7 @@ mod streams;
 use super::bundle::{self, Record};
 use super::client::Shim;
 use super::groups::is_gone;
-use super::{Oci, create, users};
+use super::{Oci, users, words};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::shim::Refusal;
@@ -59,7 +59,7 @@ impl Exec {
         let (bundle, name) = (oci.bundles.path(record.task), id.to_owned());
         let made = files::blocking(move || make(&own, &task, &bundle, &name, &wanted, size)).await??;
         let (task, (folder, process, opened)) = (record.task.to_string(), made);
-        let failed = |refusal: Refusal| failure(refusal);
+        let failed = |refusal: Refusal| words::of_exec(command.args.first().map_or("", String::as_str), refusal);
         let stream = |wanted: bool, name: &str| if wanted { folder.join(name).to_string_lossy().into_owned() } else { String::new() };
         let (stdin, stdout, stderr) = (stream(command.stdin, "stdin"), stream(true, "stdout"), stream(!command.tty, "stderr"));
         let begun = async {
@@ -174,11 +174,4 @@ async fn remove(folder: PathBuf) {
     if let Ok(Err(error)) = done {
         tracing::warn!(path = %shown.display(), %error, "what a command left was not removed");
     }
-}
-
-/// Docker's words and code for a command that could not be started.
-fn failure(refusal: Refusal) -> Error {
-    let Refusal::Status(_, text) = &refusal else { return refusal.into() };
-    // The shim's text ends without the code that Docker has behind it.
-    Error::NotStarted { code: create::exit_code(text), why: format!("{text}: unknown") }
 }
