@@ -13,8 +13,8 @@ use containerd_shim_protos::cgroups_v2::metrics::Metrics as MetricsV2;
 use containerd_shim_protos::protobuf::Message;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use containerd_shim_protos::shim_async::Client;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
@@ -51,6 +51,8 @@ pub(super) struct Shim {
     client: Client,
     closed: CancellationToken,
     turns: Semaphore,
+    /// See [`in_order`].
+    order: Mutex<()>,
     pid: u32,
     /// Why it was given up.
     verdict: OnceLock<String>,
@@ -82,7 +84,7 @@ impl Shim {
         let client = Client::new(Socket::new(Watched::new(stream, closed.clone())));
         let service = if address.api == 2 { SERVICES[0] } else { SERVICES[1] };
         let (verdict, doubtful) = (OnceLock::new(), AtomicBool::default());
-        Ok(Self { service, client, closed, turns: Semaphore::new(TURNS), pid: 0, verdict, doubtful })
+        Ok(Self { service, client, closed, turns: Semaphore::new(TURNS), order: Mutex::default(), pid: 0, verdict, doubtful })
     }
 
     async fn greet(&mut self) -> Result<(), Refusal> {
@@ -294,7 +296,7 @@ impl Shim {
         };
         let result = tokio::select! {
             biased;
-            result = self.client.request(request) => result,
+            result = in_order(&self.order, tokio::task::unconstrained(self.client.request(request))) => result,
             () = self.closed.cancelled() => Err(Rpc::RemoteClosed),
             () = patience => return Err(silent(format!("no answer within {} s", limit.unwrap_or_default().as_secs()))),
         };
@@ -311,6 +313,19 @@ impl Shim {
             Err(_) => Err(silent(error.to_string())),
         }
     }
+}
+
+/// A request takes its number and a place in the connection's queue when it is first polled, in two steps; a shim of containerd 1.7 or newer refuses one whose number is below that of
+/// another that came before it. So one after the other is polled for the first time.
+async fn in_order<T>(order: &Mutex<()>, request: impl Future<Output = T>) -> T {
+    let (mut request, mut begun) = (std::pin::pin!(request), false);
+    std::future::poll_fn(|context| {
+        let turn = (!std::mem::replace(&mut begun, true)).then(|| order.lock().unwrap_or_else(PoisonError::into_inner));
+        let polled = request.as_mut().poll(context);
+        drop(turn);
+        polled
+    })
+    .await
 }
 
 #[cfg(test)]
@@ -342,5 +357,27 @@ mod tests {
             assert_eq!((shim.api(), shim.pid()), (3, 77), "{text}");
             assert!(shim.lives(CALL_LIMIT).await && shim.connects(CALL_LIMIT).await);
         }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn requests_are_sent_in_the_order_of_their_numbers() {
+        use std::sync::atomic::AtomicUsize;
+        let (order, next, sent) = (Arc::new(Mutex::default()), Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
+        let one = |_| {
+            let (order, next, sent) = (order.clone(), next.clone(), sent.clone());
+            tokio::spawn(async move {
+                let request = async {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    std::thread::yield_now();
+                    sent.lock().unwrap().push(number);
+                    tokio::task::yield_now().await;
+                };
+                in_order(&order, request).await;
+            })
+        };
+        for task in (0..5_000).map(one).collect::<Vec<_>>() {
+            task.await.unwrap();
+        }
+        assert!(sent.lock().unwrap().is_sorted());
     }
 }
