@@ -1,7 +1,7 @@
 //! Limits of containers as the kernel has them, in control groups of either version: what a service asks for is in force, is shown, and follows what a daemon's crash leaves.
 
-use crate::harness::containers::{group_bases, node_with_image, wait_gone};
-use crate::harness::{Node, is_root, until};
+use crate::harness::containers::{group_bases, infinite, node_with_image, wait_gone};
+use crate::harness::{self, Node, Setup, guest, is_root, until};
 use std::path::{Path, PathBuf};
 
 /// Each value by the names of its file in both versions, as it reads in each.
@@ -88,4 +88,81 @@ fn a_command_that_takes_all_memory_ends_and_its_container_stays() {
     assert_eq!(node.running("box"), before);
     node.wsw(&["service", "rm", "box"]).ok();
     wait_gone(&node);
+}
+
+/// A daemon whose topmost control group is one of version 2 with processes in it, as in a container.
+struct Boxed {
+    node: Node,
+    group: Removed,
+}
+
+/// Goes after the node.
+struct Removed(PathBuf);
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        below(&self.0).iter().rev().for_each(|group| harness::remove_group(group));
+    }
+}
+
+/// A group and all below it, outer ones first.
+fn below(group: &Path) -> Vec<PathBuf> {
+    let inner = std::fs::read_dir(group).into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
+    std::iter::once(group.to_owned()).chain(inner.flat_map(|inner| below(&inner))).collect()
+}
+
+impl Boxed {
+    /// The group's parent gives it these controllers.
+    fn start(controllers: &str) -> Option<Self> {
+        let root = Path::new("/sys/fs/cgroup");
+        if !is_root() || !root.join("cgroup.controllers").is_file() {
+            println!("skipped: no control groups of version 2 alone, or we are not root");
+            return None;
+        }
+        let outer = root.join(format!("wswt-{}-{}", std::process::id(), controllers.len()));
+        let group = outer.join("box");
+        std::fs::create_dir_all(&group).expect("groups can be made");
+        for (group, controllers) in [(root, "+cpu +memory +pids"), (&outer, controllers)] {
+            std::fs::write(group.join("cgroup.subtree_control"), controllers).expect("the root has them");
+        }
+        let inner = "mount --make-rprivate / && umount /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup && \"$@\"";
+        let script = format!("echo 0 >{}/cgroup.procs && exec unshare --mount --cgroup sh -c '{inner}; exit $?' sh \"$@\"", group.display());
+        let node = Node::start_with(Setup { prefix: ["sh", "-c", &script, "sh"].map(str::to_owned).to_vec(), ..Setup::default() });
+        node.wsw(&["swarm", "init", "--advertise-addr", "127.0.0.1"]).ok();
+        node.wsw(&["load", "-i", &infinite(node.folder()).to_string_lossy()]).ok();
+        Some(Self { node, group: Removed(outer) })
+    }
+}
+
+#[test]
+fn a_daemon_in_a_container_makes_room_for_others_below_it() {
+    let Some(Boxed { node, group }) = Boxed::start("+cpu +memory +pids") else { return };
+    node.wsw(&[&["service", "create", "--name", "box"], &LIMITS[..], &["eon01/infinite"]].concat()).ok();
+    node.wsw(&["service", "create", "--name", "ticks", "--limit-memory", "64m", &guest("tick").to_string_lossy()]).ok();
+    let task = node.running("box").into_keys().next().expect("it runs");
+    let all = below(&group.0);
+    let container: Vec<_> = all.iter().filter(|group| group.ends_with(&task)).cloned().collect();
+    for (names, values) in &FORCED {
+        assert_eq!(read(&container, &names[..1]), [values[0]], "{names:?}");
+    }
+    let shim = all.iter().find(|group| group.file_name().is_some_and(|name| name.to_string_lossy().starts_with("shim-"))).expect("a shim's group");
+    until("the limit of the Wasm shim", || match read(std::slice::from_ref(shim), &["memory.max"]).as_slice() {
+        [limit] if limit != "max" => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    // The shell that started the daemon is beside it.
+    assert!(read(&[group.0.join("box/init")], &["cgroup.procs"])[0].lines().count() >= 2);
+    for parent in all.iter().filter(|group| below(group).len() > 1) {
+        assert_eq!(read(std::slice::from_ref(parent), &["cgroup.procs"]), [""], "{}", parent.display());
+    }
+    node.wsw(&["service", "rm", "box", "ticks"]).ok();
+    until("the container's group to go", || if container[0].exists() { Err(String::new()) } else { Ok(()) });
+}
+
+#[test]
+fn a_node_without_controllers_says_so_and_runs_wasm() {
+    let Some(Boxed { node, group: _group }) = Boxed::start("-cpu -memory -pids") else { return };
+    let shown = node.wsw(&["node", "inspect", "self", "--pretty"]).ok();
+    assert!(shown.contains("wsw.containers=none: ") && shown.contains("pids") && !shown.contains(", cgroup"), "{shown}");
+    node.wsw(&["service", "create", "--name", "ticks", &guest("tick").to_string_lossy()]).ok();
 }

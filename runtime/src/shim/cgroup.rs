@@ -4,7 +4,7 @@
 //! version 2   <mount>/wsw/<id>/shim-<n>                    where its memory controller is
 //! version 1   <memory mount>/<the daemon's>/wsw/<id>/…      and the same below the pids mount
 //! ```
-//! Owns: finding them (once; a later daemon reads where they were), limits, OOM kills, removal. Version 2's lie at the root, since below
+//! Owns: finding them (once; a later daemon reads where they were), limits, OOM kills, removal, and room for them in a container that the daemon runs in. Version 2's lie at the root, since below
 //! a group with processes there can be none, and systemd's own must stay attachable for the daemon's next start.
 //! Invariants: no limit lies below what is used. A hierarchy that cannot be written is left out: less isolation, no failure.
 
@@ -21,6 +21,10 @@ const OVERHEAD: u64 = 1 << 30;
 const OVERHEAD_PER_TASK: u64 = 2 << 20;
 /// Threads of a shim: workers, and two bounded sets that block. No guest can make one.
 const MAX_THREADS: u32 = 1_024;
+/// Of the processes in a container that the daemon runs in.
+const OWN: &str = "init";
+/// What is moved may make others meanwhile.
+const ROUNDS: usize = 8;
 /// Where a later daemon finds them, in the folder of the shims' records.
 const MEMORY: &str = "cgroups";
 
@@ -283,11 +287,35 @@ fn make_base(kind: Kind, parent: &Path, id: &str) -> io::Result<PathBuf> {
     let (all, own) = (parent.join("wsw"), parent.join("wsw").join(id));
     fs::create_dir_all(&own)?;
     if kind == Kind::Unified {
-        for folder in [parent, &all, &own] {
-            fs::write(folder.join("cgroup.subtree_control"), "+memory +pids")?;
-        }
+        give(parent).or_else(|error| if error.kind() == io::ErrorKind::ResourceBusy { make_room(parent).and_then(|()| give(parent)) } else { Err(error) })?;
+        give(&all)?;
+        give(&own)?;
     }
     Ok(own)
+}
+
+/// Gives the groups below one of version 2 what bounds them.
+fn give(folder: &Path) -> io::Result<()> {
+    fs::write(folder.join("cgroup.subtree_control"), "+memory +pids")
+}
+
+/// A daemon in a container is in the topmost group that it sees, with what started it, and a group with processes gives nothing to those below it: they move to one of their own, as
+/// systemd and Docker in Docker do it. The machine's own topmost group has no such rule.
+fn make_room(top: &Path) -> io::Result<()> {
+    let own = top.join(OWN);
+    fs::create_dir_all(&own)?;
+    for _ in 0..ROUNDS {
+        let text = fs::read_to_string(top.join("cgroup.procs"))?;
+        // 0 is one that is not in our pid namespace, and to write it would move ourselves.
+        let found: Vec<&str> = text.lines().filter(|pid| *pid != "0").collect();
+        if found.is_empty() {
+            break;
+        }
+        // One that has ended meanwhile is not there to be moved.
+        found.into_iter().for_each(|pid| drop(fs::write(own.join("cgroup.procs"), pid)));
+    }
+    tracing::info!(path = %own.display(), "the processes of this control group have moved to one of their own, so that others can be below it");
+    Ok(())
 }
 
 /// Where groups belong, by the tables of mounts and of this process's groups.

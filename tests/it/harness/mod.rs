@@ -30,7 +30,7 @@ pub use command::{Follow, Run, run, run_with_input};
 pub use disk::SmallDisk;
 pub use guests::{foreign_guest, guest, image_tar, large_guest, module, wat};
 pub use http::{get, get_from, over_unix};
-pub use leftovers::{kill, kill_below, processes_below, shims_below};
+pub use leftovers::{kill, kill_below, processes_below, remove_group, shims_below};
 pub use load::{Failure, Load};
 pub use managers::{Managers, WAN};
 pub use net::Net;
