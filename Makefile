@@ -1,5 +1,5 @@
 # Thin: each target is a script in scripts/, where the reasons are.
-.PHONY: demo test lint guests bench fuzz release
+.PHONY: demo test lint guests bench fuzz vm release
 
 demo:            ## the tour, in a temporary folder, with its output shown (KEEP=1 leaves it running)
 	@scripts/demo
@@ -18,6 +18,9 @@ bench:           ## the figures of benches/RESULTS.md, on this machine
 
 fuzz:            ## minutes of simulated clusters and spoilt bytes; the tests run seconds of both
 	@scripts/fuzz
+
+vm:              ## what needs another kernel (control groups of version 2, AppArmor, bad links), in a virtual machine
+	@scripts/vm
 
 release:         ## the stripped release binary
 	@scripts/release
