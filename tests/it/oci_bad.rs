@@ -128,7 +128,6 @@ fn processes_that_cannot_be_run_say_so_in_dockers_words() {
         ("group", &["--user", "web:nope", "box:1"], "rejected", None, "unable to find group nope: no matching entries in group file"),
         ("bind", &["--mount", "type=bind,source=/no/such,target=/x", "box:1"], "rejected", None, "bind source path does not exist: /no/such"),
         ("silent", &["silent:1"], "rejected", None, "no command specified"),
-        ("field", &["--hostname", "{{.Nope}}", "box:1"], "rejected", None, "{{.Nope}} is no field of a task"),
         ("runtime", &["--container-label", "wsw.runtime=/no/shim", "box:1"], "rejected", None, "runtime /no/shim is not on this node"),
         ("code", &["box:1", "sh", "-c", "exit 3"], "failed", Some(3), "task: non-zero exit (3)"),
         ("fine", &["box:1", "true"], "complete", Some(0), ""),
