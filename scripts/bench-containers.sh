@@ -2,7 +2,7 @@
 # Part of scripts/bench (sourced by it): containers beside Debian's Docker in swarm mode, on the same machine in the same run. Owns: the image, the other daemon and its end.
 # Needs root. Docker's programs are unpacked into the cache folder, nothing is installed; its daemon has a data root, an exec root and a socket of its own.
 
-docker_folder='' docker_pid=''
+docker_folder='' docker_pid='' docker_programs=$cache/dockerd-debian
 
 # The article's image as `docker save` writes it, into this file.
 make_image() {
@@ -10,7 +10,7 @@ make_image() {
   work=$(mktemp -d)
   mkdir -p "$work/tree/bin" "$work/tree/etc" "$work/out"
   cp /bin/busybox "$work/tree/bin/"
-  for applet in sh tail sleep; do ln -s busybox "$work/tree/bin/$applet"; done
+  for applet in sh tail sleep true; do ln -s busybox "$work/tree/bin/$applet"; done
   echo root:x:0:0:root:/root:/bin/sh >"$work/tree/etc/passwd"
   tar -C "$work/tree" -cf "$work/out/layer.tar" .
   id=$(sha256sum "$work/out/layer.tar" | cut -d ' ' -f 1)
@@ -22,17 +22,17 @@ make_image() {
 }
 
 start_docker() {
-  local programs=$cache/dockerd-debian
-  if ! [ -x "$programs/usr/sbin/dockerd" ]; then
-    unpack_deb bookworm docker.io "$programs.part" && mv "$programs.part" "$programs"
+  if ! [ -x "$docker_programs/usr/sbin/dockerd" ]; then
+    unpack_deb bookworm docker.io "$docker_programs.part" && mv "$docker_programs.part" "$docker_programs"
   fi
+  have iptables || install_packages iptables
   docker_folder=$(mktemp -d "${TMPDIR:-/tmp}/dXXXXX")
   # It makes no bridge but its usual one, which may be somebody else's.
   ip link add docker-wsw type bridge && ip addr add 172.31.77.1/24 dev docker-wsw && ip link set docker-wsw up
-  PATH=$programs/usr/sbin:$programs/usr/bin:$PATH "$programs/usr/sbin/dockerd" -H "unix://$docker_folder/s" --data-root "$docker_folder/d" --exec-root "$docker_folder/e" \
+  PATH=$docker_programs/usr/sbin:$docker_programs/usr/bin:$PATH "$docker_programs/usr/sbin/dockerd" -H "unix://$docker_folder/s" --data-root "$docker_folder/d" --exec-root "$docker_folder/e" \
     --pidfile "$docker_folder/pid" --bridge docker-wsw >"$docker_folder/log" 2>&1 &
   docker_pid=$!
-  other() { DOCKER_HOST=unix://$docker_folder/s "$programs/usr/bin/docker" "$@"; }
+  other() { DOCKER_HOST=unix://$docker_folder/s "$docker_programs/usr/bin/docker" "$@"; }
   until other version >/dev/null 2>&1; do
     kill -0 "$docker_pid" 2>/dev/null || { tail -n 3 "$docker_folder/log" >&2; return 1; }
     sleep 0.1
@@ -52,29 +52,36 @@ stop_docker() {
 
 # Seconds since this moment.
 since() { awk -v a="$1" -v b="$(now)" 'BEGIN { printf "%.3f\n", (b - a) / 1e9 }'; }
-# all_run CLIENT N: until N tasks are said to run.
-all_run() { until [ "$("$1" service ps t --filter desired-state=running --format '{{.CurrentState}}' | grep -c '^Running')" = "$2" ]; do sleep 0.02; done; }
+# all_run CLIENT N: until N tasks are said to run; one that does not get there ends the measurement.
+all_run() {
+  local deadline=$((SECONDS + 120))
+  until [ "$("$1" service ps t --filter desired-state=running --format '{{.CurrentState}}' | grep -c '^Running')" = "$2" ]; do
+    [ $SECONDS -lt $deadline ] || die "$1: not all of $2 tasks run after two minutes"
+    sleep 0.02
+  done
+}
 # Containers' processes, beside those that were there before.
 others=0
 tails() { pgrep -xc -f 'tail -f /dev/null' || true; }
 processes() { echo $(($(tails) - others)); }
 ours() { "$wsw" "$@"; }
+ours_memory() { memory; }
+# dockerd, its containerd and their shims.
+other_memory() { pss "$docker_pid" $(pgrep -f "$docker_folder/" | grep -vx "$docker_pid"); }
 
 # contained CLIENT: how long create, 1 → 50, 50 → 1 and 32 at once take with this client, a line each.
 contained() {
   local client=$1 begin
   begin=$(now)
-  "$client" service create -d --name t --stop-grace-period 0s eon01/infinite >/dev/null
+  "$client" service create -d --no-resolve-image --name t --stop-grace-period 0s eon01/infinite >/dev/null
   all_run "$client" 1
   echo "create $(since "$begin")"
   begin=$(now)
   "$client" service scale -d t=50 >/dev/null
   all_run "$client" 50
   echo "up $(since "$begin")"
-  if [ "$client" = ours ]; then
-    # Beyond the containers' own processes: the daemon's growth and the shims, shared pages once.
-    echo "memory $(awk -v all="$(memory)" -v before="$memory_before" 'BEGIN { printf "%.0f\n", (all - before) / 50 }')"
-  fi
+  # Beyond the containers' own processes: the daemon's growth and the shims, shared pages once.
+  echo "memory $(awk -v all="$("$client"_memory)" -v before="$memory_before" 'BEGIN { printf "%.0f\n", (all - before) / 50 }')"
   begin=$(now)
   "$client" service scale -d t=1 >/dev/null
   until [ "$(processes)" = 1 ] && { [ "$client" != ours ] || [ "$(find "$exec_root/oci/b" -mindepth 1 -maxdepth 1 | wc -l)" = 1 ]; }; do sleep 0.02; done
@@ -82,11 +89,42 @@ contained() {
   "$client" service rm t >/dev/null
   until [ "$(processes)" = 0 ]; do sleep 0.05; done
   begin=$(now)
-  "$client" service create -d --name t --replicas 32 --stop-grace-period 0s eon01/infinite >/dev/null
+  "$client" service create -d --no-resolve-image --name t --replicas 32 --stop-grace-period 0s eon01/infinite >/dev/null
   all_run "$client" 32
   echo "burst $(since "$begin")"
   "$client" service rm t >/dev/null
   until [ "$(processes)" = 0 ]; do sleep 0.05; done
+}
+
+# `exec true` in a running container, as its user waits for it: $1 is the client, $2 the container.
+exec_times() {
+  local begin
+  "$1" exec "$2" true
+  for _ in $(seq "$runs"); do
+    begin=$(now)
+    "$1" exec "$2" true
+    echo $(($(now) - begin))
+  done | median | awk '{ printf "%.0f ms", $1 / 1e6 }'
+}
+
+measure_exec() {
+  [ "$(id -u)" = 0 ] || { say "containers need root"; return 0; }
+  local image mine theirs="no Docker beside it"
+  image=$(mktemp "${TMPDIR:-/tmp}/wXXXXX")
+  make_image "$image"
+  start_node
+  "$wsw" load -i "$image" >/dev/null
+  "$wsw" service create --name t eon01/infinite >/dev/null
+  mine=$(exec_times ours "$("$wsw" ps -q)")
+  stop_node
+  if [ -z "${NO_DOCKER:-}" ] && start_docker; then
+    other load -i "$image" >/dev/null
+    theirs="Docker 20.10: $(exec_times other "$(other run -d eon01/infinite)")"
+    other ps -q | while read -r id; do other rm -f "$id" >/dev/null; done
+  fi
+  stop_docker
+  rm -f "$image"
+  row "\`exec true\` in a running container" "100 ms" "$mine ($theirs)"
 }
 
 measure_containers() {
@@ -106,7 +144,8 @@ measure_containers() {
   theirs=''
   if [ -z "${NO_DOCKER:-}" ] && start_docker; then
     other load -i "$image" >/dev/null
-    theirs=$(contained other)
+    memory_before=$(other_memory)
+    theirs=$(for _ in 1 2 3; do contained other; done)
   fi
   stop_docker
   rm -f "$image"
@@ -116,5 +155,5 @@ measure_containers() {
   row "scale 1 → 50 containers with network, all running" "2.0 s, 0.15 of Docker's" "$(figure up "$mine") s ($(beside up))"
   row "32 containers at once, the slowest running" "1.2 s" "$(figure burst "$mine") s ($(beside burst))"
   row "scale 50 → 1 containers, all gone and cleaned up" "1.5 s" "$(figure down "$mine") s ($(beside down), processes gone)"
-  row "memory of a container beyond its own processes" "1 MB" "$(figure memory "$mine") KiB (daemon's growth and shims, of 50)"
+  row "memory of a container beyond its own processes" "1 MB" "$(figure memory "$mine") KiB (daemon's growth and shims, of 50; ${theirs:+Docker 20.10: $(figure memory "$theirs") KiB})"
 }
