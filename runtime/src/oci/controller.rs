@@ -11,7 +11,7 @@
 use super::bundle::{self, Record};
 use super::client::Shim;
 use super::exec::{self, Exec, Streams};
-use super::groups::{Place, is_gone};
+use super::groups::{Expected, Place, is_gone};
 use super::logs::Pump;
 use super::{Oci, cgroup, create, stdin, traffic, words};
 use crate::error::{Error, Result};
@@ -53,6 +53,8 @@ pub(super) struct State {
     pub request: Option<Box<(TaskRequest, Image)>>,
     /// Once it is prepared.
     pub record: Option<Record>,
+    /// From its preparation until it has a place.
+    pub expected: Option<Expected>,
     /// Until it has ended.
     pub place: Option<Place>,
     pub shim: Option<Arc<Shim>>,
@@ -104,9 +106,12 @@ impl Container {
         let Some(mut record) = self.lock().record.clone() else { return Err(Error::Refused("the task is not prepared".into())) };
         let bundle = oci.bundles.path(self.task);
         let place = self.lock().place.take();
-        let place = place.unwrap_or_else(|| oci.groups.join(&record.group));
+        let place = place.unwrap_or_else(|| oci.groups.join(&record.group, self.service));
         let group = place.group.clone();
-        self.lock().place = Some(place);
+        {
+            let mut state = self.lock();
+            (state.place, state.expected) = (Some(place), None);
+        }
         let shim = group.shim(&record.runtime).await?;
         (record.started, record.group) = (true, group.name.clone());
         bundle::write_record(&bundle, &record)?;
@@ -217,6 +222,7 @@ impl Controller for Container {
         }
         let Some(request) = self.lock().request.clone() else { return Ok(()) };
         let oci = self.oci()?;
+        self.lock().expected.get_or_insert_with(|| oci.groups.expect(self.service));
         let record = create::prepare(&oci, &request.0, &request.1).await?;
         self.lock().record = Some(record);
         Ok(())
@@ -363,7 +369,11 @@ impl Controller for Container {
                 self.let_go(&oci, &shim, &id).await;
             }
         }
-        let place = self.lock().place.take();
+        let place = {
+            let mut state = self.lock();
+            state.expected = None;
+            state.place.take()
+        };
         if let Some(place) = place {
             oci.groups.leave(place).await;
         }

@@ -17,11 +17,12 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio_util::task::AbortOnDropHandle;
+use wsw_api::ServiceId;
 
 /// Tasks of one shim. The 1.6 line of containerd's tells each exit (of a container, and of every runc that it runs) to queues of 32, and its calls wait for each other
 /// once one is full; fewer tasks, and fewer are lost with a shim, more cost a process of some 14 MB more often.
@@ -40,6 +41,47 @@ pub(super) struct Groups {
     folder: PathBuf,
     tools: Arc<Tools>,
     groups: Mutex<BTreeMap<String, Arc<Group>>>,
+    /// Tasks by service that are prepared, or soon will be, and have no place yet.
+    expected: Arc<Mutex<BTreeMap<ServiceId, usize>>>,
+}
+
+/// A task that has no place yet, for as long as this lives.
+pub(super) struct Expected {
+    service: ServiceId,
+    all: Arc<Mutex<BTreeMap<ServiceId, usize>>>,
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        let mut all = lock(&self.all);
+        match all.get_mut(&self.service) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(all.remove(&self.service)),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a shim has to do.
+struct Load {
+    number: u32,
+    tasks: usize,
+    /// It owes an answer.
+    doubtful: bool,
+}
+
+/// The number of the shim for one more task while `expected` (this one included) have no place: as many shims as all of them will need, each with as many tasks as
+/// the others, because a shim starts few at a time. One that owes an answer gets none.
+fn choose(loads: &[Load], expected: usize) -> u32 {
+    let all = loads.iter().map(|load| load.tasks).sum::<usize>() + expected.max(1);
+    let least = loads.iter().filter(|load| !load.doubtful && load.tasks < MAX_TASKS).min_by_key(|load| (load.tasks, load.number));
+    match least {
+        Some(least) if loads.len() >= all.div_ceil(MAX_TASKS) => least.number,
+        _ => (0..).find(|number| loads.iter().all(|load| load.number != *number)).unwrap_or_default(),
+    }
 }
 
 /// The shim of one group, while it has tasks.
@@ -79,20 +121,31 @@ pub(super) struct Place {
 impl Groups {
     pub(super) fn open(folder: PathBuf, tools: Arc<Tools>) -> Result<Self> {
         files::folder(&folder, 0o700)?;
-        Ok(Self { folder, tools, groups: Mutex::default() })
+        Ok(Self { folder, tools, groups: Mutex::default(), expected: Arc::default() })
     }
 
-    /// A place for a task of these: in the first of their shims that has room and owes no answer.
-    pub(super) fn join(&self, tasks: &str) -> Place {
-        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        let names = (0..u32::MAX).map(|number| format!("{tasks}.{number}"));
-        let free = names.into_iter().find(|name| groups.get(name).is_none_or(|group| group.has_room()));
-        self.enter(&mut groups, &free.unwrap_or_else(|| tasks.to_owned()))
+    /// A task of this service will join, unless it ends before.
+    pub(super) fn expect(&self, service: ServiceId) -> Expected {
+        *lock(&self.expected).entry(service).or_default() += 1;
+        Expected { service, all: self.expected.clone() }
+    }
+
+    /// A place for a task of these ([`choose`]).
+    pub(super) fn join(&self, tasks: &str, service: ServiceId) -> Place {
+        let expected = lock(&self.expected).get(&service).copied().unwrap_or_default();
+        let mut groups = lock(&self.groups);
+        let prefix = format!("{tasks}.");
+        let load = |(name, group): (&String, &Arc<Group>)| {
+            let number = name.strip_prefix(&prefix)?.parse().ok()?;
+            Some(Load { number, tasks: *lock(&group.tasks), doubtful: group.is_doubtful() })
+        };
+        let loads = groups.range(prefix.clone()..).take_while(|(name, _)| name.starts_with(&prefix)).filter_map(load).collect::<Vec<_>>();
+        self.enter(&mut groups, &format!("{prefix}{}", choose(&loads, expected)))
     }
 
     /// The place of a task that an earlier daemon put there.
     pub(super) fn rejoin(&self, name: &str) -> Place {
-        self.enter(&mut self.groups.lock().unwrap_or_else(PoisonError::into_inner), name)
+        self.enter(&mut lock(&self.groups), name)
     }
 
     fn enter(&self, groups: &mut BTreeMap<String, Arc<Group>>, name: &str) -> Place {
@@ -106,14 +159,14 @@ impl Groups {
             })
         };
         let group = groups.entry(name.to_owned()).or_insert_with(make).clone();
-        *group.tasks.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        *lock(&group.tasks) += 1;
         Place { group }
     }
 
     /// One task less; the last one ends the shim.
     pub(super) async fn leave(&self, place: Place) {
         let group = place.group;
-        let tasks = || group.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let tasks = || lock(&group.tasks);
         {
             let mut tasks = tasks();
             *tasks = tasks.saturating_sub(1);
@@ -132,7 +185,7 @@ impl Groups {
         if let Err(error) = files::remove_tree(&group.folder) {
             tracing::warn!(group = group.name, %error, "the folder of a shim was not removed");
         }
-        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut groups = lock(&self.groups);
         if *tasks() == 0 {
             groups.remove(&group.name);
         }
@@ -140,7 +193,7 @@ impl Groups {
 
     /// Does this if there is no shim, and none is started meanwhile.
     pub(super) fn while_there_is_none(&self, work: impl FnOnce()) {
-        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let groups = lock(&self.groups);
         if groups.is_empty() {
             work();
         }
@@ -150,7 +203,7 @@ impl Groups {
     pub(super) async fn sweep(&self) {
         for entry in std::fs::read_dir(&self.folder).into_iter().flatten().flatten() {
             let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
-            if self.groups.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&name) {
+            if lock(&self.groups).contains_key(&name) {
                 continue;
             }
             if let Some(note) = read_note(&entry.path()) {
@@ -183,9 +236,8 @@ impl Group {
         Live { shim: shim.clone(), runtime, process, _watches: Arc::new([log, pulse]) }
     }
 
-    fn has_room(&self) -> bool {
-        let doubtful = self.turn.try_read().is_ok_and(|live| live.as_ref().is_some_and(|live| live.shim.is_doubtful()));
-        !doubtful && *self.tasks.lock().unwrap_or_else(PoisonError::into_inner) < MAX_TASKS
+    fn is_doubtful(&self) -> bool {
+        self.turn.try_read().is_ok_and(|live| live.as_ref().is_some_and(|live| live.shim.is_doubtful()))
     }
 
     /// The shim; started when there is none, or when the one that there was is dead.
@@ -298,4 +350,33 @@ pub(super) fn is_gone(refusal: &Refusal) -> bool {
         text.contains("process already finished") || text.contains("not created") || text.contains("not found") || text.contains("no such process")
     };
     refusal.is(ttrpc::Code::NOT_FOUND) || refusal.is(ttrpc::Code::FAILED_PRECONDITION) || matches!(refusal, Refusal::Status(_, text) if words(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_come_together_share_their_shims_evenly() {
+        let mut loads: Vec<Load> = vec![Load { number: 0, tasks: 1, doubtful: false }];
+        for expected in (1..=49).rev() {
+            let number = choose(&loads, expected);
+            match loads.iter_mut().find(|load| load.number == number) {
+                Some(load) => load.tasks += 1,
+                None => loads.push(Load { number, tasks: 1, doubtful: false }),
+            }
+        }
+        assert_eq!(loads.iter().map(|load| (load.number, load.tasks)).collect::<Vec<_>>(), [(0, 13), (1, 13), (2, 12), (3, 12)]);
+    }
+
+    #[test]
+    fn one_that_comes_alone_goes_where_there_is_room() {
+        let load = |number, tasks, doubtful| Load { number, tasks, doubtful };
+        assert_eq!(choose(&[], 1), 0);
+        assert_eq!(choose(&[load(0, 3, false)], 1), 0);
+        assert_eq!(choose(&[load(0, MAX_TASKS, false)], 1), 1);
+        assert_eq!(choose(&[load(0, 3, true)], 1), 1, "that one owes an answer");
+        assert_eq!(choose(&[load(0, 9, false), load(2, 4, false)], 1), 2);
+        assert_eq!(choose(&[load(1, MAX_TASKS, false)], 1), 0, "a number that is free again");
+    }
 }
