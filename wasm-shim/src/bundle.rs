@@ -278,7 +278,7 @@ mod tests {
         let read = |bytes: &[u8]| serde_json::from_slice::<Spec>(bytes).map(|spec| (interpret(&spec).map(drop), folders(&spec).map(drop)));
         assert!(matches!(read(valid.to_string().as_bytes()), Ok((Ok(()), Ok(())))));
         let (mut read_well, mut refused) = (0, 0);
-        for number in 0..wsw_spoil::mutants(5_000) {
+        for number in wsw_spoil::tries(5_000) {
             let bytes = if number % 3 == 0 { spoiler.mutant(valid.to_string().as_bytes()) } else { spoiler.json(&valid).to_string().into_bytes() };
             match read(&bytes) {
                 Ok((Ok(()), Ok(()))) => read_well += 1,

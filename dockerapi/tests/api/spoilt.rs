@@ -6,7 +6,7 @@ use axum::body::Body;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use wsw_spoil::{Spoiler, mutants};
+use wsw_spoil::{Spoiler, tries};
 
 /// Mutants of each body in a plain `cargo test`: a second or two for all.
 const FEW: usize = 400;
@@ -80,7 +80,7 @@ async fn spoilt_bodies_are_answered() {
     for (request, valid) in bodies() {
         let mut fixture = Fixture::swarm();
         answered(&fixture, request, valid.to_string().into_bytes()).await;
-        for number in 0..mutants(FEW) {
+        for number in tries(FEW) {
             // What was made meanwhile does not pile up.
             if number % 100 == 0 {
                 fixture = if request.ends_with("init") { Fixture::inactive() } else { Fixture::swarm() };
@@ -98,7 +98,7 @@ async fn spoilt_queries_are_answered() {
     let filters = json!({"label": {"a=b": true}, "name": ["web"], "desired-state": {"running": true}, "until": ["1h"]});
     let fixture = Fixture::swarm();
     for route in ["services", "tasks", "nodes", "networks", "images/json", "containers/json", "volumes"] {
-        for _ in 0..mutants(FEW) {
+        for _ in tries(FEW) {
             let text = if spoiler.below(3) == 0 {
                 String::from_utf8_lossy(&spoiler.mutant(filters.to_string().as_bytes())).into_owned()
             } else {

@@ -1,12 +1,13 @@
 //! Spoilt bytes for every decoder of what nodes send and store: mutants of the valid messages that a simulated cluster exchanged.
 //!
 //! Owns: what is decoded (the mutations are `wsw-spoil`'s). Invariant: an error or a value, never a panic; which mutants are tried follows from a seed, so a
-//! failure comes back. `WSW_SPOILT=200000 cargo test -p wsw-sim -- spoilt` tries more of them (`make fuzz`).
+//! failure comes back. `WSW_SPOILT_SECONDS=60 cargo test -p wsw-sim -- spoilt` tries more of them (`make fuzz`).
 
 use crate::cluster::{left_by, run};
 use crate::disk::SimDisk;
 use crate::golden;
 use crate::net::corpus;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wsw_api::labels;
@@ -19,7 +20,7 @@ use wsw_manager::raft::snapshot::{Reader, newest};
 use wsw_manager::raft::space::Space;
 use wsw_manager::raft::wire::{Ask, Reply};
 use wsw_planner::store::Snapshot;
-use wsw_spoil::{Spoiler, mutants};
+use wsw_spoil::{Given, Spoiler, tries};
 
 /// Mutants of each kind in a plain `cargo test`: some seconds.
 const MUTANTS: usize = 3_000;
@@ -30,8 +31,10 @@ const SEED: u64 = 3;
 fn try_all(spoiler: &mut Spoiler, what: &str, valid: &[Vec<u8>], decode: impl Fn(&[u8])) {
     assert!(!valid.is_empty(), "no message of the kind {what} was seen");
     valid.iter().for_each(|bytes| decode(bytes));
-    for number in 0..mutants(MUTANTS) {
-        decode(&spoiler.mutant(&valid[number % valid.len()]));
+    for number in tries(MUTANTS) {
+        let bytes = spoiler.mutant(&valid[number % valid.len()]);
+        let _given = Given { what, bytes: &bytes };
+        decode(&bytes);
     }
 }
 
@@ -54,10 +57,18 @@ fn spoilt_messages_are_refused_without_a_panic() {
 /// One of each form that is on a wire or on a disk (`golden`): joins, relays, logs, parts of images, shims, entries, snapshots.
 #[test]
 fn spoilt_forms_are_refused_without_a_panic() {
-    let spoiler = &mut Spoiler::new(4);
-    for form in golden::all() {
-        for _ in 0..mutants(MUTANTS) / 30 {
-            let _ = (form.read)(&spoiler.mutant(&form.bytes));
+    let forms = golden::all();
+    // `raft.ask.vote` and `raft.ask.append` are of one decoder.
+    let kind = |form: &golden::Form| form.name.split('.').next().unwrap_or_default().to_owned();
+    let kinds: BTreeSet<String> = forms.iter().map(kind).collect();
+    for (seed, kind_of_these) in kinds.iter().enumerate() {
+        let these: Vec<_> = forms.iter().filter(|form| kind(form) == *kind_of_these).collect();
+        let spoiler = &mut Spoiler::new(100 + seed as u64);
+        for number in tries(MUTANTS / 10) {
+            let form = these[number % these.len()];
+            let bytes = spoiler.mutant(&form.bytes);
+            let _given = Given { what: &form.name, bytes: &bytes };
+            let _ = (form.read)(&bytes);
         }
     }
 }
@@ -83,7 +94,7 @@ fn a_spoilt_log_and_snapshot_are_told_or_read() {
     let files = left_by(SEED);
     assert!(files.iter().any(|(path, _)| path.ends_with("snapshot")), "there is a snapshot");
     let mut spoiler = Spoiler::new(3);
-    for _ in 0..mutants(MUTANTS) / 30 {
+    for _ in tries(MUTANTS / 30) {
         let disk = SimDisk::new(None).start(|| {});
         let spoilt = spoiler.below(files.len());
         for (number, (path, bytes)) in files.iter().enumerate() {

@@ -1,13 +1,32 @@
 //! Spoils what decoders are given: bytes that are cut, changed and doubled, JSON with other values in it.
 //!
-//! Owns: the mutations and how many are tried. Invariant: which they are follows from a seed alone, so a failure comes back. Used by tests only:
-//! `WSW_SPOILT=200000 cargo test spoilt` tries as many of each kind (`make fuzz`).
+//! Owns: the mutations and how many are tried. Invariant: which they are follows from a seed alone, so a failure comes back; the bytes that a decoder
+//! panicked at are printed. Used by tests only: `WSW_SPOILT_SECONDS=60 cargo test spoilt` tries mutants of each kind for so long (CI: ten, `make fuzz`: minutes).
 
 use serde_json::{Map, Value};
+use std::time::{Duration, Instant};
 
-/// How many mutants of each kind are tried: what a test takes for its second or two, or as many as the environment says.
-pub fn mutants(few: usize) -> usize {
-    std::env::var("WSW_SPOILT").ok().and_then(|text| text.parse().ok()).unwrap_or(few)
+/// The numbers of the mutants of one kind: so few that a test takes its second or two, and on for as long as the environment says.
+pub fn tries(few: usize) -> impl Iterator<Item = usize> {
+    let seconds = std::env::var("WSW_SPOILT_SECONDS").ok().and_then(|text| text.parse().ok());
+    let end = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    (0..).take_while(move |number| *number < few || end.is_some_and(|end| Instant::now() < end))
+}
+
+/// What a decoder is given; printed in hexadecimal when it panics.
+#[derive(Debug)]
+pub struct Given<'a> {
+    pub what: &'a str,
+    pub bytes: &'a [u8],
+}
+
+impl Drop for Given<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let hex: String = self.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            println!("{} panicked at these bytes: {hex}", self.what);
+        }
+    }
 }
 
 /// One sequence of mutations (SplitMix64).

@@ -2,7 +2,7 @@
 
 use super::fixture::*;
 use serde_json::{Value, json};
-use wsw_spoil::{Spoiler, mutants};
+use wsw_spoil::{Given, Spoiler, tries};
 
 /// Mutants in a plain `cargo test`: a second or two.
 const FEW: usize = 150;
@@ -50,12 +50,14 @@ async fn spoilt_archives_are_loaded_or_refused() {
     let valid =
         [artifact("app:1", &module("app")), gzip(&artifact("app:1", &module("app"))), saved(&["app:1"], &config(), &[tar(&[("app.wasm", &module("app"))])])];
     let (mut loaded, mut refused) = (0, 0);
-    for number in 0..mutants(FEW) {
+    for number in tries(FEW) {
         let archive = match number % 5 {
             0 => layout(&mut spoiler),
             1 => older(&mut spoiler),
             which => spoiler.mutant(&valid[which - 2]),
         };
+        let given = archive.clone();
+        let _given = Given { what: "an archive", bytes: &given };
         let (files, count) = (store.files(), store.images.count());
         match store.load(archive).await {
             Ok(names) => {

@@ -23,7 +23,7 @@ type Read = Box<dyn Fn(&[u8]) -> Result<String, String>>;
 
 /// One value in one form.
 pub struct Form {
-    name: String,
+    pub name: String,
     pub bytes: Vec<u8>,
     shown: String,
     pub read: Read,
