@@ -6,6 +6,7 @@ use crate::accept::{Accepting, Gate, Handlers};
 use crate::connection::Connection;
 use crate::credentials::Credentials;
 use crate::error::{Close, Error};
+use crate::nowhere::Nowhere;
 use crate::peer::Peer;
 use crate::protocol::Protocol;
 use crate::{tls, transport};
@@ -133,10 +134,17 @@ impl Endpoint {
         self.accepting.as_ref().map_or(0, |accepting| accepting.count())
     }
 
-    /// Closes all connections and stops.
+    /// Closes all connections and stops; the port is free then, whoever has a clone of this.
     pub async fn close(&self) {
         self.inner.close(Close::Stopping.code(), b"");
         let _ = tokio::time::timeout(CLOSING, self.inner.wait_idle()).await;
+        let Ok(addr) = self.inner.local_addr() else { return };
+        // quinn keeps the socket of before until the next change.
+        for _ in 0..2 {
+            if let Err(error) = self.inner.rebind_abstract(Arc::new(Nowhere(addr))) {
+                tracing::warn!(%addr, %error, "a port was not given back");
+            }
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod endpoint;
 mod error;
 mod frames;
 mod join;
+mod nowhere;
 mod peer;
 mod protocol;
 mod stream;

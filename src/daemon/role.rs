@@ -15,8 +15,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{info, warn};
 use wsw_api::control::Write;
-use wsw_api::spec::NodeRole;
-use wsw_api::{NodeId, Result as ApiResult};
+use wsw_api::spec::{NodeRole, NodeSpec};
+use wsw_api::{Class, Error, NodeId, Result as ApiResult};
 use wsw_manager::Manager;
 use wsw_manager::identity::Identity;
 
@@ -32,6 +32,8 @@ const RESTORE: &str =
 const AGAIN: Duration = Duration::from_secs(1);
 /// A manager that leaves is let go by the others within this, or leaves all the same.
 const RESIGN: Duration = Duration::from_secs(5);
+/// How often a node that is changed meanwhile asks to be let go again.
+const TRIES: u32 = 20;
 /// Between two looks at whether it was.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -130,15 +132,16 @@ impl Node {
     /// A manager among others that is about to leave asks to be let go, and waits until it is.
     pub(super) async fn resign(&self, member: &Member) {
         let Some(manager) = member.manager() else { return };
-        let own = manager.node_id();
-        if manager.store().nodes().filter(|node| node.manager.is_some() && node.id != own).count() == 0 {
-            return;
-        }
-        if let Err(error) = demote_self(manager).await {
-            warn!(%error, "the other managers could not be told; they go on without this one");
-            return;
-        }
         let until = Instant::now() + RESIGN;
+        let told = tokio::time::timeout_at(until, demote_self(manager)).await;
+        match told.unwrap_or_else(|_| Err(Error::unavailable("no leader answers"))) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                warn!(%error, "the other managers could not be told; they go on without this one");
+                return;
+            }
+        }
         while self.role() == Some(NodeRole::Manager) && Instant::now() < until {
             tokio::time::sleep(LOOK).await;
         }
@@ -149,12 +152,23 @@ impl Node {
     }
 }
 
-async fn demote_self(manager: &Manager) -> ApiResult<()> {
-    let store = manager.read().await?;
-    let node = store.node(&manager.node_id()).ok_or_else(|| wsw_api::Error::not_found("this node is not in the state"))?;
-    let mut spec = node.spec.clone();
-    spec.role = NodeRole::Worker;
-    manager.write(Write::UpdateNode { id: node.id, version: node.meta.version, spec: Box::new(spec) }).await.map(drop)
+/// False when there is nobody else to lead. A node that has just joined changes meanwhile: it becomes a voter, is ready, says where it is.
+async fn demote_self(manager: &Manager) -> ApiResult<bool> {
+    let own = manager.node_id();
+    let mut left = TRIES;
+    loop {
+        // Not what is known here: one that has just joined may know nobody yet.
+        let store = manager.read().await?;
+        if !store.nodes().any(|node| node.manager.is_some() && node.id != own) {
+            return Ok(false);
+        }
+        let node = store.node(&own).ok_or_else(|| Error::not_found("this node is not in the state"))?;
+        let spec = NodeSpec { role: NodeRole::Worker, ..node.spec.clone() };
+        match manager.write(Write::UpdateNode { id: own, version: node.meta.version, spec: Box::new(spec) }).await {
+            Err(error) if error.class == Class::Conflict && left > 0 => left -= 1,
+            done => return done.map(|_| true),
+        }
+    }
 }
 
 /// Why a node should not leave without `--force`, in moby's words; none for a worker.

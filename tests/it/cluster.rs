@@ -161,6 +161,19 @@ fn a_worker_that_leaves_is_replaced_at_once_removed_and_may_come_again() {
 }
 
 #[test]
+fn a_node_leaves_and_joins_again_without_a_pause() {
+    let cluster = Cluster::of(1);
+    let node = &cluster.workers[0];
+    for round in 0..6 {
+        let role = if round % 2 == 0 { "manager" } else { "worker" };
+        node.wsw(&["swarm", "leave", "--force"]).ok();
+        let said = node.wsw(&["swarm", "join", "--token", &cluster.token(role), &cluster.manager.remote()]).ok();
+        assert_eq!(said, format!("This node joined a swarm as a {role}.\n"));
+    }
+    cluster.wait_state(&node.id(), "ready");
+}
+
+#[test]
 fn a_removed_node_is_cut_off_and_its_certificate_opens_nothing() {
     let mut cluster = ticking(2);
     let ids: Vec<String> = cluster.workers.iter().map(super::harness::Node::id).collect();

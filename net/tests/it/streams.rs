@@ -199,3 +199,19 @@ fn who_sends_to_an_earlier_life_of_a_node_is_told_at_once() {
         second.close().await;
     });
 }
+
+#[tokio::test]
+async fn a_port_is_free_once_its_endpoint_is_closed() {
+    let authority = Authority::new(1);
+    let (endpoint, place, _list) = manager(&authority);
+    let worker = Endpoint::dialler(addr(), authority.issue(2, &WORKER)).unwrap();
+    let connection = soon("a connection", worker.dial(place, Whom::Manager, Protocol::Blob)).await.unwrap();
+    assert_eq!(soon("an answer", echo(&connection, b"here")).await.unwrap(), b"here");
+    // Somebody still has it.
+    let other = endpoint.clone();
+    soon("the end", endpoint.close()).await;
+    let again = std::net::UdpSocket::bind(place);
+    assert!(again.is_ok(), "{again:?}");
+    assert!(soon("nothing", echo(&connection, b"gone")).await.is_err());
+    soon("its end again", other.close()).await;
+}

@@ -54,15 +54,16 @@ pub async fn run(session: Session, matches: Matches) -> Result<(), Error> {
     Ok(())
 }
 
-/// Seconds (and nanoseconds) since 1970 from a Unix time, an RFC 3339 time or date, or "how long ago" as a duration.
+/// Seconds (and nanoseconds, but for a duration) since 1970 from a Unix time, an RFC 3339 time or date, or "how long ago" as a duration.
 pub fn timestamp(text: &str) -> Result<String, String> {
     if text.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit())) {
         return Ok(text.to_owned());
     }
-    let show = |at: OffsetDateTime| format!("{}.{:09}", at.unix_timestamp(), at.nanosecond());
     if let Ok(nanos) = values::parse_duration(text) {
-        return Ok(show(OffsetDateTime::now_utc() - ::time::Duration::nanoseconds(nanos)));
+        // docker's: whole seconds.
+        return Ok((OffsetDateTime::now_utc() - ::time::Duration::nanoseconds(nanos)).unix_timestamp().to_string());
     }
+    let show = |at: OffsetDateTime| format!("{}.{:09}", at.unix_timestamp(), at.nanosecond());
     // A date alone, or a time without seconds or zone: what is missing is zero, in UTC.
     let (date, clock) = text.split_once('T').unwrap_or((text, "00:00:00"));
     let zone_at = clock.find(['Z', '+', '-']).unwrap_or(clock.len());
