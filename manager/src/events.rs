@@ -1,6 +1,7 @@
 //! Events of services and nodes, in Docker's words, derived from what an applied entry changed.
 //!
-//! Owns: the ring of the last events and the broadcast. Invariant: every manager derives the same events from the same entry.
+//! Owns: the ring of the last events and the broadcast. Invariants: every manager derives the same events from the same entry; an entry that is applied
+//! once more (the log was opened again) tells nothing.
 //! Never: decides anything; a reader that falls behind loses events and is told so, it never holds up the state machine.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -18,9 +19,16 @@ use wsw_planner::Store;
 /// Events kept for `--since`; moby keeps 256, which one stack deployment can exceed.
 const MAX_KEPT: usize = MAX_BACKLOG;
 
+#[derive(Default)]
+struct Kept {
+    events: VecDeque<Event>,
+    /// Index of the last entry that told anything.
+    told: u64,
+}
+
 /// The last events, and those to come.
 pub struct Events {
-    kept: Mutex<VecDeque<Event>>,
+    kept: Mutex<Kept>,
     sender: broadcast::Sender<Event>,
 }
 
@@ -35,23 +43,27 @@ impl Events {
     pub fn subscribe(&self, since: Option<Time>) -> (Vec<Event>, broadcast::Receiver<Event>) {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let past = match since {
-            Some(since) => kept.iter().filter(|event| event.time >= since).cloned().collect(),
+            Some(since) => kept.events.iter().filter(|event| event.time >= since).cloned().collect(),
             None => Vec::new(),
         };
         (past, self.sender.subscribe())
     }
 
-    /// Adds events; does nothing without any.
-    pub fn add(&self, events: Vec<Event>) {
+    /// Adds the events of the entry at this index; does nothing without any.
+    pub fn add(&self, index: u64, events: Vec<Event>) {
         if events.is_empty() {
             return;
         }
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if index <= kept.told {
+            return;
+        }
+        kept.told = index;
         for event in events {
-            if kept.len() == MAX_KEPT {
-                kept.pop_front();
+            if kept.events.len() == MAX_KEPT {
+                kept.events.pop_front();
             }
-            kept.push_back(event.clone());
+            kept.events.push_back(event.clone());
             let _nobody_listens = self.sender.send(event);
         }
     }

@@ -51,3 +51,26 @@ fn each_manager_tells_each_event_once_whoever_made_it() {
         assert_eq!(of(&["service "]), 4, "manager {at}: {lines:#?}");
     }
 }
+
+#[test]
+fn a_reader_goes_on_when_its_node_changes_its_role() {
+    let managers = Managers::of(3);
+    let id = managers.ids[2].clone();
+    let events = follow(&managers.nodes[2]);
+    let make = |name: &str| managers.nodes[0].wsw(&["service", "create", "-d", "--name", name, "--replicas", "0", "nothing:1"]).ok();
+    make("first");
+    events.line("the first", |line| line.starts_with("service create swarm first "));
+    managers.nodes[0].wsw(&["node", "demote", &id]).ok();
+    until("it to be a worker", || {
+        let swarm = managers.nodes[2].json("/info")["Swarm"].clone();
+        if swarm["ControlAvailable"] == false { Ok(()) } else { Err(swarm.to_string()) }
+    });
+    make("meanwhile");
+    managers.nodes[0].wsw(&["node", "promote", &id]).ok();
+    events.line("what it missed", |line| {
+        assert!(!line.starts_with("service create swarm first "), "told twice: {line}");
+        line.starts_with("service create swarm meanwhile ")
+    });
+    make("last");
+    events.line("the last", |line| line.starts_with("service create swarm last "));
+}

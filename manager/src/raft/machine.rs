@@ -174,7 +174,7 @@ impl<RT: AsyncRuntime> Machine<RT> {
                     observer.applied(id.index, &command.0, &applied, &self.state.store);
                 }
                 if applied == Applied::Done {
-                    self.view.events.add(seen.events(&self.state.store, &command.0));
+                    self.view.events.add(id.index, seen.events(&self.state.store, &command.0));
                 }
                 applied
             }

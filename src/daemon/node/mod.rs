@@ -70,6 +70,8 @@ pub struct Node {
     relay: Mutex<Option<Arc<Relay>>>,
     /// The worker, for what other nodes ask of it.
     pub(super) workers: watch::Sender<Option<Worker>>,
+    /// The manager, while this node is one, for who follows the cluster's events.
+    pub(super) managers: watch::Sender<Option<Manager>>,
     /// Whom the leader says that this node is to believe.
     pub(super) trust: watch::Sender<Option<Trust>>,
     /// One init, join, leave or change of role at a time.
@@ -107,6 +109,7 @@ impl Node {
             member: RwLock::new(None),
             relay: Mutex::new(None),
             workers: watch::Sender::default(),
+            managers: watch::Sender::default(),
             trust: watch::Sender::default(),
             transition: tokio::sync::Mutex::new(()),
             seal: Seal::default(),
@@ -182,6 +185,7 @@ impl Node {
     pub async fn stop(&self) {
         let member = self.member.write().unwrap_or_else(PoisonError::into_inner).take();
         self.workers.send_replace(None);
+        self.managers.send_replace(None);
         if let Some(member) = member {
             member.unlink();
             member.worker.clone().stop().await;

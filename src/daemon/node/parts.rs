@@ -88,6 +88,7 @@ impl Node {
             });
         }
         let _following = manager.iter().flat_map(|manager| [autolock::follow(self, manager), anew::follow(self, manager)]).collect();
+        let managing = manager.clone();
         let link = Link {
             node: record.get().node,
             worker: worker.clone(),
@@ -103,5 +104,6 @@ impl Node {
         let member = Arc::new(Member { record, worker, control, network, trouble, _following, link: Mutex::new(link) });
         *self.member.write().unwrap_or_else(PoisonError::into_inner) = Some(member);
         self.workers.send_replace(Some(workers));
+        self.managers.send_replace(managing);
     }
 }

@@ -133,6 +133,7 @@ impl Node {
         Membership::remove(&self.paths).map_err(|error| Error::internal(format!("cannot remove the membership record: {error}")))?;
         *self.member.write().unwrap_or_else(PoisonError::into_inner) = None;
         self.workers.send_replace(None);
+        self.managers.send_replace(None);
         self.trust.send_replace(None);
         member.unlink();
         member.worker.clone().leave().await;
