@@ -1,6 +1,6 @@
 //! Drives one task: carries out what [`crate::step`] decides and posts each state on the board.
 //!
-//! Owns: the calls to one controller, their retries, the grace period. One small future per task, no thread.
+//! Owns: the calls to one controller, their retries, the grace period. Two small futures per task (the second waits for its end), no thread.
 //! Invariants: at most [`MAX_CALLS`] preparations, as many starts and [`MAX_STOPS`] stops are under way on the node; a stop never
 //! waits behind a start; the bundle is removed only when the end is safe on disk or the task is not wanted any more.
 //! Never: decides, writes to disk, talks to the leader.
@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 use wsw_api::event::What;
 use wsw_api::health::State;
 use wsw_api::{DesiredState, TaskId, TaskState, TaskStatus};
@@ -105,7 +106,8 @@ struct Run {
     deadline: Option<Instant>,
     /// A preparation that was not waited for to its end.
     preparing: Option<Call<()>>,
-    waiting: Option<Call<Exit>>,
+    /// A task of its own: who waits for the end also takes away what is left, and holds turns for that which a signal in the meantime may be in need of.
+    waiting: Option<AbortOnDropHandle<Result<Exit, Error>>>,
     exit: Option<Exit>,
     error: Option<Error>,
     pid: Option<u32>,
@@ -270,7 +272,7 @@ impl Run {
         }
         let call = self.waiting.get_or_insert_with(|| {
             let controller = Arc::clone(&self.driver.controller);
-            Box::pin(async move { controller.wait().await })
+            AbortOnDropHandle::new(tokio::spawn(async move { controller.wait().await }))
         });
         let overdue = async {
             match self.deadline {
@@ -285,7 +287,7 @@ impl Run {
             }
         };
         let result = tokio::select! {
-            result = call => result,
+            result = call => result.unwrap_or_else(|broken| Err(Error::Temporary(format!("waiting for its end: {broken}")))),
             state = said => {
                 self.facts.health = state;
                 if state == State::Unhealthy {

@@ -4,6 +4,7 @@ use super::fake::{assigned, service_id, task_id, template};
 use super::leader::{Leader, worker};
 use super::script::{Script, exit};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use wsw_api::session::{AssignedTask, Assignments, Goodbye, ManagerFrame, WorkerFrame};
 use wsw_api::{DesiredState as D, TaskId, TaskState as S};
 use wsw_runtime::Error;
@@ -74,6 +75,22 @@ async fn stopping_is_sigterm_then_the_grace_period_then_sigkill() {
     assert_eq!(script.calls_of(task_id(2))[2..4], ["shutdown", "terminate"]);
     assert_eq!((leader.statuses[&task_id(1)].exit_code, leader.statuses[&task_id(2)].exit_code), (Some(143), Some(137)));
     assert!(leader.statuses[&task_id(2)].err.is_empty());
+}
+
+/// Fifty containers that were killed at once held all turns of their shim for what their ends left, and nobody went on with that until a second signal had its turn.
+#[tokio::test(start_paused = true)]
+async fn what_an_end_leaves_is_seen_to_while_a_signal_waits() {
+    let (root, script) = (tempfile::tempdir().unwrap(), Script::new());
+    let worker = worker(root.path(), &script).await;
+    let mut leader = Leader::welcome(&worker).await;
+    leader.assign(set(1, D::Running)).await;
+    leader.until_state(task_id(1), S::Running).await;
+    // Longer than the grace period.
+    *script.guest(task_id(1), service_id(1)).tidying.lock().unwrap() = Duration::from_secs(60);
+    leader.assign(set(1, D::Shutdown)).await;
+    let ended = tokio::time::timeout(Duration::from_secs(600), leader.until_state(task_id(1), S::Shutdown)).await;
+    assert!(ended.is_ok(), "{:?}", script.calls_of(task_id(1)));
+    assert_eq!(script.calls_of(task_id(1))[2..4], ["shutdown", "terminate"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::watch;
 use wsw_api::usage::Usage;
 use wsw_api::{ServiceId, TaskId, Time};
@@ -26,6 +27,8 @@ pub(crate) struct Guest {
     pub(crate) start_errors: Mutex<Vec<Error>>,
     /// It does not end on SIGTERM.
     pub(crate) stubborn: Mutex<bool>,
+    /// What its end leaves takes so long, in a turn that a signal needs too.
+    pub(crate) tidying: Mutex<Duration>,
     pub(crate) exit: watch::Sender<Option<Exit>>,
     /// `prepare` answers once this is true.
     pub(crate) may_prepare: watch::Sender<bool>,
@@ -38,6 +41,7 @@ pub(crate) struct Script {
     calls: watch::Sender<Vec<(&'static str, TaskId)>>,
     /// What `adopt` finds: tasks that are in `guests`.
     pub(crate) adoptable: Mutex<Vec<TaskId>>,
+    turn: tokio::sync::Mutex<()>,
     busy: AtomicUsize,
     pub(crate) most_busy: AtomicUsize,
 }
@@ -45,7 +49,7 @@ pub(crate) struct Script {
 impl Script {
     pub(crate) fn new() -> Arc<Self> {
         let (guests, calls, adoptable) = (Mutex::default(), watch::Sender::default(), Mutex::default());
-        Arc::new(Self { guests, calls, adoptable, busy: AtomicUsize::new(0), most_busy: AtomicUsize::new(0) })
+        Arc::new(Self { guests, calls, adoptable, turn: tokio::sync::Mutex::default(), busy: AtomicUsize::new(0), most_busy: AtomicUsize::new(0) })
     }
 
     /// The guest of a task, made when it is first asked for.
@@ -58,6 +62,7 @@ impl Script {
                 prepare_errors: Mutex::default(),
                 start_errors: Mutex::default(),
                 stubborn: Mutex::default(),
+                tidying: Mutex::default(),
                 exit,
                 may_prepare,
                 started: Mutex::default(),
@@ -142,8 +147,11 @@ impl Controller for Control {
     }
     async fn wait(&self) -> Result<Exit> {
         let mut exit = self.guest.exit.subscribe();
-        let exit = exit.wait_for(Option::is_some).await.map_err(|error| Error::ShimDied(error.to_string()))?;
-        Ok(exit.clone().unwrap())
+        let exit = exit.wait_for(Option::is_some).await.map_err(|error| Error::ShimDied(error.to_string()))?.clone().unwrap();
+        let _turn = self.script.turn.lock().await;
+        let tidying = *self.guest.tidying.lock().unwrap();
+        tokio::time::sleep(tidying).await;
+        Ok(exit)
     }
     async fn shutdown(&self) -> Result<()> {
         self.script.call("shutdown", self.guest.task);
@@ -154,6 +162,7 @@ impl Controller for Control {
     }
     async fn terminate(&self) -> Result<()> {
         self.script.call("terminate", self.guest.task);
+        let _turn = self.script.turn.lock().await;
         self.guest.exit.send_replace(Some(exit(137, None)));
         Ok(())
     }
