@@ -216,3 +216,27 @@ measure_relayed() {
   row "elections meanwhile" "0" "$(cat "$base"/*/log | grep -c 'no longer the leader' || true)"
   end_swarm
 }
+
+# Bytes that a node has sent, by its end of the switch.
+sent() { ip -n "$switch" -s -j link show "h$1" | grep -o '"rx":{"bytes":[0-9]*' | grep -o '[0-9]*$'; }
+
+# An image that was loaded on one of nine nodes, with no registry, until a task of it runs on each.
+measure_blobs() {
+  local image before begin took n all=''
+  swarm 1 8
+  image=$(mktemp "${TMPDIR:-/tmp}/wXXXXX")
+  make_image "$image" 200
+  at 1 load -q -i "$image" >/dev/null
+  rm -f "$image"
+  before=$(sent 1)
+  begin=$(now)
+  at 1 service create -d --name all --mode global --stop-grace-period 0s eon01/infinite >/dev/null
+  until [ "$(at 1 service ps all --format '{{.CurrentState}}' | grep -c '^Running')" = 9 ]; do sleep 0.2; done
+  took=$(($(now) - begin))
+  for n in $(seq 2 9); do all="$all $(sent "$n")"; done
+  row "an image of 200 MB that one node has, to 8 others, all running" "the first gives less than 8 × 200 MB" \
+    "$(awk -v t=$took -v g=$(($(sent 1) - before)) -v o="$all" 'BEGIN { k = split(o, v, " "); for (i = 1; i <= k; i++) s += v[i]; printf "%.1f s; the first gave %.0f MB, the others %.0f MB", t / 1e9, g / 1e6, s / 1e6 }')"
+  at 1 service rm all >/dev/null
+  for n in $(seq 9); do until [ -z "$(ls "$execs/$n/oci/b" 2>/dev/null)" ]; do sleep 0.1; done; done
+  end_swarm
+}

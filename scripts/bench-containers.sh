@@ -4,7 +4,7 @@
 
 docker_folder='' docker_pid='' docker_programs=$cache/dockerd-debian
 
-# The article's image as `docker save` writes it, into this file.
+# make_image FILE [MB]: the article's image as `docker save` writes it, with so much in it that nothing compresses.
 make_image() {
   local work applet id
   work=$(mktemp -d)
@@ -12,6 +12,7 @@ make_image() {
   cp /bin/busybox "$work/tree/bin/"
   for applet in sh tail sleep true; do ln -s busybox "$work/tree/bin/$applet"; done
   echo root:x:0:0:root:/root:/bin/sh >"$work/tree/etc/passwd"
+  [ -z "${2:-}" ] || head -c "${2}M" /dev/urandom >"$work/tree/large"
   tar -C "$work/tree" -cf "$work/out/layer.tar" .
   id=$(sha256sum "$work/out/layer.tar" | cut -d ' ' -f 1)
   printf '{"architecture":"%s","os":"linux","config":{"Entrypoint":["tail"],"Cmd":["-f","/dev/null"],"Env":["PATH=/bin"],"StopSignal":"SIGKILL"},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' \
