@@ -4,6 +4,7 @@ use crate::harness::containers::{contained, group_bases, node_with_image, shims_
 use crate::harness::{Node, is_root, kill, until};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// Waits for as many new tasks in place of these.
 fn wait_replaced(node: &Node, service: &str, before: &BTreeMap<String, i64>) -> BTreeMap<String, i64> {
@@ -26,6 +27,14 @@ fn wait_contained(node: &Node, count: usize) {
         found if found == count => Ok(()),
         found => Err(format!("{found} processes")),
     });
+}
+
+/// Where a node's shims listen.
+fn sockets(node: &Node) -> Vec<PathBuf> {
+    let folders = std::fs::read_dir(node.folder().join("e/oci/g")).expect("there are shims").flatten();
+    let notes = folders.map(|folder| std::fs::read(folder.path().join("shim.json")).expect("a shim's note"));
+    let socket = |note: Vec<u8>| serde_json::from_slice::<serde_json::Value>(&note).expect("JSON")["socket"].as_str().map(PathBuf::from);
+    notes.filter_map(socket).collect()
 }
 
 #[test]
@@ -90,6 +99,8 @@ fn many_tasks_of_a_service_have_several_shims() {
     node.wsw(&["service", "create", "--name", "many", "--replicas", "40", "--restart-delay", "10ms", "eon01/infinite"]).ok();
     let (before, shims) = (node.running("many"), shims_of(&node, "many"));
     assert_eq!((before.len(), shims.len()), (40, 3), "sixteen each");
+    let sockets = sockets(&node);
+    assert_eq!(sockets.len(), 3, "{sockets:?}");
     // A later daemon finds each task in its shim.
     node.kill();
     node.restart();
@@ -110,6 +121,7 @@ fn many_tasks_of_a_service_have_several_shims() {
     node.wsw(&["service", "rm", "many"]).ok();
     wait_gone(&node);
     assert!(shims.iter().all(|pid| !std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())), "the shims ended with their tasks");
+    assert_eq!(sockets.iter().find(|socket| socket.exists()), None, "so did the sockets, of the one that was killed too");
 }
 
 #[test]

@@ -182,6 +182,10 @@ impl Groups {
         if let Some(live) = live.take() {
             finish(&live.shim, live.process, &group.name).await;
         }
+        // One that was killed left its socket.
+        if let Some(note) = read_note(&group.folder) {
+            let _ = files::remove(Path::new(&note.address.socket));
+        }
         if let Err(error) = files::remove_tree(&group.folder) {
             tracing::warn!(group = group.name, %error, "the folder of a shim was not removed");
         }

@@ -223,6 +223,16 @@ impl Node {
         run(&mut self.client(Path::new(env!("CARGO_BIN_EXE_wsw")), arguments))
     }
 
+    /// What was told in the past, once the end is among it: clients ask for whole seconds, so the current one comes later.
+    #[track_caller]
+    pub fn told(&self, words: &[&str], is_whole: impl Fn(&str) -> bool) -> String {
+        let words = [&["events", "--since", "1h", "--until", "0s"], words].concat();
+        until("the last event", || {
+            let told = self.wsw(&words).ok();
+            if is_whole(&told) { Ok(told) } else { Err(told) }
+        })
+    }
+
     /// One request to the Engine API.
     #[track_caller]
     pub fn api(&self, method: &str, path: &str, body: &[u8]) -> Response {
