@@ -2,7 +2,7 @@
 # Part of scripts/bench (sourced by it): containers beside Debian's Docker in swarm mode, on the same machine in the same run. Owns: the image, the other daemon and its end.
 # Needs root. Docker's programs are unpacked into the cache folder, nothing is installed; its daemon has a data root, an exec root and a socket of its own.
 
-docker_folder='' docker_pid='' docker_programs=$cache/dockerd-debian
+docker_folder='' docker_pid='' docker_gateway='' docker_programs=$cache/dockerd-debian
 
 # make_image FILE [MB]: the article's image as `docker save` writes it, with so much in it that nothing compresses.
 make_image() {
@@ -28,6 +28,8 @@ start_docker() {
   fi
   have iptables || install_packages iptables
   docker_folder=$(mktemp -d "${TMPDIR:-/tmp}/dXXXXX")
+  # A swarm of Docker's makes this one, and leaves it.
+  docker_gateway=$(ip -o link show docker_gwbridge 2>/dev/null || true)
   # It makes no bridge but its usual one, which may be somebody else's.
   ip link add docker-wsw type bridge && ip addr add 172.31.77.1/24 dev docker-wsw && ip link set docker-wsw up
   PATH=$docker_programs/usr/sbin:$docker_programs/usr/bin:$PATH "$docker_programs/usr/sbin/dockerd" -H "unix://$docker_folder/s" --data-root "$docker_folder/d" --exec-root "$docker_folder/e" \
@@ -47,6 +49,7 @@ stop_docker() {
   wait "$docker_pid" 2>/dev/null || true
   awk -v f="$docker_folder/" 'index($2, f) == 1 { print $2 }' /proc/mounts | sort -r | xargs -r umount -l 2>/dev/null || true
   ip link delete docker-wsw 2>/dev/null || true
+  [ -n "$docker_gateway" ] || ip link delete docker_gwbridge 2>/dev/null || true
   rm -rf --one-file-system "$docker_folder"
   docker_pid=
 }
